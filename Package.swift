@@ -1,0 +1,123 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let package = Package(
+    name: "moe",
+    products: [
+        .library(name: "ExpertParallelism", targets: ["ExpertParallelism", "MessagePassing"]),
+        .library(name: "ExpertPlacement", targets: ["ExpertPlacement"]),
+        .executable(name: "moe-coordinator", targets: ["moe-coordinator"]),
+        .executable(name: "moe-worker", targets: ["moe-worker"]),
+        .executable(name: "moe-ctl", targets: ["moe-ctl"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
+    ],
+    targets: [
+        // C libraries
+        .systemLibrary(
+            name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev", "openmpi-bin"])]),
+        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+
+        // Ranks and messages between them
+        .target(name: "MessagePassing"),
+        .target(name: "MPIMessagePassing", dependencies: ["CMPI", "MessagePassing"]),
+
+        // Numerics and the model
+        .target(name: "Tensors", dependencies: ["COpenBLAS"]),
+        .target(name: "Layers", dependencies: ["Tensors"]),
+        .target(name: "Safetensors", dependencies: ["Tensors"]),
+        .target(name: "Mixtral", dependencies: ["Layers", "Safetensors"]),
+        .target(name: "TokenData"),
+
+        // Placement
+        .target(name: "ExpertPlacement"),
+        .target(name: "ExpertParallelism", dependencies: ["ExpertPlacement", "Layers", "MessagePassing"]),
+
+        // Control plane
+        .target(
+            name: "ControlProtocol",
+            dependencies: ["ExpertPlacement", .product(name: "FlyingSocks", package: "FlyingFox")]),
+        .target(name: "CoordinatorCore", dependencies: ["ControlProtocol", "ExpertPlacement"]),
+        .target(
+            name: "CoordinatorService",
+            dependencies: [
+                "ControlProtocol", "CoordinatorCore",
+                .product(name: "FlyingSocks", package: "FlyingFox"),
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ]),
+        .target(
+            name: "Settings",
+            dependencies: [.product(name: "Configuration", package: "swift-configuration")]),
+
+        // Programs
+        .target(
+            name: "WorkerRuntime",
+            dependencies: [
+                "ControlProtocol", "ExpertParallelism", "Mixtral", "TokenData",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        .executableTarget(
+            name: "moe-coordinator",
+            dependencies: [
+                "CoordinatorService", "Settings",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
+        .executableTarget(
+            name: "moe-worker",
+            dependencies: [
+                "MPIMessagePassing", "Settings", "WorkerRuntime",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
+        .executableTarget(
+            name: "moe-ctl",
+            dependencies: [
+                "ControlProtocol", "TokenData",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Yams", package: "Yams"),
+            ]),
+
+        // Tests mirror targets one to one.
+        .target(
+            name: "CommunicatorConformance", dependencies: ["MessagePassing"], path: "Tests/CommunicatorConformance"),
+        .executableTarget(
+            name: "mpi-conformance", dependencies: ["CommunicatorConformance", "MPIMessagePassing"],
+            path: "Tests/mpi-conformance"),
+        .testTarget(name: "MessagePassingTests", dependencies: ["MessagePassing", "CommunicatorConformance"]),
+        .testTarget(name: "MPIMessagePassingTests", dependencies: []),
+        .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
+        .testTarget(name: "LayersTests", dependencies: ["Layers", "Tensors"]),
+        .testTarget(name: "SafetensorsTests", dependencies: ["Safetensors", "Tensors"]),
+        .testTarget(name: "MixtralTests", dependencies: ["Mixtral", "Layers", "Safetensors", "Tensors"]),
+        .testTarget(name: "TokenDataTests", dependencies: ["TokenData"]),
+        .testTarget(name: "ExpertPlacementTests", dependencies: ["ExpertPlacement"]),
+        .testTarget(name: "ExpertParallelismTests", dependencies: ["ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Mixtral", "Tensors"]),
+        .testTarget(name: "ControlProtocolTests", dependencies: ["ControlProtocol", "ExpertPlacement"]),
+        .testTarget(name: "CoordinatorCoreTests", dependencies: ["CoordinatorCore", "ControlProtocol", "ExpertPlacement"]),
+        .testTarget(name: "CoordinatorServiceTests", dependencies: ["CoordinatorService", "ControlProtocol", "CoordinatorCore", "ExpertPlacement"]),
+        .testTarget(name: "SettingsTests", dependencies: ["Settings"]),
+        .testTarget(name: "WorkerRuntimeTests", dependencies: ["WorkerRuntime", "CoordinatorService", "ControlProtocol", "ExpertPlacement"]),
+        .testTarget(name: "ProgramsTests", dependencies: []),
+    ],
+    swiftLanguageModes: [.v6]
+)
+
+// Settings for all Swift targets; system libraries take none.
+for target in package.targets where target.type != .system {
+    target.swiftSettings =
+        (target.swiftSettings ?? []) + [
+            .enableUpcomingFeature("ExistentialAny"),
+            .enableUpcomingFeature("MemberImportVisibility"),
+            .enableExperimentalFeature("Lifetimes"),
+        ]
+}

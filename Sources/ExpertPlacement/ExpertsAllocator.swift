@@ -1,0 +1,16 @@
+/// A placement policy: decides on a device mesh for each expert of the whole model at once.
+///
+/// A value whose decisions depend on nothing but what it was given, so a decision can be replayed. After veScale's
+/// `ExpertsAllocator` (volcengine/veScale pull request 59), which decides layer by layer.
+public protocol ExpertsAllocator: Sendable {
+    /// Takes a sample into account.
+    mutating func collectPerformance(_ sample: PerformanceSample, rank: Int)
+
+    /// Decides on a plan for the steps from `step` on.
+    /// - Parameter current: the plan in force; nil before the first.
+    /// - Returns: the new plan, its revision unset; nil for no change.
+    /// - Throws: `PlacementError` when the policy cannot place this model on this cluster.
+    mutating func allocateExperts(
+        current: PlacementPlan?, model: ExpertModel, cluster: Cluster, step: Int
+    ) throws(PlacementError) -> PlacementPlan?
+}

@@ -1,0 +1,51 @@
+/// What one rank measured over some training steps.
+public struct PerformanceSample: Hashable, Sendable, Codable {
+    /// The steps it covers: `firstStep`, and `stepCount` of them.
+    public var firstStep: Int
+    public var stepCount: Int
+    /// Revision of the plan these steps ran under.
+    public var planRevision: Int
+    /// Wall-clock seconds of the steps, and by phase (attention, router, dispatch, experts, combine, gradients, optimizer).
+    public var stepSeconds: Double
+    public var phaseSeconds: [String: Double]
+    /// Bytes this rank sent to other ranks.
+    public var bytesSent: Int
+    /// Tokens of this rank's blocks of the batches.
+    public var tokens: Int
+    /// Resident memory at the end of the last step.
+    public var residentBytes: Int
+    /// Rows for each expert, [layer][expert], summed over all ranks and the steps; each (token, expert) pair counts once,
+    /// before dispatch. Sent by rank 0 only.
+    public var expertLoads: [[Int]]?
+    /// Mean cross-entropy of the last step over all ranks. Sent by rank 0 only.
+    public var loss: Double?
+
+    public init(
+        firstStep: Int, stepCount: Int, planRevision: Int, stepSeconds: Double, phaseSeconds: [String: Double],
+        bytesSent: Int, tokens: Int, residentBytes: Int, expertLoads: [[Int]]? = nil, loss: Double? = nil
+    ) {
+        self.firstStep = firstStep
+        self.stepCount = stepCount
+        self.planRevision = planRevision
+        self.stepSeconds = stepSeconds
+        self.phaseSeconds = phaseSeconds
+        self.bytesSent = bytesSent
+        self.tokens = tokens
+        self.residentBytes = residentBytes
+        self.expertLoads = expertLoads
+        self.loss = loss
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case firstStep = "first_step"
+        case stepCount = "step_count"
+        case planRevision = "plan_revision"
+        case stepSeconds = "step_seconds"
+        case phaseSeconds = "phase_seconds"
+        case bytesSent = "bytes_sent"
+        case tokens
+        case residentBytes = "resident_bytes"
+        case expertLoads = "expert_loads"
+        case loss
+    }
+}

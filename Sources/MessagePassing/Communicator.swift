@@ -1,0 +1,62 @@
+/// A group of ranks that exchange messages. Every method is collective: all ranks of the group call it, in the same
+/// order and with matching arguments; it returns on a rank when that rank's part is complete.
+///
+/// The semantics are those of the MPI 3.1 collectives named in each comment. Counts are in elements, not bytes.
+public protocol Communicator: AnyObject {
+    /// This process's index in the group, 0 ..< size.
+    var rank: Int { get }
+    /// Number of ranks in the group.
+    var size: Int { get }
+
+    /// Returns when every rank has called it (`MPI_Barrier`).
+    func barrier() throws
+
+    /// Copies `values` of rank `root` to all ranks (`MPI_Bcast`). All ranks pass the same count.
+    func broadcast<Element: MessageElement>(_ values: inout MutableSpan<Element>, root: Int) throws
+
+    /// Combines the ranks' values entry by entry; every rank ends with the same result (`MPI_Allreduce`, in place).
+    func allReduce<Element: MessageElement>(_ values: inout MutableSpan<Element>, _ operation: Reduction) throws
+
+    /// Adds the ranks' `values` entry by entry and gives rank r the block of `counts[r]` entries that follows those of
+    /// the ranks below it (`MPI_Reduce_scatter`). `values` has `counts.sum` entries, `block` `counts[rank]`.
+    func reduceScatter<Element: MessageElement>(
+        _ values: Span<Element>, counts: [Int], into block: inout MutableSpan<Element>
+    ) throws
+
+    /// Concatenates the ranks' blocks, in rank order, on every rank (`MPI_Allgatherv`). `values` has `counts.sum`
+    /// entries, `block` `counts[rank]`.
+    func allGather<Element: MessageElement>(
+        _ block: Span<Element>, counts: [Int], into values: inout MutableSpan<Element>
+    ) throws
+
+    /// Sends to each rank its block of `values`, and receives one from each (`MPI_Alltoallv`). Blocks lie one after
+    /// another in rank order without gaps: `sendCounts[r]` entries go to rank r, `receiveCounts[r]` come from it.
+    func allToAll<Element: MessageElement>(
+        _ values: Span<Element>, sendCounts: [Int],
+        into received: inout MutableSpan<Element>, receiveCounts: [Int]
+    ) throws
+
+    /// Makes a group of the ranks that pass the same `color`, ordered by `key`, then by rank (`MPI_Comm_split`).
+    func split(color: Int, key: Int) throws -> any Communicator
+}
+
+/// How `allReduce` combines two values.
+public enum Reduction: Sendable, CaseIterable {
+    case sum, minimum, maximum
+}
+
+/// A type whose values travel between ranks as they lie in memory.
+public protocol MessageElement: BitwiseCopyable, Sendable, Comparable, AdditiveArithmetic {
+    static var messageType: MessageType { get }
+}
+
+/// The wire types that a communicator must know.
+public enum MessageType: Sendable, CaseIterable {
+    case uint8, int32, int64, float, double
+}
+
+extension UInt8: MessageElement { public static var messageType: MessageType { .uint8 } }
+extension Int32: MessageElement { public static var messageType: MessageType { .int32 } }
+extension Int: MessageElement { public static var messageType: MessageType { .int64 } }
+extension Float: MessageElement { public static var messageType: MessageType { .float } }
+extension Double: MessageElement { public static var messageType: MessageType { .double } }

@@ -1,0 +1,31 @@
+import Synchronization
+
+/// Freed blocks kept for the next request of their size class, because the system's allocator returns large blocks to
+/// the kernel and pays for fresh pages at each step.
+final class StoragePool: Sendable {
+    static let shared = StoragePool()
+
+    private struct Block: @unchecked Sendable {  // A free block belongs to the pool alone.
+        let base: UnsafeMutablePointer<Float>
+    }
+    private let free = Mutex<[Int: [Block]]>([:])
+
+    /// Size classes: powers of two and the three quarters between, at least 64 entries.
+    static func capacity(for count: Int) -> Int {
+        guard count > 64 else { return 64 }
+        let power = 1 << (Int.bitWidth - (count - 1).leadingZeroBitCount)
+        return count <= power / 4 * 3 ? power / 4 * 3 : power
+    }
+
+    func take(count: Int) -> (base: UnsafeMutablePointer<Float>, capacity: Int) {
+        let capacity = Self.capacity(for: count)
+        if let block = free.withLock({ $0[capacity]?.popLast() }) { return (block.base, capacity) }
+        let raw = UnsafeMutableRawPointer.allocate(
+            byteCount: capacity * MemoryLayout<Float>.stride, alignment: Storage.alignment)
+        return (raw.bindMemory(to: Float.self, capacity: capacity), capacity)
+    }
+
+    func give(_ base: UnsafeMutablePointer<Float>, capacity: Int) {
+        free.withLock { $0[capacity, default: []].append(Block(base: base)) }
+    }
+}
