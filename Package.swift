@@ -34,12 +34,20 @@ let package = Package(
         .target(name: "Tensors", dependencies: ["COpenBLAS"]),
         .target(name: "Layers", dependencies: ["Tensors"]),
         .target(name: "Safetensors", dependencies: ["Tensors"]),
-        .target(name: "Mixtral", dependencies: ["Layers", "Safetensors"]),
-        .target(name: "TokenData"),
+        .target(name: "Mixtral", dependencies: ["Layers", "Randomness", "Safetensors", "Tensors"]),
+        .target(name: "TokenData", dependencies: ["Randomness"]),
+
+        // Random numbers keyed by what they are for
+        .target(name: "Randomness"),
 
         // Placement
         .target(name: "ExpertPlacement"),
-        .target(name: "ExpertParallelism", dependencies: ["ExpertPlacement", "Layers", "MessagePassing"]),
+        .target(
+            name: "ExpertParallelism",
+            dependencies: [
+                "ExpertPlacement", "Layers", "MessagePassing", "Randomness", "Tensors",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
 
         // Control plane
         .target(
@@ -63,7 +71,8 @@ let package = Package(
         .target(
             name: "WorkerRuntime",
             dependencies: [
-                "ControlProtocol", "ExpertParallelism", "Mixtral", "TokenData",
+                "ControlProtocol", "ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Mixtral",
+                "Tensors", "TokenData",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -95,6 +104,7 @@ let package = Package(
             path: "Tests/mpi-conformance"),
         .testTarget(name: "MessagePassingTests", dependencies: ["MessagePassing", "CommunicatorConformance"]),
         .testTarget(name: "MPIMessagePassingTests", dependencies: []),
+        .testTarget(name: "RandomnessTests", dependencies: ["Randomness"]),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
         .testTarget(name: "LayersTests", dependencies: ["Layers", "Tensors"]),
         .testTarget(name: "SafetensorsTests", dependencies: ["Safetensors", "Tensors"]),

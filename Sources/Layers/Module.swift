@@ -31,7 +31,7 @@ public protocol WeightSource {
 
 /// Where weights go: a checkpoint.
 public protocol WeightSink {
-    /// Takes the whole tensor `name`.
+    /// Takes the whole tensor `name`, whose entries lie without gaps.
     func store(_ name: String, shape: [Int], _ values: Tensor) throws
 }
 
@@ -95,11 +95,14 @@ public func join(_ path: String, _ name: String) -> String {
 /// What can be wrong with a change to a module tree.
 public enum ModuleError: Error, CustomStringConvertible {
     case cannotReplace(child: String, in: String, with: String)
+    case missingWeight(name: String, shape: [Int])
 
     public var description: String {
         switch self {
         case .cannotReplace(let child, let parent, let module):
             "\(parent) has no part \"\(child)\" that a \(module) could replace"
+        case .missingWeight(let name, let shape):
+            "there is no weight \"\(name)\" of the shape \(shape)"
         }
     }
 }

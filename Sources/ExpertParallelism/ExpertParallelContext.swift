@@ -1,0 +1,33 @@
+import Layers
+import MessagePassing
+
+/// What the expert groups of one rank share: the ranks that tokens are routed among, the step they are in, and what was
+/// measured.
+public final class ExpertParallelContext {
+    /// The group of ranks that tokens are routed among.
+    public let communicator: any Communicator
+    /// Takes the seconds of dispatch, experts and combine.
+    public let timer: PhaseTimer
+    /// Training step (or the number of an evaluation batch), which seeds the choice of replicas.
+    public var step = 0
+    /// Index in the global batch of this rank's first token of the current micro-batch.
+    public var firstToken = 0
+    /// Bytes sent to other ranks since `takeBytesSent`.
+    private var bytesSent = 0
+
+    public init(communicator: any Communicator, timer: PhaseTimer = PhaseTimer()) {
+        self.communicator = communicator
+        self.timer = timer
+    }
+
+    /// Adds to the bytes sent to other ranks.
+    func countSent<Element: MessageElement>(_ count: Int, of: Element.Type) {
+        bytesSent += count * MemoryLayout<Element>.stride
+    }
+
+    /// Returns the bytes sent since the last call, and starts again at zero.
+    public func takeBytesSent() -> Int {
+        defer { bytesSent = 0 }
+        return bytesSent
+    }
+}

@@ -1,0 +1,89 @@
+import Tensors
+
+/// The neurons of one expert that this rank computes with, and their gradient.
+///
+/// Neuron-major: neuron f has 3·D entries in a row: row f of w1, row f of w3, column f of w2. So a range of neurons is one
+/// block of memory in all three matrices, and moving it is one copy.
+struct ExpertShard {
+    /// Which neurons of the expert.
+    let neurons: Range<Int>
+    /// Weights, (n, 3·D).
+    let value: Tensor
+    /// dL/dvalue, (n, 3·D).
+    let gradient: Tensor
+
+    init(neurons: Range<Int>, hiddenSize: Int) {
+        self.neurons = neurons
+        value = Tensor(rows: neurons.count, columns: 3 * hiddenSize, repeating: 0)
+        gradient = Tensor(rows: neurons.count, columns: 3 * hiddenSize, repeating: 0)
+    }
+
+    /// The rows of `value` that hold `range`, which lies within `neurons`.
+    func value(of range: Range<Int>) -> Tensor { value.rows(local(range)) }
+
+    /// The rows of `gradient` that hold `range`, which lies within `neurons`.
+    func gradient(of range: Range<Int>) -> Tensor { gradient.rows(local(range)) }
+
+    private func local(_ range: Range<Int>) -> Range<Int> {
+        range.lowerBound - neurons.lowerBound..<range.upperBound - neurons.lowerBound
+    }
+}
+
+/// The three matrices in a block of neurons, (n, D) each: views of (n, 3·D).
+struct NeuronMatrices {
+    let w1: Tensor
+    let w3: Tensor
+    /// w2 transposed.
+    let w2: Tensor
+
+    init(_ block: Tensor) {
+        let hiddenSize = block.columns / 3
+        w1 = block.columns(0..<hiddenSize)
+        w3 = block.columns(hiddenSize..<2 * hiddenSize)
+        w2 = block.columns(2 * hiddenSize..<3 * hiddenSize)
+    }
+}
+
+extension ExpertShard {
+    /// What backward needs of a forward pass over R rows.
+    struct Activations {
+        let input: Tensor
+        let gate: Tensor
+        let up: Tensor
+    }
+
+    /// y = (silu(x·w1ᵀ) ⊙ (x·w3ᵀ))·w2ᵀ over these neurons: a partial sum of the expert's output.
+    /// - Parameters:
+    ///   - x: (R, D)
+    ///   - y: (R, D), overwritten.
+    func forward(_ x: Tensor, into y: Tensor) -> Activations {
+        let weights = NeuronMatrices(value)
+        let gate = Tensor(rows: x.rows, columns: neurons.count)
+        let up = Tensor(rows: x.rows, columns: neurons.count)
+        GEMM.multiply(x, weights.w1, transposeB: true, into: gate)
+        GEMM.multiply(x, weights.w3, transposeB: true, into: up)
+        let hidden = Tensor(rows: x.rows, columns: neurons.count)
+        SwiGLU.forward(gate: gate, up: up, into: hidden)
+        GEMM.multiply(hidden, weights.w2, into: y)
+        return Activations(input: x, gate: gate, up: up)
+    }
+
+    /// Adds to `gradient`; overwrites the activations.
+    /// - Parameters:
+    ///   - dy: (R, D)
+    ///   - dx: (R, D), overwritten.
+    func backward(_ dy: Tensor, _ saved: Activations, into dx: Tensor) {
+        let weights = NeuronMatrices(value)
+        let gradients = NeuronMatrices(gradient)
+        let hidden = Tensor(rows: dy.rows, columns: neurons.count)
+        SwiGLU.forward(gate: saved.gate, up: saved.up, into: hidden)
+        GEMM.multiply(hidden, transposeA: true, dy, into: gradients.w2, beta: 1)
+        GEMM.multiply(dy, weights.w2, transposeB: true, into: hidden)
+        SwiGLU.backward(
+            gate: saved.gate, up: saved.up, outputGradient: hidden, gateGradient: saved.gate, upGradient: saved.up)
+        GEMM.multiply(saved.gate, transposeA: true, saved.input, into: gradients.w1, beta: 1)
+        GEMM.multiply(saved.up, transposeA: true, saved.input, into: gradients.w3, beta: 1)
+        GEMM.multiply(saved.gate, weights.w1, into: dx)
+        GEMM.multiply(saved.up, weights.w3, into: dx, beta: 1)
+    }
+}

@@ -1,0 +1,20 @@
+/// Philox4x32 with 10 rounds: a bijection of 128-bit counters under a 64-bit key whose values are random numbers.
+///
+/// Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3" (doi:10.1145/2063384.2063405).
+package enum Philox {
+    /// The block of four words at `counter` under `key`.
+    package static func block(counter: SIMD4<UInt32>, key: SIMD2<UInt32>) -> SIMD4<UInt32> {
+        var counter = counter
+        var key = key
+        for _ in 0..<10 {
+            let first = UInt64(counter[0]) * 0xD251_1F53
+            let second = UInt64(counter[2]) * 0xCD9E_8D57
+            counter = SIMD4(
+                UInt32(truncatingIfNeeded: second >> 32) ^ counter[1] ^ key[0], UInt32(truncatingIfNeeded: second),
+                UInt32(truncatingIfNeeded: first >> 32) ^ counter[3] ^ key[1], UInt32(truncatingIfNeeded: first))
+            // The Weyl sequence of the key schedule: golden ratio and √3 - 1.
+            key = key &+ SIMD2(0x9E37_79B9, 0xBB67_AE85)
+        }
+        return counter
+    }
+}

@@ -1,0 +1,32 @@
+import MessagePassing
+
+extension Communicator {
+    /// Runs `body`, which may fail on some ranks only, and lets all ranks go on or none. Collective, but `body` must not be.
+    ///
+    /// So a bad file ends the job with one message, and no rank waits for one that has left.
+    /// - Throws: on the lowest rank that failed its own error; on all others `OtherRankFailed`.
+    public func agree<Result>(_ body: () throws -> Result) throws -> Result {
+        let outcome = Swift.Result(catching: body)
+        var failure: (any Error)?
+        if case .failure(let error) = outcome { failure = error }
+        // The lowest failed rank and its exit code in one number, so that one reduction tells both.
+        var state = [failure == nil ? Int.max : rank << 16 | Int((failure as? WorkerError)?.code.rawValue ?? 1)]
+        var span = state.mutableSpan
+        try allReduce(&span, .minimum)
+        if state[0] == Int.max { return try outcome.get() }
+        let first = state[0] >> 16
+        if first == rank, let failure { throw failure }
+        throw OtherRankFailed(rank: first, exitCode: Int32(state[0] & 0xffff))
+    }
+
+    /// Gives the bytes of `root` to all ranks, whatever their number.
+    public func broadcast(_ bytes: [UInt8], root: Int) throws -> [UInt8] {
+        var count = [bytes.count]
+        var countSpan = count.mutableSpan
+        try broadcast(&countSpan, root: root)
+        var received = rank == root ? bytes : [UInt8](repeating: 0, count: count[0])
+        var span = received.mutableSpan
+        try broadcast(&span, root: root)
+        return received
+    }
+}

@@ -1,0 +1,43 @@
+/// A line of the metrics file: what one training step did. Global over all ranks, but for `phaseSeconds` and
+/// `residentBytes`, which are rank 0's.
+public struct StepMetrics: Codable, Sendable, Equatable {
+    /// Steps count from 1 in the file: the state after `step` updates.
+    public var step: Int
+    /// Mean cross-entropy over all tokens of the global batch, without the auxiliary loss.
+    public var loss: Double
+    /// The auxiliary loss before its coefficient.
+    public var auxiliaryLoss: Double
+    /// Global gradient norm before clipping.
+    public var gradientNorm: Double
+    public var learningRate: Double
+    /// Of the whole job.
+    public var tokensPerSecond: Double
+    /// The slowest rank's.
+    public var stepSeconds: Double
+    public var planRevision: Int
+    /// (token, expert) pairs, [layer][expert].
+    public var expertLoad: [[Int]]
+    /// Mean cross-entropy over the validation split, on steps that were followed by a validation.
+    public var validationLoss: Double?
+    public var phaseSeconds: [String: Double]
+    public var bytesSent: Int
+    public var residentBytes: Int
+    /// Steps skipped so far because a loss or gradient was not finite.
+    public var skippedSteps: Int
+
+    private enum CodingKeys: String, CodingKey {
+        case step, loss
+        case auxiliaryLoss = "aux_loss"
+        case gradientNorm = "grad_norm"
+        case learningRate = "learning_rate"
+        case tokensPerSecond = "tokens_per_second"
+        case stepSeconds = "step_seconds"
+        case planRevision = "plan_revision"
+        case expertLoad = "expert_load"
+        case validationLoss = "validation_loss"
+        case phaseSeconds = "phase_seconds"
+        case bytesSent = "bytes_sent"
+        case residentBytes = "resident_bytes"
+        case skippedSteps = "skipped_steps"
+    }
+}

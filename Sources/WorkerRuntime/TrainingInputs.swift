@@ -1,0 +1,59 @@
+import ExpertPlacement
+import Foundation
+import Layers
+import Mixtral
+import TokenData
+
+/// What a run reads before it starts: checked whole, so that bad input ends the job before the first step.
+struct TrainingInputs {
+    let configuration: MixtralConfiguration
+    let weights: any WeightSource
+    let training: BatchSource
+    /// Nil when there is no validation split, or it is too short for one sequence.
+    let validation: BatchSource?
+    /// `meta.json`, when the data has one.
+    let tokenizerFile: String?
+
+    init(_ options: TrainingOptions, worldSize: Int) throws {
+        try options.validate(worldSize: worldSize)
+        if let directory = options.model {
+            let checkpoint = try MixtralCheckpoint(directory: directory)
+            configuration = checkpoint.configuration
+            weights = checkpoint.weights
+        } else {
+            configuration = try MixtralConfiguration(file: options.modelConfiguration ?? "")
+            weights = RandomWeights(seed: options.seed, standardDeviation: configuration.initializerRange)
+        }
+        guard options.sequenceLength <= configuration.maximumPositions else {
+            throw WorkerError.usage(
+                "--sequence-length \(options.sequenceLength) is longer than the model's "
+                    + "max_position_embeddings \(configuration.maximumPositions)")
+        }
+        let folder = URL(fileURLWithPath: options.data)
+        let vocabulary = configuration.vocabularySize
+        training = BatchSource(
+            file: try TokenFile(path: folder.appending(path: "train.bin").path, vocabularySize: vocabulary),
+            sequenceLength: options.sequenceLength, batchSize: options.batchSize,
+            order: options.dataOrder == .sequential ? .sequential : .random(seed: options.seed))
+        let validationPath = folder.appending(path: "val.bin").path
+        validation =
+            FileManager.default.fileExists(atPath: validationPath)
+            ? BatchSource(
+                file: try TokenFile(path: validationPath, vocabularySize: vocabulary),
+                sequenceLength: options.sequenceLength, batchSize: options.batchSize, order: .sequential)
+            : nil
+        let meta = folder.appending(path: "meta.json").path
+        tokenizerFile = FileManager.default.fileExists(atPath: meta) ? meta : nil
+    }
+}
+
+extension ExpertModel {
+    /// What an allocator has to know of a Mixtral.
+    public init(_ configuration: MixtralConfiguration) {
+        self.init(
+            hiddenSize: configuration.hiddenSize,
+            layers: [[Int]](
+                repeating: [Int](repeating: configuration.intermediateSize, count: configuration.experts),
+                count: configuration.layers))
+    }
+}

@@ -1,0 +1,113 @@
+import ExpertParallelism
+import ExpertPlacement
+import TokenData
+
+/// What a training run is asked to do: the flags of `moe-worker`, resolved.
+public struct TrainingOptions: Sendable {
+    public enum DataOrder: String, Sendable, CaseIterable {
+        case sequential, random
+    }
+    public enum OnNonFinite: String, Sendable, CaseIterable {
+        case stop, skip
+    }
+
+    // Data and model
+    public var data: String
+    /// A Hugging Face checkpoint directory; or else `modelConfiguration`.
+    public var model: String?
+    /// A `config.json` alone: weights are drawn from the seed.
+    public var modelConfiguration: String?
+    public var steps: Int
+    /// B, sequences in the global batch.
+    public var batchSize: Int
+    /// T, tokens a sequence.
+    public var sequenceLength: Int
+    public var microBatches = 1
+    public var dataOrder = DataOrder.random
+    public var seed: UInt64 = 0
+
+    // Optimization
+    public var schedule: LearningRateSchedule
+    public var beta1 = 0.9
+    public var beta2 = 0.999
+    public var epsilon = 1e-8
+    public var weightDecay = 0.0
+    public var gradientClip = 1.0
+    public var auxiliaryLoss: Double?
+    public var onNonFinite = OnNonFinite.stop
+
+    // Placement
+    public var allocator = Allocators.defaultName
+    public var dispatcher = TokenDispatchers.defaultName
+
+    // Output
+    /// Steps between validations; 0: none but the last.
+    public var evaluationInterval = 0
+    /// Batches of the validation split that count; 0: all of it.
+    public var evaluationBatches = 0
+    public var metrics: String?
+    public var checkpointDirectory: String?
+    public var logInterval = 10
+    public var threads = 1
+
+    // Control plane
+    public var run: String
+    public var coordinator: String?
+    public var reportInterval = 10
+
+    public init(
+        data: String, steps: Int, batchSize: Int, sequenceLength: Int, schedule: LearningRateSchedule, run: String
+    ) {
+        self.data = data
+        self.steps = steps
+        self.batchSize = batchSize
+        self.sequenceLength = sequenceLength
+        self.schedule = schedule
+        self.run = run
+    }
+
+    /// - Throws: `WorkerError` that names the flag and what it takes.
+    public func validate(worldSize: Int) throws {
+        func require(_ condition: Bool, _ message: @autoclosure () -> String) throws {
+            if !condition { throw WorkerError.usage(message()) }
+        }
+        func requireRange(_ flag: String, _ value: Double, _ range: ClosedRange<Double>) throws {
+            try require(
+                value.isFinite && range.contains(value),
+                "--\(flag) must be between \(range.lowerBound) and \(range.upperBound), not \(value)")
+        }
+        for (flag, value, least) in [
+            ("steps", steps, 0), ("batch-size", batchSize, 1), ("sequence-length", sequenceLength, 1),
+            ("micro-batches", microBatches, 1), ("warmup-steps", schedule.warmupSteps, 0),
+            ("evaluation-interval", evaluationInterval, 0), ("evaluation-batches", evaluationBatches, 0),
+            ("log-interval", logInterval, 1), ("report-interval", reportInterval, 1), ("threads", threads, 1),
+        ] {
+            try require(value >= least, "--\(flag) must be at least \(least), not \(value)")
+            try require(value <= 1 << 40, "--\(flag) \(value) is too large")
+        }
+        let (tokens, overflow) = batchSize.multipliedReportingOverflow(by: sequenceLength)
+        try require(
+            !overflow && tokens <= Int(Int32.max),
+            "a batch of \(batchSize) × \(sequenceLength) tokens is too large; use a smaller --batch-size")
+        try require(
+            batchSize % microBatches == 0,
+            "--batch-size \(batchSize) must be a multiple of --micro-batches \(microBatches)")
+        try require(
+            batchSize / microBatches >= worldSize,
+            "--batch-size \(batchSize) in \(microBatches) micro-batches gives fewer sequences than there are ranks "
+                + "(\(worldSize)); use at least \(worldSize * microBatches)")
+        try require(
+            (model == nil) != (modelConfiguration == nil),
+            "give either --model DIR (a checkpoint) or --model-config FILE (weights drawn from the seed)")
+        try requireRange("learning-rate", schedule.learningRate, 0...Double.greatestFiniteMagnitude)
+        try requireRange("minimum-learning-rate", schedule.minimum, 0...Double.greatestFiniteMagnitude)
+        try requireRange("beta1", beta1, 0...1.0.nextDown)
+        try requireRange("beta2", beta2, 0...1.0.nextDown)
+        try requireRange("epsilon", epsilon, 0...1)
+        try requireRange("weight-decay", weightDecay, 0...Double.greatestFiniteMagnitude)
+        try requireRange("gradient-clip", gradientClip, 0...Double.greatestFiniteMagnitude)
+        if let auxiliaryLoss {
+            try requireRange("auxiliary-loss", auxiliaryLoss, 0...Double.greatestFiniteMagnitude)
+        }
+    }
+}

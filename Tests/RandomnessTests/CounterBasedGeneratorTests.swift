@@ -1,0 +1,37 @@
+import Randomness
+import Testing
+
+@Suite struct CounterBasedGeneratorTests {
+    @Test func numbersDependOnEveryPartOfTheKeyAlone() {
+        let generator = CounterBasedGenerator(seed: 7, purpose: "weights", keys: [1, 2])
+        #expect(generator.bits(at: 5) == CounterBasedGenerator(seed: 7, purpose: "weights", keys: [1, 2]).bits(at: 5))
+        let others = [
+            CounterBasedGenerator(seed: 8, purpose: "weights", keys: [1, 2]),
+            CounterBasedGenerator(seed: 7, purpose: "batches", keys: [1, 2]),
+            CounterBasedGenerator(seed: 7, purpose: "weights", keys: [2, 1]),
+            CounterBasedGenerator(seed: 7, purpose: "weights", keys: [1]),
+        ]
+        for other in others { #expect(other.bits(at: 5) != generator.bits(at: 5)) }
+        #expect(generator.bits(at: 6) != generator.bits(at: 5))
+    }
+
+    @Test func momentsAreThoseOfTheDistributions() {
+        let generator = CounterBasedGenerator(seed: 3, purpose: "moments")
+        let count = 100_000
+        let uniform = (0..<count).map { generator.uniform(at: UInt64($0)) }
+        let normal = (0..<count).map { generator.normal(at: UInt64($0)) }
+        #expect(uniform.allSatisfy { (0..<1).contains($0) })
+        // Six standard errors: 1/√12n, 1/√n, √(2/n).
+        #expect(abs(uniform.reduce(0, +) / Double(count) - 0.5) < 6 * 0.000_92)
+        #expect(abs(normal.reduce(0, +) / Double(count)) < 6 * 0.003_2)
+        #expect(abs(normal.reduce(0) { $0 + $1 * $1 } / Double(count) - 1) < 6 * 0.004_5)
+    }
+
+    @Test func integersCoverTheirRangeEvenly() {
+        let generator = CounterBasedGenerator(seed: 4, purpose: "integers")
+        var counts = [Int](repeating: 0, count: 7)
+        for index in 0..<70_000 { counts[generator.integer(at: UInt64(index), below: 7)] += 1 }
+        // Six standard deviations of a binomial count.
+        #expect(counts.allSatisfy { abs($0 - 10_000) < 6 * 93 })
+    }
+}
