@@ -31,17 +31,21 @@ struct TrainingInputs {
         }
         let folder = URL(fileURLWithPath: options.data)
         let vocabulary = configuration.vocabularySize
-        training = BatchSource(
-            file: try TokenFile(path: folder.appending(path: "train.bin").path, vocabularySize: vocabulary),
+        training = try BatchSource(
+            file: TokenFile(path: folder.appending(path: "train.bin").path, vocabularySize: vocabulary),
             sequenceLength: options.sequenceLength, batchSize: options.batchSize,
             order: options.dataOrder == .sequential ? .sequential : .random(seed: options.seed))
         let validationPath = folder.appending(path: "val.bin").path
-        validation =
-            FileManager.default.fileExists(atPath: validationPath)
-            ? BatchSource(
-                file: try TokenFile(path: validationPath, vocabularySize: vocabulary),
-                sequenceLength: options.sequenceLength, batchSize: options.batchSize, order: .sequential)
-            : nil
+        if FileManager.default.fileExists(atPath: validationPath) {
+            let file = try TokenFile(path: validationPath, vocabularySize: vocabulary)
+            validation =
+                file.count > options.sequenceLength
+                ? try BatchSource(
+                    file: file, sequenceLength: options.sequenceLength, batchSize: options.batchSize, order: .sequential)
+                : nil
+        } else {
+            validation = nil
+        }
         let meta = folder.appending(path: "meta.json").path
         tokenizerFile = FileManager.default.fileExists(atPath: meta) ? meta : nil
     }

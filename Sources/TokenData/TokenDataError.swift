@@ -1,0 +1,79 @@
+import Foundation
+
+/// What can be wrong with token files, their description or the texts that they are made of.
+public enum TokenDataError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// `file` cannot be read.
+    case unreadable(file: String, reason: String)
+    /// `file` cannot be written.
+    case unwritable(file: String, reason: String)
+    /// `file` holds no token, or no text.
+    case empty(file: String)
+    /// Tokens take two bytes each, which an odd number of bytes cannot be.
+    case oddSize(file: String, bytes: Int)
+    /// `file` has fewer tokens than one sequence and its targets need.
+    case tooShort(file: String, tokens: Int, needed: Int)
+    /// `token` stands at index `position` of `file`, but the model knows only 0 ..< `vocabularySize`.
+    case tokenOutsideVocabulary(file: String, position: Int, token: Int, vocabularySize: Int)
+    /// `meta.json` or the like does not say what it should.
+    case invalidMetadata(file: String, reason: String)
+    /// The text has a byte sequence at offset `position` that is not UTF-8.
+    case invalidText(file: String, position: Int)
+    /// A text to encode has a character that the tokenizer's corpus did not have.
+    case unknownCharacter(Unicode.Scalar)
+    /// The corpus has more distinct characters than tokens of 16 bits can tell apart.
+    case tooManyCharacters(limit: Int)
+    /// The corpus is too short to be split.
+    case noTrainingTokens(tokens: Int, validationFraction: Double)
+    /// Not in 0 ..< 1.
+    case invalidFraction(Double)
+    /// `file` is not what it was when it was counted.
+    case changed(file: String)
+
+    public var description: String {
+        switch self {
+        case .unreadable(let file, let reason): "cannot read \(file): \(reason)"
+        case .unwritable(let file, let reason): "cannot write \(file): \(reason)"
+        case .empty(let file): "\(file) is empty; make token files with `moe-ctl data prepare`"
+        case .oddSize(let file, let bytes):
+            "\(file) has an odd number of bytes (\(bytes)), but tokens are little-endian and two bytes each; it may be "
+                + "cut off or in another format: make it again with `moe-ctl data prepare`"
+        case .tooShort(let file, let tokens, let needed):
+            "\(file) has \(tokens) tokens, but a sequence and its targets need \(needed); use a shorter "
+                + "--sequence-length or more data"
+        case .tokenOutsideVocabulary(let file, let position, let token, let vocabularySize):
+            "\(file): token \(token) at position \(position) is outside the model's vocabulary of \(vocabularySize); "
+                + "set vocab_size in the model's config.json to at least \(token + 1), or prepare the data with the "
+                + "model's tokenizer"
+        case .invalidMetadata(let file, let reason): "\(file): \(reason)"
+        case .invalidText(let file, let position):
+            "\(file): the bytes at offset \(position) are not UTF-8; convert the text, or use --tokenizer bytes"
+        case .unknownCharacter(let scalar):
+            "the character \"\(scalar.escaped(asASCII: false))\" (U+\(scalar.hexadecimal)) does not occur in the text "
+                + "that the tokenizer was made from"
+        case .tooManyCharacters(let limit):
+            "the text has more than \(limit) different characters; use --tokenizer bytes"
+        case .noTrainingTokens(let tokens, let fraction):
+            "\(tokens) tokens with a validation fraction of \(fraction) leave nothing to train on; give more text or a "
+                + "smaller --validation-fraction"
+        case .invalidFraction(let fraction):
+            "--validation-fraction must be at least 0 and below 1, but is \(fraction)"
+        case .changed(let file): "\(file) changed while it was read; prepare it again once it is complete"
+        }
+    }
+}
+
+extension Unicode.Scalar {
+    /// At least four hexadecimal digits, as in Unicode's U+ notation.
+    fileprivate var hexadecimal: String {
+        let digits = String(value, radix: 16, uppercase: true)
+        return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+    }
+}
+
+/// What the system says is the cause of `error`.
+func reason(of error: any Error) -> String {
+    let error = error as NSError
+    if let cause = error.userInfo[NSUnderlyingErrorKey] as? any Error { return reason(of: cause) }
+    if error.domain == NSPOSIXErrorDomain { return String(cString: strerror(Int32(error.code))) }
+    return error.localizedDescription
+}
