@@ -85,9 +85,14 @@ final class DenseState {
         context.countSent(owned.count * (context.communicator.size - 1), of: Float.self)
     }
 
-    /// The first parameter whose gradient on this rank is not finite.
-    func firstNonFiniteGradient() -> String? {
-        zip(names, parameters).first { !Reductions.allFinite($0.1.gradient) }?.0
+    /// The parameters whose gradients on this rank are not finite.
+    func nonFiniteGradients() -> [String] {
+        zip(names, parameters).filter { !Reductions.allFinite($0.1.gradient) }.map(\.0)
+    }
+
+    /// The first parameter whose weights are not finite.
+    func firstNonFiniteWeight() -> String? {
+        zip(names, parameters).first { !Reductions.allFinite($0.1.value) }?.0
     }
 
     /// Hands the summed gradients to `sink`. Collective.

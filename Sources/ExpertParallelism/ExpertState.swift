@@ -60,10 +60,15 @@ final class ExpertState {
             deliver: { shard($0.expert).value(of: $0.neurons).copy(from: $1) })
     }
 
-    /// The first expert whose gradient on this rank is not finite.
-    func firstNonFiniteGradient() -> String? {
+    /// The experts whose gradients on this rank are not finite.
+    func nonFiniteGradients() -> [String] { affectedExperts(\.gradient) }
+
+    /// The first expert whose weights on this rank are not finite.
+    func firstNonFiniteWeight() -> String? { affectedExperts(\.value).first }
+
+    private func affectedExperts(_ part: (ExpertShard) -> Tensor) -> [String] {
         experts.shards.enumerated()
-            .first { $0.element.map { !Reductions.allFinite($0.gradient) } ?? false }
+            .filter { $0.element.map { !Reductions.allFinite(part($0)) } ?? false }
             .map { join(path, "\($0.offset)") }
     }
 

@@ -8,7 +8,7 @@ import Tensors
 /// `MoEOptimizer`, volcengine/veScale pull request 59). The state of dense parameters is cut evenly over all ranks. Every
 /// parameter is owned by exactly one rank, where it counts once in the global gradient norm.
 ///
-/// All methods but `zeroGradients` and `firstNonFiniteGradient` are collective.
+/// All methods but `zeroGradients` and those that look for numbers that are not finite are collective.
 public final class MoEOptimizer {
     private let dense: DenseState
     private let experts: [ExpertState]
@@ -63,9 +63,14 @@ public final class MoEOptimizer {
         limit > 0 ? Float(min(1, limit / (norm + 1e-6))) : 1
     }
 
-    /// Path of a parameter or expert whose gradient on this rank is not finite.
-    public func firstNonFiniteGradient() -> String? {
-        dense.firstNonFiniteGradient() ?? experts.lazy.compactMap { $0.firstNonFiniteGradient() }.first
+    /// Paths of the parameters and experts whose gradients on this rank are not finite.
+    public func nonFiniteGradients() -> [String] {
+        dense.nonFiniteGradients() + experts.flatMap { $0.nonFiniteGradients() }
+    }
+
+    /// Path of a parameter or expert that has a weight on this rank that is not finite; nil when all are.
+    public func firstNonFiniteWeight() -> String? {
+        dense.firstNonFiniteWeight() ?? experts.lazy.compactMap { $0.firstNonFiniteWeight() }.first
     }
 
     /// Hands the summed gradients to the sinks: dense ones on all ranks, those of experts on rank 0. For tests.
