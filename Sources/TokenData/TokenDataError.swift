@@ -6,8 +6,10 @@ public enum TokenDataError: Error, Equatable, Sendable, CustomStringConvertible 
     case unreadable(file: String, reason: String)
     /// `file` cannot be written.
     case unwritable(file: String, reason: String)
-    /// `file` holds no token, or no text.
+    /// The token file `file` holds no token.
     case empty(file: String)
+    /// The text `file` is empty.
+    case emptyText(file: String)
     /// Tokens take two bytes each, which an odd number of bytes cannot be.
     case oddSize(file: String, bytes: Int)
     /// `file` has fewer tokens than one sequence and its targets need.
@@ -34,6 +36,7 @@ public enum TokenDataError: Error, Equatable, Sendable, CustomStringConvertible 
         case .unreadable(let file, let reason): "cannot read \(file): \(reason)"
         case .unwritable(let file, let reason): "cannot write \(file): \(reason)"
         case .empty(let file): "\(file) is empty; make token files with `moe-ctl data prepare`"
+        case .emptyText(let file): "\(file) is empty; leave it out"
         case .oddSize(let file, let bytes):
             "\(file) has an odd number of bytes (\(bytes)), but tokens are little-endian and two bytes each; it may be "
                 + "cut off or in another format: make it again with `moe-ctl data prepare`"

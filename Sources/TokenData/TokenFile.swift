@@ -43,7 +43,8 @@ public struct TokenFile: Sendable {
         data.withUnsafeBytes { raw in
             var index = start
             for _ in 0..<length {
-                tokens.append(Int32(UInt16(littleEndian: raw.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self))))
+                let token = raw.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)
+                tokens.append(Int32(UInt16(littleEndian: token)))
                 index += 1
                 if index == count { index = 0 }
             }

@@ -16,6 +16,43 @@ extension Tokenizer {
             case format, tokenizer, characters
             case vocabularySize = "vocabulary_size"
         }
+
+        /// Why there is no such tokenizer.
+        struct Contradiction: Error {
+            let reason: String
+        }
+
+        func makeTokenizer() throws(Contradiction) -> Tokenizer {
+            guard format == Tokenizer.formatVersion else {
+                throw Contradiction(
+                    reason: "format \(format), but this program reads format \(Tokenizer.formatVersion); "
+                        + "prepare the data again")
+            }
+            let result: Tokenizer
+            switch (Kind(rawValue: tokenizer), characters.map { Array($0.unicodeScalars) }) {
+            case (.bytes, nil):
+                result = .bytes
+            case (.characters, let characters?):
+                guard let sorted = try? Tokenizer(characters: characters), sorted.characters == characters else {
+                    throw Contradiction(
+                        reason: "\"characters\" must be sorted, name none twice and be at most "
+                            + "\(Tokenizer.maximumCharacters)")
+                }
+                result = sorted
+            case (nil, _):
+                let known = Kind.allCases.map(\.rawValue).joined(separator: ", ")
+                throw Contradiction(reason: "unknown tokenizer \"\(tokenizer)\"; known are \(known)")
+            case (.bytes?, _?), (.characters?, nil):
+                throw Contradiction(
+                    reason: "\"characters\" must be there for the tokenizer characters, and only for it")
+            }
+            guard vocabularySize == result.vocabularySize else {
+                throw Contradiction(
+                    reason: "\"vocabulary_size\" is \(vocabularySize), but the tokenizer has "
+                        + "\(result.vocabularySize) tokens")
+            }
+            return result
+        }
     }
 
     /// Reads `meta.json`.
@@ -29,29 +66,10 @@ extension Tokenizer {
         } catch {
             throw .unreadable(file: path, reason: reason(of: error))
         }
-        guard metadata.format == Self.formatVersion else {
-            throw .invalidMetadata(
-                file: path,
-                reason: "format \(metadata.format), but this program reads format \(Self.formatVersion); prepare the data again")
-        }
-        switch (Kind(rawValue: metadata.tokenizer), metadata.characters) {
-        case (.bytes, nil):
-            self = .bytes
-        case (.characters, let characters?):
-            try self.init(characters: characters.unicodeScalars)
-            guard characters.unicodeScalars.elementsEqual(self.characters ?? []) else {
-                throw .invalidMetadata(file: path, reason: "\"characters\" must be sorted and name none twice")
-            }
-        case (nil, _):
-            let known = Kind.allCases.map(\.rawValue).joined(separator: ", ")
-            throw .invalidMetadata(file: path, reason: "unknown tokenizer \"\(metadata.tokenizer)\"; known are \(known)")
-        case (.bytes?, _), (.characters?, nil):
-            throw .invalidMetadata(file: path, reason: "\"characters\" must be there for the tokenizer characters, and only for it")
-        }
-        guard metadata.vocabularySize == vocabularySize else {
-            throw .invalidMetadata(
-                file: path,
-                reason: "\"vocabulary_size\" is \(metadata.vocabularySize), but the tokenizer has \(vocabularySize) tokens")
+        do {
+            self = try metadata.makeTokenizer()
+        } catch {
+            throw .invalidMetadata(file: path, reason: error.reason)
         }
     }
 

@@ -1,0 +1,60 @@
+import Foundation
+
+/// Writes a stream of tokens to two files: so many to the first, the rest to the second.
+struct TokenSplit {
+    private let training: NewFile
+    /// Nil when there is nothing to write to it.
+    private let validation: NewFile?
+    private let validationPath: String
+    /// Tokens that the first file still takes.
+    private var remaining: Int
+
+    init(
+        training: String, trainingTokens: Int, validation: String, validationTokens: Int
+    ) throws(TokenDataError) {
+        self.training = try NewFile(path: training)
+        do {
+            self.validation = validationTokens > 0 ? try NewFile(path: validation) : nil
+        } catch {
+            self.training.discard()
+            throw error
+        }
+        validationPath = validation
+        remaining = trainingTokens
+    }
+
+    mutating func append(_ tokens: [UInt16]) throws(TokenDataError) {
+        let head = tokens.prefix(remaining)
+        remaining -= head.count
+        try training.write(Self.littleEndian(head))
+        let tail = tokens.dropFirst(head.count)
+        if !tail.isEmpty { try validation?.write(Self.littleEndian(tail)) }
+    }
+
+    /// Syncs and renames the files; a `val.bin` of earlier data does not stay beside a new `train.bin`.
+    func commit() throws(TokenDataError) {
+        try training.close()
+        try validation?.close()
+        if let validation {
+            try validation.commit()
+        } else {
+            unlink(validationPath)
+        }
+        try training.commit()
+    }
+
+    /// Removes what was not committed.
+    func discard() {
+        training.discard()
+        validation?.discard()
+    }
+
+    private static func littleEndian(_ tokens: ArraySlice<UInt16>) -> Data {
+        var data = Data(capacity: 2 * tokens.count)
+        for token in tokens {
+            data.append(UInt8(truncatingIfNeeded: token))
+            data.append(UInt8(token >> 8))
+        }
+        return data
+    }
+}
