@@ -122,6 +122,10 @@ let package = Package(
     swiftLanguageModes: [.v6]
 )
 
+// Continuous integration tolerates no warnings; elsewhere a newer compiler may have more of them.
+let warnings: [SwiftSetting] =
+    Context.environment["WARNINGS_AS_ERRORS"] == "1" ? [.treatAllWarnings(as: .error)] : []
+
 // Settings for all Swift targets; system libraries take none.
 for target in package.targets where target.type != .system {
     target.swiftSettings =
@@ -129,5 +133,5 @@ for target in package.targets where target.type != .system {
             .enableUpcomingFeature("ExistentialAny"),
             .enableUpcomingFeature("MemberImportVisibility"),
             .enableExperimentalFeature("Lifetimes"),
-        ]
+        ] + warnings
 }

@@ -1,0 +1,49 @@
+# `make help` lists what there is. Variables: MARCH (the CPU to compile for, default: this one; `make MARCH=x86-64-v3 …`),
+# TEXT (a text file to train on), STEPS, RANKS, TINYSHAKESPEARE (a text for `make bench`).
+
+MARCH ?= native
+SWIFT ?= swift
+# Programs and tests share one build: all the commands below use the same flags, so nothing is compiled twice.
+BUILD = -c release -Xcc -march=$(MARCH)
+
+# Open MPI refuses to run as root (in a container, say) unless told twice.
+ifeq ($(shell id -u),0)
+export OMPI_ALLOW_RUN_AS_ROOT := 1
+export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build train test lint bench clean
+
+help:
+	@echo 'make train   train a small Mixtral on Shakespeare with two ranks and a coordinator (TEXT=FILE: on any text)'
+	@echo 'make test    run every test'
+	@echo 'make build   build the programs, optimised for this machine (MARCH=x86-64-v3: for most others)'
+	@echo 'make lint    check the formatting'
+	@echo 'make bench   measure against PyTorch with transformers (TINYSHAKESPEARE=FILE: the training recipe, too)'
+	@echo 'make setup   install what is missing, and nothing else; the others do that first'
+	@echo 'make clean   remove what was built; runs/ and data/ stay'
+
+setup:
+	@sh deploy/setup.sh
+
+build: setup
+	$(SWIFT) build $(BUILD)
+
+train: build
+	@sh deploy/setup.sh text
+	@bash deploy/shakespeare/train.sh
+
+test: setup
+	$(SWIFT) build $(BUILD) --build-tests
+	@$(SWIFT) test $(BUILD) --skip-build --disable-xctest
+
+lint:
+	$(SWIFT) format lint --strict -r Package.swift Sources Tests
+
+bench: build
+	@sh deploy/setup.sh bench
+	@sh Benchmarks/bench.sh
+
+clean:
+	rm -rf .build .venv-bench

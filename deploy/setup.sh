@@ -1,0 +1,68 @@
+#!/bin/sh
+# Installs what is missing for a build, with apt, and says so in one line.
+# Usage: setup.sh [text | bench]: also what fetching the training text, or the benchmarks, need.
+set -eu
+
+fail() {
+    echo "setup: $*" >&2
+    exit 1
+}
+
+require_swift() {
+    command -v swift >/dev/null ||
+        fail "Swift 6.3 is missing: install it from https://www.swift.org/install/linux and put it on the PATH"
+    version=$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\.[0-9]*\).*/\1/p' | head -n 1)
+    major=${version%%.*}
+    minor=${version#*.}
+    [ "${major:-0}" -gt 6 ] || { [ "${major:-0}" -eq 6 ] && [ "${minor:-0}" -ge 3 ]; } ||
+        fail "Swift 6.3 or newer is needed, $(command -v swift) is ${version:-of no known version}:" \
+            "install it from https://www.swift.org/install/linux"
+}
+
+missing=
+# need PACKAGE COMMAND…: PACKAGE is missing when COMMAND fails.
+need() {
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+
+need_packages() {
+    missing=
+    need pkg-config command -v pkg-config
+    need libopenmpi-dev pkg-config --exists ompi-c
+    need openmpi-bin command -v mpirun
+    need libopenblas-dev pkg-config --exists openblas
+    need libsqlite3-dev pkg-config --exists sqlite3
+    case ${1-} in
+    text) need python3-pip python3 -m pip --version ;;
+    bench) need python3-venv python3 -c 'import ensurepip, venv' ;;
+    esac
+}
+
+install() {
+    command -v apt-get >/dev/null ||
+        fail "there is no apt-get to install what is missing with; install the equivalents of:$missing"
+    as_root=
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || fail "not root, and no sudo: have an administrator run apt-get install$missing"
+        as_root=sudo
+    fi
+    echo "setup: installing$missing"
+    log=$(mktemp)
+    trap 'rm -f "$log"' EXIT
+    # shellcheck disable=SC2086 # no command when root; one word for each package
+    $as_root sh -c 'export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -qy --no-install-recommends "$@"' \
+        apt $missing >"$log" 2>&1 || {
+        cat "$log" >&2
+        fail "apt-get could not install$missing; see above"
+    }
+}
+
+require_swift
+need_packages "${1-}"
+if [ -n "$missing" ]; then
+    install
+    need_packages "${1-}"
+    [ -z "$missing" ] || fail "still missing after apt-get install:$missing"
+fi
