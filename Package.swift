@@ -107,7 +107,8 @@ let package = Package(
         .testTarget(name: "RandomnessTests", dependencies: ["Randomness"]),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
         .testTarget(name: "LayersTests", dependencies: ["Layers", "Tensors"]),
-        .testTarget(name: "SafetensorsTests", dependencies: ["Safetensors", "Tensors"]),
+        .testTarget(
+            name: "SafetensorsTests", dependencies: ["Randomness", "Safetensors", "Tensors"], exclude: ["Fixtures"]),
         .testTarget(name: "MixtralTests", dependencies: ["Mixtral", "Layers", "Safetensors", "Tensors"]),
         .testTarget(name: "TokenDataTests", dependencies: ["TokenData"]),
         .testTarget(name: "ExpertPlacementTests", dependencies: ["ExpertPlacement"]),

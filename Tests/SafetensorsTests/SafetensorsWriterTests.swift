@@ -1,0 +1,85 @@
+import Foundation
+import Safetensors
+import Tensors
+import Testing
+
+@Suite struct SafetensorsWriterTests {
+    private let tensors: [(name: String, shape: [Int])] = [
+        ("vector", [3]), ("a.matrix", [3, 5]), ("empty", [0, 4]), ("quoted \"é\" \\ name", [2, 1]),
+    ]
+    private let values: [[Float]] = [[1.5, .infinity, -0.0], (0..<15).map { Float($0) / 3 }, [], [0.25, -0.5]]
+
+    private func write(to path: String) throws {
+        let writer = try SafetensorsWriter(path: path, tensors: tensors)
+        for (tensor, values) in zip(tensors, values) {
+            let rows = tensor.shape.count == 2 ? tensor.shape[0] : 1
+            try writer.write(tensor.name, Tensor(values, rows: rows, columns: tensor.shape.last ?? 1))
+        }
+        try writer.finish()
+    }
+
+    @Test func readerGetsWhatWriterWrote() throws {
+        try withTemporaryDirectory { directory in
+            let path = directory.appending(path: "a.safetensors").path
+            try write(to: path)
+            let reader = try SafetensorsReader(path: path)
+            #expect(reader.header.metadata == ["format": "pt"])
+            #expect(
+                reader.header.entries.filter { $0.bytes.count > 0 }.map(\.name) == [
+                    "vector", "a.matrix", "quoted \"é\" \\ name",
+                ])
+            for (tensor, values) in zip(tensors, values) {
+                #expect(reader.entry(tensor.name)?.shape == tensor.shape)
+                #expect(try reader.read(tensor.name).array.map(\.bitPattern) == values.map(\.bitPattern))
+            }
+            // For a check with Python's package: see Fixtures/check.py.
+            if let output = ProcessInfo.processInfo.environment["SAFETENSORS_TEST_OUTPUT"] { try write(to: output) }
+        }
+    }
+
+    @Test func sameTensorsGiveSameBytesAndAlignedData() throws {
+        try withTemporaryDirectory { directory in
+            let files = ["a", "b"].map { directory.appending(path: $0) }
+            for file in files { try write(to: file.path) }
+            let bytes = try files.map { try Data(contentsOf: $0) }
+            #expect(bytes[0] == bytes[1])
+            let headerBytes = bytes[0].prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) }
+            #expect(headerBytes % 8 == 0)
+        }
+    }
+
+    @Test func refusesOtherTensorsThanAnnounced() throws {
+        try withTemporaryDirectory { directory in
+            let path = directory.appending(path: "a.safetensors").path
+            func error(_ tensor: String?, _ cause: SafetensorsError.Cause) -> SafetensorsError {
+                SafetensorsError(file: path, tensor: tensor, cause: cause)
+            }
+            let one = Tensor([1], rows: 1, columns: 1)
+            let writer = try SafetensorsWriter(path: path, tensors: [("a", [1]), ("b", [1, 2])])
+            #expect(throws: error("b", .outOfOrder(expected: "a"))) { try writer.write("b", one) }
+            try writer.write("a", one)
+            #expect(throws: error("b", .shapeDiffers(expected: [1, 2], actual: [1, 1]))) { try writer.write("b", one) }
+            #expect(throws: error("b", .notWritten)) { try writer.finish() }
+            try writer.write("b", Tensor([1, 2], rows: 1, columns: 2))
+            #expect(throws: error("c", .outOfOrder(expected: nil))) { try writer.write("c", one) }
+            #expect(throws: error("a", .duplicate)) {
+                try SafetensorsWriter(path: path, tensors: [("a", [1]), ("a", [1])])
+            }
+            #expect(throws: error("a", .invalidShape([Int.max, 2]))) {
+                try SafetensorsWriter(path: path, tensors: [("a", [Int.max, 2])])
+            }
+            #expect(throws: error("a", .invalidShape([-1]))) {
+                try SafetensorsWriter(path: path, tensors: [("a", [-1])])
+            }
+        }
+    }
+
+    @Test func reportsAFullDiskAndAMissingDirectory() throws {
+        #expect(throws: SafetensorsError(file: "/dev/full", cause: .system("No space left on device"))) {
+            try SafetensorsWriter(path: "/dev/full", tensors: [("a", [1])])
+        }
+        #expect(throws: SafetensorsError(file: "/nowhere/a", cause: .system("No such file or directory"))) {
+            try SafetensorsWriter(path: "/nowhere/a", tensors: [("a", [1])])
+        }
+    }
+}
