@@ -38,7 +38,7 @@ public final class TrainingStep {
         self.context = context
         self.batches = batches
         self.options = options
-        auxiliaryCoefficient = options.auxiliaryLoss ?? model.configuration.routerAuxiliaryLossCoefficient
+        auxiliaryCoefficient = options.auxiliaryLoss ?? model.configuration.auxiliaryLossCoefficient
     }
 
     /// Trains on the batch of `step`, from 0. Collective.

@@ -1,0 +1,52 @@
+import Tensors
+
+/// A router and its experts, in the place of a dense feed-forward network.
+public final class SparseMoEBlock: Module {
+    private let gate: Router
+    private var experts: any ExpertGroup
+    private let timer: PhaseTimer
+
+    public init(gate: Router, experts: any ExpertGroup, timer: PhaseTimer = PhaseTimer()) {
+        precondition(gate.expertCount == experts.expertCount, "the router is for other experts")
+        self.gate = gate
+        self.experts = experts
+        self.timer = timer
+    }
+
+    public var children: [(name: String, module: any Module)] { [("gate", gate), ("experts", experts)] }
+
+    /// Of the last forward pass that saved for backward.
+    public var statistics: Router.Statistics? { gate.statistics }
+
+    /// "experts" can be replaced, by an `ExpertGroup` of the same number of experts and the same D.
+    public func replaceChild(_ name: String, with module: any Module) throws {
+        guard name == "experts", let group = module as? any ExpertGroup, group.expertCount == experts.expertCount,
+            group.hiddenSize == experts.hiddenSize
+        else {
+            throw ModuleError.cannotReplace(child: name, in: "\(Self.self)", with: "\(type(of: module))")
+        }
+        experts = group
+    }
+
+    /// - Parameter x: (T, D); kept by reference until `backward`, so it must not change. With T = 0 the experts are asked
+    ///   as well, because they may have other ranks' tokens to compute.
+    /// - Returns: y, (T, D)
+    public func forward(_ x: Tensor, savingForBackward: Bool) throws -> Tensor {
+        let routing = timer.measure(.router) { gate.forward(x, savingForBackward: savingForBackward) }
+        return try experts.forward(x, routing: routing, savingForBackward: savingForBackward)
+    }
+
+    /// Adds to the weights' gradients.
+    /// - Parameters:
+    ///   - outputGradient: dL/dy, (T, D)
+    ///   - probabilityGradient: dL/dp of each expert's probability, the same for all tokens, E entries; nil: none.
+    /// - Returns: dL/dx, (T, D)
+    public func backward(_ outputGradient: Tensor, probabilityGradient: [Float]?) throws -> Tensor {
+        let (inputGradient, weightGradient) = try experts.backward(outputGradient)
+        timer.measure(.router) {
+            gate.backward(
+                weightGradient: weightGradient, probabilityGradient: probabilityGradient, addingTo: inputGradient)
+        }
+        return inputGradient
+    }
+}

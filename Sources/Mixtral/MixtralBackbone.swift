@@ -1,0 +1,65 @@
+import Layers
+import Tensors
+
+/// All of the model but its head: embedding, layers, norm.
+final class MixtralBackbone: Module {
+    private let embedding: Embedding
+    let layers: ModuleList<MixtralDecoderLayer>
+    private let norm: RMSNormLayer
+    private let configuration: MixtralConfiguration
+    private var rotary: RotaryEmbedding?
+    /// Positions that `rotary` has.
+    private var rotaryPositions = 0
+
+    init(_ configuration: MixtralConfiguration, timer: PhaseTimer) {
+        self.configuration = configuration
+        embedding = Embedding(
+            vocabularySize: configuration.vocabularySize, hiddenSize: configuration.hiddenSize,
+            paddingToken: configuration.paddingToken)
+        layers = ModuleList((0..<configuration.layers).map { _ in MixtralDecoderLayer(configuration, timer: timer) })
+        norm = RMSNormLayer(size: configuration.hiddenSize, epsilon: Float(configuration.rmsNormEpsilon))
+    }
+
+    var children: [(name: String, module: any Module)] {
+        [("embed_tokens", embedding), ("layers", layers), ("norm", norm)]
+    }
+
+    /// The residual stream behind all layers, of the last forward pass that saved for backward, until backward.
+    var savedOutput: Tensor? { norm.savedInput }
+
+    /// - Returns: (T, D)
+    func forward(
+        _ tokens: [Int32], sequences: Int, sequenceLength: Int, savingForBackward: Bool
+    ) throws -> Tensor {
+        let rotary = rotary(for: sequenceLength)
+        var x = embedding.forward(tokens, savingForBackward: savingForBackward)
+        for layer in layers.elements {
+            x = try layer.forward(
+                x, sequences: sequences, sequenceLength: sequenceLength, rotary: rotary,
+                savingForBackward: savingForBackward)
+        }
+        return norm.forward(x, savingForBackward: savingForBackward)
+    }
+
+    /// Adds to the weights' gradients.
+    /// - Parameter outputGradient: (T, D)
+    func backward(_ outputGradient: Tensor, probabilityGradient: [Float]?) throws {
+        let gradient = Tensor(rows: outputGradient.rows, columns: outputGradient.columns, repeating: 0)
+        norm.backward(outputGradient, addingTo: gradient)
+        for layer in layers.elements.reversed() {
+            try layer.backward(gradient, probabilityGradient: probabilityGradient)
+        }
+        embedding.backward(gradient)
+    }
+
+    /// Tables as long as the longest sequence so far, not as the model allows: that can be millions of positions.
+    private func rotary(for sequenceLength: Int) -> RotaryEmbedding {
+        if let rotary, rotaryPositions >= sequenceLength { return rotary }
+        rotaryPositions = min(configuration.maximumPositions, max(sequenceLength, 2 * rotaryPositions))
+        let rotary = RotaryEmbedding(
+            headDimension: configuration.headDimension, base: configuration.ropeTheta,
+            maximumPositions: rotaryPositions)
+        self.rotary = rotary
+        return rotary
+    }
+}

@@ -1,0 +1,112 @@
+import Layers
+import Tensors
+
+/// Mixtral (Jiang et al. 2024, arXiv:2401.04088) as Hugging Face's `MixtralForCausalLM` defines it, with the names of its
+/// checkpoints. Weights take memory when they are loaded, and the experts can be replaced before (`parallelizeExperts`).
+///
+/// S sequences of L tokens lie one after the other; T = S·L. S may be 0: a rank without tokens takes part in the experts'
+/// work on other ranks' all the same.
+public final class MixtralModel: Module {
+    public let configuration: MixtralConfiguration
+    private let backbone: MixtralBackbone
+    private let head: Linear
+
+    /// dL/dlogits of the last training pass, until backward.
+    private var logitGradient: Tensor?
+    private var lossIsFinite = true
+
+    /// - Parameter timer: takes the seconds of `Phase.attention`, `.router`, and `.experts` while the experts are in this process.
+    public init(configuration: MixtralConfiguration, timer: PhaseTimer = PhaseTimer()) {
+        self.configuration = configuration
+        backbone = MixtralBackbone(configuration, timer: timer)
+        head = Linear(inputSize: configuration.hiddenSize, outputSize: configuration.vocabularySize)
+    }
+
+    public var children: [(name: String, module: any Module)] { [("model", backbone), ("lm_head", head)] }
+
+    /// The forward pass of a training step; `backward` follows.
+    /// - Parameters:
+    ///   - tokens, targets: T entries each, below the vocabulary's size.
+    ///   - lossScale: what backward multiplies the sum of the tokens' cross-entropies with; the reciprocal of the global
+    ///     batch's tokens makes the gradient that of their mean.
+    public func trainingForward(
+        tokens: [Int32], targets: [Int32], sequences: Int, sequenceLength: Int, lossScale: Float
+    ) throws -> MixtralLosses {
+        try check(tokens, sequences: sequences, sequenceLength: sequenceLength)
+        try check(targets, sequences: sequences, sequenceLength: sequenceLength)
+        let hidden = try backbone.forward(
+            tokens, sequences: sequences, sequenceLength: sequenceLength, savingForBackward: true)
+        let logits = head.forward(hidden, savingForBackward: true)
+        let lossSum = CrossEntropy.forwardBackward(logits: logits, targets: targets, gradientScale: lossScale)
+        logitGradient = logits
+        lossIsFinite = lossSum.isFinite
+        let statistics = backbone.layers.elements.compactMap(\.routerStatistics)
+        return MixtralLosses(
+            lossSum: lossSum, expertLoads: statistics.map(\.expertLoads),
+            probabilitySums: statistics.map(\.probabilitySums))
+    }
+
+    /// Adds the gradients of the last training pass to the parameters'.
+    /// - Parameter auxiliaryProbabilityGradient: `AuxiliaryLoss.gradient`, E entries; nil: no auxiliary loss.
+    public func backward(auxiliaryProbabilityGradient: [Float]?) throws {
+        guard let logitGradient else { preconditionFailure("backward without a training pass") }
+        self.logitGradient = nil
+        try backbone.backward(head.backward(logitGradient), probabilityGradient: auxiliaryProbabilityGradient)
+    }
+
+    /// Sum of the tokens' cross-entropies. Keeps nothing.
+    public func evaluationLossSum(
+        tokens: [Int32], targets: [Int32], sequences: Int, sequenceLength: Int
+    ) throws -> Double {
+        try check(tokens, sequences: sequences, sequenceLength: sequenceLength)
+        try check(targets, sequences: sequences, sequenceLength: sequenceLength)
+        let hidden = try backbone.forward(
+            tokens, sequences: sequences, sequenceLength: sequenceLength, savingForBackward: false)
+        // Logits of some rows at a time: with a large vocabulary they are the largest matrix by far.
+        let rowsAtOnce = 1024
+        var sum = 0.0
+        for start in stride(from: 0, to: hidden.rows, by: rowsAtOnce) {
+            let rows = start..<min(start + rowsAtOnce, hidden.rows)
+            let logits = head.forward(hidden.rows(rows), savingForBackward: false)
+            sum += CrossEntropy.forward(logits: logits, targets: Array(targets[rows]))
+        }
+        return sum
+    }
+
+    /// - Returns: the logits of each position's next token, (T, V). Keeps nothing.
+    public func logits(tokens: [Int32], sequences: Int, sequenceLength: Int) throws -> Tensor {
+        try check(tokens, sequences: sequences, sequenceLength: sequenceLength)
+        return head.forward(
+            try backbone.forward(
+                tokens, sequences: sequences, sequenceLength: sequenceLength, savingForBackward: false),
+            savingForBackward: false)
+    }
+
+    /// The first layer whose output in the last training pass, before its backward, is not finite (the embedding counts
+    /// to layer 0); the number of layers when it is the head's; nil when all on this rank is finite.
+    public func firstNonFiniteLayer() -> Int? {
+        let layers = backbone.layers.elements
+        if let embedded = layers.first?.savedInput, !Reductions.allFinite(embedded) { return 0 }
+        for index in layers.indices {
+            let output = index + 1 < layers.count ? layers[index + 1].savedInput : backbone.savedOutput
+            if let output, !Reductions.allFinite(output) { return index }
+        }
+        return lossIsFinite ? nil : layers.count
+    }
+
+    private func check(_ tokens: [Int32], sequences: Int, sequenceLength: Int) throws {
+        guard sequenceLength <= configuration.maximumPositions else {
+            throw MixtralError.sequenceTooLong(
+                length: sequenceLength, maximumPositions: configuration.maximumPositions)
+        }
+        guard tokens.count == sequences * sequenceLength else {
+            throw MixtralError.tokenCount(
+                found: tokens.count, sequences: sequences, sequenceLength: sequenceLength)
+        }
+        let limit = Int32(configuration.vocabularySize)
+        if let position = tokens.firstIndex(where: { $0 < 0 || $0 >= limit }) {
+            throw MixtralError.tokenOutsideVocabulary(
+                token: Int(tokens[position]), position: position, vocabularySize: configuration.vocabularySize)
+        }
+    }
+}
