@@ -25,13 +25,14 @@ let package = Package(
         .systemLibrary(
             name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev", "openmpi-bin"])]),
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(name: "CVectors"),
 
         // Ranks and messages between them
         .target(name: "MessagePassing"),
         .target(name: "MPIMessagePassing", dependencies: ["CMPI", "MessagePassing"]),
 
         // Numerics and the model
-        .target(name: "Tensors", dependencies: ["COpenBLAS"]),
+        .target(name: "Tensors", dependencies: ["COpenBLAS", "CVectors"]),
         .target(name: "Layers", dependencies: ["Tensors"]),
         .target(name: "Safetensors", dependencies: ["Tensors"]),
         .target(name: "Mixtral", dependencies: ["Layers", "Randomness", "Safetensors", "Tensors"]),

@@ -1,0 +1,59 @@
+/// silu(gate) ⊙ up, where silu(x) = x / (1 + e^-x) (Shazeer 2020, arXiv:2002.05202).
+public enum SwiGLU {
+    /// - Parameters:
+    ///   - gate: (R, F)
+    ///   - up: (R, F)
+    ///   - y: (R, F), overwritten; may be gate or up.
+    public static func forward(gate: Tensor, up: Tensor, into y: Tensor) {
+        precondition(gate.hasShape(of: up) && gate.hasShape(of: y), "shapes differ")
+        let (gates, ups, output) = (gate.matrix, up.matrix, y.matrix)
+        let contiguous = gate.isContiguous && up.isContiguous && y.isContiguous
+        Threads.splitEntries(of: gate, contiguous: contiguous) { row, column, count in
+            map(gates.row(row) + column, ups.row(row) + column, into: output.row(row) + column, count: count) {
+                $0 * $1 / (1 + exponential(-$0))
+            }
+        }
+    }
+
+    /// - Parameters:
+    ///   - gate: (R, F)
+    ///   - up: (R, F)
+    ///   - dy: dL/dy, (R, F)
+    ///   - gateGradient: (R, F), overwritten; may be gate, up or dy.
+    ///   - upGradient: (R, F), overwritten; may be gate, up or dy, but not `gateGradient`.
+    public static func backward(
+        gate: Tensor, up: Tensor, outputGradient dy: Tensor, gateGradient: Tensor, upGradient: Tensor
+    ) {
+        precondition(gate.hasShape(of: up) && gate.hasShape(of: dy), "shapes differ")
+        precondition(gate.hasShape(of: gateGradient) && gate.hasShape(of: upGradient), "shapes differ")
+        let (gates, ups, output) = (gate.matrix, up.matrix, dy.matrix)
+        let (gateResult, upResult) = (gateGradient.matrix, upGradient.matrix)
+        let contiguous = [gate, up, dy, gateGradient, upGradient].allSatisfy(\.isContiguous)
+        Threads.splitEntries(of: gate, contiguous: contiguous) { row, column, count in
+            let (gate, up, dy) = (gates.row(row) + column, ups.row(row) + column, output.row(row) + column)
+            let (gateGradient, upGradient) = (gateResult.row(row) + column, upResult.row(row) + column)
+            var i = 0
+            while i &+ 16 <= count {
+                let (dGate, dUp) = gradients(Lanes(gate + i), Lanes(up + i), Lanes(dy + i))
+                dGate.store(to: gateGradient + i)
+                dUp.store(to: upGradient + i)
+                i &+= 16
+            }
+            let rest = count &- i
+            if rest > 0 {
+                let (dGate, dUp) = gradients(
+                    Lanes(gate + i, first: rest), Lanes(up + i, first: rest), Lanes(dy + i, first: rest))
+                dGate.store(to: gateGradient + i, first: rest)
+                dUp.store(to: upGradient + i, first: rest)
+            }
+        }
+    }
+
+    /// silu'(x) = σ + x·σ·(1 − σ) with σ = sigmoid(x).
+    @inline(__always)
+    private static func gradients(_ gate: Lanes, _ up: Lanes, _ dy: Lanes) -> (gate: Lanes, up: Lanes) {
+        let sigmoid = sigmoid(gate)
+        let silu = gate * sigmoid
+        return (dy * up * multiplyAdd(silu, 1 - sigmoid, sigmoid), dy * silu)
+    }
+}
