@@ -1,0 +1,41 @@
+/// A request of any type, as the coordinator receives it.
+public enum AnyRequest: Hashable, Sendable {
+    case registerRun(RegisterRun)
+    case registerWorker(RegisterWorker)
+    case report(Report)
+    case finishRun(FinishRun)
+    case listRuns(ListRuns)
+    case showRun(ShowRun)
+    case showPlacement(ShowPlacement)
+    case listWorkers(ListWorkers)
+
+    /// Reads the fields of a message of type `type`.
+    /// - Throws: `unknown_type`, or what the decoder found.
+    init(type: String, from decoder: any Decoder) throws {
+        switch type {
+        case RegisterRun.type: self = try .registerRun(RegisterRun(from: decoder))
+        case RegisterWorker.type: self = try .registerWorker(RegisterWorker(from: decoder))
+        case Report.type: self = try .report(Report(from: decoder))
+        case FinishRun.type: self = try .finishRun(FinishRun(from: decoder))
+        case ListRuns.type: self = try .listRuns(ListRuns(from: decoder))
+        case ShowRun.type: self = try .showRun(ShowRun(from: decoder))
+        case ShowPlacement.type: self = try .showPlacement(ShowPlacement(from: decoder))
+        case ListWorkers.type: self = try .listWorkers(ListWorkers(from: decoder))
+        default: throw ControlError(.unknownType, "no request has the type \"\(type.prefix(64))\"")
+        }
+    }
+
+    /// The message itself.
+    public var message: any ControlRequest {
+        switch self {
+        case .registerRun(let message): message
+        case .registerWorker(let message): message
+        case .report(let message): message
+        case .finishRun(let message): message
+        case .listRuns(let message): message
+        case .showRun(let message): message
+        case .showPlacement(let message): message
+        case .listWorkers(let message): message
+        }
+    }
+}

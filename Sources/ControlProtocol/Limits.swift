@@ -1,0 +1,65 @@
+/// Every limit of the control plane, in one table. What is over one is refused with an error that names it.
+public struct Limits: Sendable, Equatable {
+    // Frames and connections
+    /// Bytes of a frame's payload. Holds the largest plan that `planRanks` and `experts` allow.
+    public var frameBytes = 16 << 20
+    /// Bytes of frames that are being received or answered, over all connections of a server.
+    public var bufferedBytes = 128 << 20
+    /// Connections that a server keeps open.
+    public var connections = 4_096
+    /// Connections that the kernel holds while they wait to be accepted.
+    public var pendingConnections = 1_024
+    /// A connection without a request for so long is closed.
+    public var idleTime = Duration.seconds(900)
+    /// A frame whose first byte has come must be whole after so long; an answer must have been taken after so long.
+    public var transferTime = Duration.seconds(30)
+    /// How long open requests may take when the server stops.
+    public var shutdownTime = Duration.seconds(5)
+
+    // Queues
+    /// Requests of one client that wait for their answer.
+    public var requestsInFlight = 64
+    /// Changes that wait to be committed by the coordinator.
+    public var queuedChanges = 8_192
+    /// Changes that one transaction takes.
+    public var changesPerCommit = 512
+    /// Runs whose state the coordinator keeps in memory; others are read from the database when they are named.
+    public var residentRuns = 256
+
+    // Text, in bytes of UTF-8
+    public var runNameBytes = 128
+    public var hostNameBytes = 255
+    public var identifierBytes = 64
+    public var allocatorNameBytes = 128
+    public var reasonBytes = 1_024
+    public var configurationEntries = 128
+    public var configurationValueBytes = 1_024
+    public var phases = 64
+
+    // Models, worlds and plans
+    /// The largest integer that every JSON implementation keeps exact (RFC 8259, section 6).
+    public var integer = 1 << 53
+    public var layers = 1_024
+    public var expertsPerLayer = 4_096
+    /// Experts of all layers together.
+    public var experts = 65_536
+    /// W.
+    public var worldSize = 16_384
+    /// Ranks that stand in the meshes of one plan, each mesh counted.
+    public var planRanks = 1 << 20
+    /// D, and F of an expert.
+    public var width = 1 << 24
+
+    // Storage and listings
+    /// Reports kept for each run; the oldest go first. Loads are kept as long as the run.
+    public var storedReportsPerRun = 20_000
+    /// Rows of a listing.
+    public var listedRuns = 1_000
+    public var listedWorkers = 20_000
+    public var listedEvents = 20
+
+    public init() {}
+
+    /// What clients and servers use unless told otherwise.
+    public static let standard = Limits()
+}

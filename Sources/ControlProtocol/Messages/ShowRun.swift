@@ -1,0 +1,82 @@
+import ExpertPlacement
+
+/// Asks for everything about one run.
+public struct ShowRun: ControlRequest {
+    public static let type = "show_run"
+    public typealias Reply = RunShown
+
+    /// Nil: the run registered last.
+    public var run: String?
+
+    public init(run: String? = nil) {
+        self.run = run
+    }
+
+    public func validate(within limits: Limits) throws(ControlError) {
+        if let run { try Validation(limits: limits).runName(run) }
+    }
+}
+
+public struct RunShown: ControlMessage {
+    public static let type = "run"
+
+    public var summary: RunSummary
+    public var model: ExpertModel
+    /// Where rank 0 of the current incarnation runs.
+    public var host: String
+    public var processID: Int
+    /// Why the last incarnation ended, when it said so.
+    public var reason: String?
+    public var configuration: [String: String]
+    /// Reports stored now; the oldest are dropped in time.
+    public var storedReports: Int
+    /// The newest events, newest first.
+    public var events: [RunEvent]
+
+    public init(
+        summary: RunSummary, model: ExpertModel, host: String, processID: Int, reason: String?,
+        configuration: [String: String], storedReports: Int, events: [RunEvent]
+    ) {
+        self.summary = summary
+        self.model = model
+        self.host = host
+        self.processID = processID
+        self.reason = reason
+        self.configuration = configuration
+        self.storedReports = storedReports
+        self.events = events
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case summary, model, host, reason, configuration, events
+        case processID = "process_id"
+        case storedReports = "stored_reports"
+    }
+}
+
+/// Something that happened to a run or its plans: when, who and why.
+public struct RunEvent: Codable, Hashable, Sendable {
+    public enum Kind: String, Codable, Sendable, CaseIterable {
+        case runRegistered = "run_registered"
+        case runFinished = "run_finished"
+        case planActivated = "plan_activated"
+        case planSuperseded = "plan_superseded"
+    }
+
+    public var kind: Kind
+    public var at: Timestamp
+    public var incarnation: Int
+    /// The plan's, for events about plans.
+    public var revision: Int?
+    public var who: String
+    public var why: String
+
+    public init(kind: Kind, at: Timestamp, incarnation: Int, revision: Int? = nil, who: String, why: String) {
+        self.kind = kind
+        self.at = at
+        self.incarnation = incarnation
+        self.revision = revision
+        self.who = who
+        self.why = why
+    }
+}

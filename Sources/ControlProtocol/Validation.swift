@@ -1,0 +1,89 @@
+import ExpertPlacement
+
+/// Checks of single fields. Each error names the field, what was found and what may stand there.
+struct Validation {
+    let limits: Limits
+
+    func integer(_ value: Int, _ field: String, in range: ClosedRange<Int>) throws(ControlError) {
+        guard range.contains(value) else {
+            let code: ControlError.Code = value > range.upperBound ? .limitExceeded : .badRequest
+            throw ControlError(
+                code, "\(field) is \(value), but must be from \(range.lowerBound) to \(range.upperBound)")
+        }
+    }
+
+    /// A count, step or number of bytes.
+    func count(_ value: Int, _ field: String) throws(ControlError) {
+        try integer(value, field, in: 0...limits.integer)
+    }
+
+    func seconds(_ value: Double, _ field: String) throws(ControlError) {
+        guard value.isFinite, value >= 0 else {
+            throw ControlError(.badRequest, "\(field) is \(value), but must be a finite number from 0")
+        }
+    }
+
+    /// Text that is shown to people: no control characters.
+    func text(_ value: String, _ field: String, bytes limit: Int, mayBeEmpty: Bool = false) throws(ControlError) {
+        guard value.utf8.count <= limit else {
+            throw ControlError(
+                .limitExceeded, "\(field) has \(value.utf8.count) bytes, over the limit of \(limit)")
+        }
+        guard mayBeEmpty || !value.isEmpty else { throw ControlError(.badRequest, "\(field) is empty") }
+        guard value.unicodeScalars.allSatisfy({ $0.properties.generalCategory != .control }) else {
+            throw ControlError(.badRequest, "\(field) has a control character")
+        }
+    }
+
+    func runName(_ value: String) throws(ControlError) {
+        try text(value, "run", bytes: limits.runNameBytes)
+        guard RunName.isValid(value) else {
+            throw ControlError(.badRequest, "run \"\(value)\": \(RunName.rule)")
+        }
+    }
+
+    func model(_ model: ExpertModel) throws(ControlError) {
+        try integer(model.hiddenSize, "model.hidden_size", in: 1...limits.width)
+        try integer(model.layers.count, "the number of model.layers", in: 1...limits.layers)
+        var experts = 0
+        for (layer, widths) in model.layers.enumerated() {
+            try integer(widths.count, "the number of experts in model.layers[\(layer)]", in: 0...limits.expertsPerLayer)
+            for width in widths { try integer(width, "a width in model.layers[\(layer)]", in: 1...limits.width) }
+            experts += widths.count
+        }
+        try integer(experts, "the number of experts in model.layers", in: 0...limits.experts)
+    }
+
+    func plan(_ plan: PlacementPlan) throws(ControlError) {
+        var ranks = 0
+        for layer in plan.layers {
+            for expert in layer.experts { ranks += expert.mesh.ranks.count }
+        }
+        try integer(ranks, "the number of ranks in the plan's meshes", in: 0...limits.planRanks)
+    }
+
+    /// Counts by [layer][expert].
+    func loads(_ loads: [[Int]]) throws(ControlError) {
+        try integer(loads.count, "the number of layers in sample.expert_loads", in: 0...limits.layers)
+        for (layer, row) in loads.enumerated() {
+            try integer(
+                row.count, "the number of experts in sample.expert_loads[\(layer)]", in: 0...limits.expertsPerLayer)
+            for load in row { try count(load, "a load in sample.expert_loads[\(layer)]") }
+        }
+    }
+}
+
+/// The rule for names of runs: they stand in file names, URLs and shell commands.
+public enum RunName {
+    public static let rule = "a name has letters, digits and . _ - : + @ and begins with a letter or digit"
+
+    public static func isValid(_ name: String) -> Bool {
+        func isPlain(_ byte: UInt8) -> Bool {
+            (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
+        }
+        guard let first = name.utf8.first, isPlain(first), name.utf8.count <= Limits.standard.runNameBytes else {
+            return false
+        }
+        return name.utf8.allSatisfy { isPlain($0) || Array("._-:+@".utf8).contains($0) }
+    }
+}
