@@ -57,8 +57,10 @@ final class DenseState {
     /// Sums the gradients over the ranks.
     /// - Returns: the sum of squares of the part this rank owns.
     func reduceGradients() throws -> Double {
-        var target = reducedGradient.mutableSpan
-        try context.communicator.reduceScatter(gradients.span, counts: ownedCounts, into: &target)
+        // Spans live as long as the variable they borrow, so the tensors become local.
+        let (all, part) = (gradients, reducedGradient)
+        var target = part.mutableSpan
+        try context.communicator.reduceScatter(all.span, counts: ownedCounts, into: &target)
         context.countSent(values.count - owned.count, of: Float.self)
         return Reductions.sumOfSquares(reducedGradient)
     }
@@ -80,7 +82,8 @@ final class DenseState {
         guard context.communicator.size > 1 else { return }
         let block = Tensor(rows: 1, columns: owned.count)
         block.copy(from: values.columns(owned))
-        var target = values.mutableSpan
+        let all = values
+        var target = all.mutableSpan
         try context.communicator.allGather(block.span, counts: ownedCounts, into: &target)
         context.countSent(owned.count * (context.communicator.size - 1), of: Float.self)
     }
@@ -97,9 +100,10 @@ final class DenseState {
 
     /// Hands the summed gradients to `sink`. Collective.
     func storeGradients(to sink: any WeightSink) throws {
+        let part = reducedGradient
         let all = Tensor(rows: 1, columns: values.columns)
         var target = all.mutableSpan
-        try context.communicator.allGather(reducedGradient.span, counts: ownedCounts, into: &target)
+        try context.communicator.allGather(part.span, counts: ownedCounts, into: &target)
         for ((name, parameter), place) in zip(zip(names, parameters), places) {
             try sink.store(
                 name, shape: parameter.shape,

@@ -1,5 +1,6 @@
 import ExpertPlacement
 import Layers
+import MessagePassing
 import Tensors
 
 /// The optimizer state of one layer's experts that this rank owns, and the ways their gradients and weights go.

@@ -1,5 +1,6 @@
 import ExpertPlacement
 import Layers
+import MessagePassing
 import Tensors
 
 /// The experts of one layer, spread over ranks as a placement says.

@@ -2,6 +2,7 @@ import ExpertPlacement
 import Layers
 import Logging
 import MessagePassing
+import Tensors
 
 /// What `parallelizeExperts` has to know besides the model.
 public struct ParallelConfiguration {
