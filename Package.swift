@@ -66,7 +66,11 @@ let package = Package(
             ]),
         .target(
             name: "Settings",
-            dependencies: [.product(name: "Configuration", package: "swift-configuration")]),
+            dependencies: [
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "Yams", package: "Yams"),
+            ]),
 
         // Programs
         .target(
@@ -117,7 +121,9 @@ let package = Package(
         .testTarget(name: "ControlProtocolTests", dependencies: ["ControlProtocol", "ExpertPlacement"]),
         .testTarget(name: "CoordinatorCoreTests", dependencies: ["CoordinatorCore", "ControlProtocol", "ExpertPlacement"]),
         .testTarget(name: "CoordinatorServiceTests", dependencies: ["CoordinatorService", "ControlProtocol", "CoordinatorCore", "ExpertPlacement"]),
-        .testTarget(name: "SettingsTests", dependencies: ["Settings"]),
+        .testTarget(
+            name: "SettingsTests",
+            dependencies: ["Settings", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
         .testTarget(name: "WorkerRuntimeTests", dependencies: ["WorkerRuntime", "CoordinatorService", "ControlProtocol", "ExpertPlacement"]),
         .testTarget(name: "ProgramsTests", dependencies: []),
     ],

@@ -1,0 +1,90 @@
+import ArgumentParser
+import Foundation
+import Settings
+import Testing
+
+/// Flag > environment > file > default.
+@Suite struct PrecedenceTests {
+    @Test(arguments: [false, true], [false, true])
+    func theStrongestSourceWins(flag: Bool, environment: Bool) throws {
+        for file in [false, true] {
+            var arguments = [String]()
+            if flag { arguments += ["--learning-rate", "0.3"] }
+            let train = try parseTrain(
+                arguments, environment: environment ? ["MOE_LEARNING_RATE": "0.2"] : [:],
+                file: "steps: 7\n" + (file ? "learning-rate: 1e-1\n" : ""))
+            let expected = flag ? 0.3 : environment ? 0.2 : file ? 0.1 : 0.001
+            #expect(train.learningRate == expected, "flag \(flag), environment \(environment), file \(file)")
+            #expect(train.steps == 7)
+        }
+    }
+
+    @Test(arguments: [["--run", "a"], ["--run=a"], ["-r", "a"]])
+    func everySpellingOfAFlagCounts(arguments: [String]) throws {
+        #expect(try parseTrain(arguments, file: "{steps: 1, run: b}").run == "a")
+    }
+
+    @Test func listsDoNotAddUp() throws {
+        let file = "steps: 1\nhost: [c, d]\n"
+        #expect(try parseTrain([], file: file).host == ["c", "d"])
+        #expect(try parseTrain([], environment: ["MOE_HOST": "b"], file: file).host == ["b"])
+        #expect(try parseTrain(["--host", "a"], environment: ["MOE_HOST": "b"], file: file).host == ["a"])
+    }
+
+    @Test func flagsAreTrueOrFalse() throws {
+        #expect(try parseTrain([], file: "{steps: 1, verbose: true}").verbose)
+        #expect(try !parseTrain([], file: "{steps: 1, verbose: false}").verbose)
+        #expect(try parseTrain([], environment: ["MOE_VERBOSE": "1"], file: "{steps: 1, verbose: false}").verbose)
+        #expect(try !parseTrain([], file: "{steps: 1, shuffle: false}").shuffle)
+        #expect(try parseTrain(["--shuffle"], file: "{steps: 1, shuffle: false}").shuffle)
+        #expect(try !parseTrain(["--no-shuffle"], file: "{steps: 1, shuffle: true}").shuffle)
+        #expect(try !parseTrain([], environment: ["MOE_SHUFFLE": "no"], file: "{steps: 1, shuffle: true}").shuffle)
+    }
+
+    @Test func theEnvironmentCanNameTheFile() throws {
+        let path = try write("steps: 3\n")
+        let train = try #require(
+            try Settings.parse(Program.self, arguments: [], environment: ["MOE_CONFIG": path]) as? Train)
+        #expect(train.steps == 3)
+    }
+
+    @Test func valuesMayStartWithADash() throws {
+        #expect(try parseTrain([], file: "{steps: 1, run: -x}").run == "-x")
+        #expect(try parseTrain([], file: "steps: 1").learningRate == 0.001)
+    }
+
+    @Test func onlyTheChosenCommandIsAsked() throws {
+        let serve = try Settings.parse(
+            Program.self, arguments: ["serve"], environment: ["MOE_LISTEN": "[::1]:1", "MOE_STEPS": "many"])
+        #expect((serve as? Serve)?.listen == "[::1]:1")
+    }
+
+    @Test func commentsAloneSetNothing() throws {
+        #expect(try parseTrain(["--steps", "2"], file: "# nothing\n").steps == 2)
+    }
+
+    @Test(arguments: [["--help"], ["--version"], ["train", "--help"]])
+    func questionsAreAnsweredWhateverTheSettings(arguments: [String]) throws {
+        let error = #expect(throws: (any Error).self) {
+            let command = try Settings.parse(
+                Program.self, arguments: arguments, environment: ["MOE_STEPS": "many", "MOE_CONFIG": "/nowhere"])
+            var run = command
+            try run.run()
+        }
+        #expect(error.map { Program.exitCode(for: $0) } == .success)
+    }
+}
+
+func write(_ text: String) throws -> String {
+    let path = FileManager.default.temporaryDirectory.appending(path: "settings-\(UUID().uuidString).yaml").path
+    try Data(text.utf8).write(to: URL(fileURLWithPath: path))
+    return path
+}
+
+func parseTrain(_ arguments: [String], environment: [String: String] = [:], file: String) throws -> Train {
+    let path = try write(file)
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    let command = try Settings.parse(
+        Program.self, arguments: ["--config", path] + arguments, environment: environment)
+    return try #require(command as? Train)
+}

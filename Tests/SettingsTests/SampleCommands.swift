@@ -1,0 +1,28 @@
+import ArgumentParser
+
+/// A program with a default subcommand and one more.
+struct Program: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "program", version: "1.0", subcommands: [Train.self, Serve.self], defaultSubcommand: Train.self)
+}
+
+struct Train: ParsableCommand {
+    enum Order: String, ExpressibleByArgument, CaseIterable { case sequential, random }
+
+    @Option(help: "Total number of training steps, an integer.") var steps: Int
+    @Option(help: "Learning rate, a number.") var learningRate = 0.001
+    @Option var dataOrder = Order.random
+    @Option(name: [.short, .long]) var run: String?
+    @Option var host: [String] = []
+    @Flag var verbose = false
+    @Flag(inversion: .prefixedNo) var shuffle = true
+    @Option var config: String?
+
+    func validate() throws {
+        if learningRate < 0 { throw ValidationError("'--learning-rate' must not be negative") }
+    }
+}
+
+struct Serve: ParsableCommand {
+    @Option var listen = "127.0.0.1:7700"
+}
