@@ -60,7 +60,8 @@ public final class ControlClient: Sendable {
         let frame = try MessageCodec.frame(request, requestID: id, limits: limits)
         let timer = Task { [replies, endpoint] in
             guard (try? await Task.sleep(for: timeout)) != nil else { return }
-            replies.abandon(id, ControlError(.timedOut, "the coordinator at \(endpoint) did not answer within \(timeout)"))
+            replies.abandon(
+                id, ControlError(.timedOut, "the coordinator at \(endpoint) did not answer within \(timeout)"))
         }
         let outcome = await withTaskCancellationHandler {
             await replies.outcome(of: id) { _ = outgoing.yield(frame) }

@@ -20,6 +20,8 @@ public struct ControlError: Error, Hashable, Sendable {
         public static let unknownWorker = Code(rawValue: "unknown_worker")
         /// The run was registered again since: the sender's incarnation is over.
         public static let staleIncarnation = Code(rawValue: "stale_incarnation")
+        /// The incarnation was never given out.
+        public static let unknownIncarnation = Code(rawValue: "unknown_incarnation")
         /// A report too old to know whether it was applied.
         public static let staleSequence = Code(rawValue: "stale_sequence")
         /// Try again later.

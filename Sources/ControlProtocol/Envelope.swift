@@ -34,7 +34,8 @@ public enum MessageCodec {
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
             payload = try encoder.encode(Envelope(requestID: requestID, body: message))
         } catch {
-            throw ControlError(.badRequest, "a \(type(of: message).type) message cannot be written: \(ControlError.brief(error))")
+            throw ControlError(
+                .badRequest, "a \(type(of: message).type) message cannot be written: \(ControlError.brief(error))")
         }
         return try Frame.encode(payload, limits: limits)
     }
@@ -44,7 +45,8 @@ extension ControlError {
     /// One line on what a decoder or encoder found, without Swift's type names.
     package static func brief(_ error: any Error) -> String {
         func place(_ context: DecodingError.Context) -> String {
-            let path = context.codingPath.map { key in key.intValue.map { "[\($0)]" } ?? "." + key.stringValue }.joined()
+            let path = context.codingPath.map { key in key.intValue.map { "[\($0)]" } ?? "." + key.stringValue }
+                .joined()
             return path.isEmpty ? "the message" : String(path.drop { $0 == "." })
         }
         switch error {

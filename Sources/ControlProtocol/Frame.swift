@@ -59,6 +59,7 @@ public struct FrameDecoder: Sendable {
 
 extension ControlError {
     static func frameTooLong(_ bytes: Int, limits: Limits) -> ControlError {
-        ControlError(.limitExceeded, "a frame of \(bytes) bytes is over the limit of \(limits.frameBytes) (frame bytes)")
+        ControlError(
+            .limitExceeded, "a frame of \(bytes) bytes is over the limit of \(limits.frameBytes) (frame bytes)")
     }
 }

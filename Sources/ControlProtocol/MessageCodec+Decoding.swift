@@ -27,7 +27,7 @@ extension MessageCodec {
         } catch let error as ControlError {
             throw error
         } catch {
-            throw ControlError(.protocolViolation, "the coordinator's answer cannot be read: \(ControlError.brief(error))")
+            throw .unreadableAnswer(error)
         }
     }
 
@@ -40,7 +40,7 @@ extension MessageCodec {
         do {
             return try decoder(.standard).decode(Header.self, from: payload).requestID
         } catch {
-            throw ControlError(.protocolViolation, "the coordinator's answer cannot be read: \(ControlError.brief(error))")
+            throw .unreadableAnswer(error)
         }
     }
 
@@ -93,6 +93,10 @@ private struct ReplyEnvelope<Reply: ControlMessage>: Decodable {
 }
 
 extension ControlError {
+    fileprivate static func unreadableAnswer(_ error: any Error) -> ControlError {
+        ControlError(.protocolViolation, "the coordinator's answer cannot be read: \(brief(error))")
+    }
+
     fileprivate static func unreadable(_ error: any Error) -> ControlError {
         switch error {
         case let error as ControlError: error

@@ -34,7 +34,8 @@ final class PendingReplies: Sendable {
             if let end = state.end { throw end }
             guard state.entries.count < limits.requestsInFlight else {
                 throw ControlError(
-                    .overloaded, "\(limits.requestsInFlight) requests wait for their answers already (requests in flight)")
+                    .overloaded,
+                    "\(limits.requestsInFlight) requests wait for their answers already (requests in flight)")
             }
             defer { state.nextID += 1 }
             state.entries[state.nextID] = .made

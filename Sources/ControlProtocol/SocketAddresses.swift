@@ -34,8 +34,8 @@ public enum SocketAddresses {
         var list: UnsafeMutablePointer<addrinfo>?
         let status = getaddrinfo(endpoint.host, String(endpoint.port), &hints, &list)
         guard status == 0 else {
-            throw ControlError(
-                .unresolvedHost, "the host \"\(endpoint.host)\" cannot be resolved: \(String(cString: gai_strerror(status)))")
+            let reason = String(cString: gai_strerror(status))
+            throw ControlError(.unresolvedHost, "the host \"\(endpoint.host)\" cannot be resolved: \(reason)")
         }
         defer { freeaddrinfo(list) }
         var addresses = [sockaddr_storage]()

@@ -35,7 +35,8 @@ extension Timestamp: CustomStringConvertible {
         let fraction = ((milliseconds % 1000) + 1000) % 1000
         let date = Date(timeIntervalSince1970: Double((milliseconds - fraction) / 1000))
         let digits = String(fraction)
-        return date.formatted(.iso8601).dropLast() + "." + String(repeating: "0", count: 3 - digits.count) + digits + "Z"
+        return date.formatted(.iso8601).dropLast() + "." + String(repeating: "0", count: 3 - digits.count) + digits
+            + "Z"
     }
 }
 

@@ -1,1 +1,101 @@
-// CoordinatorCore
+import ControlProtocol
+
+/// The coordinator's decisions: a state machine that turns events into actions. It does no I/O and has no clock, so every
+/// schedule of events can be replayed.
+///
+/// It holds a working set of runs. Whoever drives it brings a run in with `restored` before the first request about it, and
+/// tells it how each transaction ended; what a failed one would have changed is forgotten with the whole working set, and
+/// read from the database again.
+public struct CoordinatorCore: ~Copyable {
+    let limits: Limits
+    var runs: [String: RunState] = [:]
+    /// Runs by their last use, oldest first, for those in `runs`.
+    private var lastUses: [String: Int] = [:]
+    private var uses = 0
+
+    public init(limits: Limits = .standard) {
+        self.limits = limits
+    }
+
+    /// Whether requests about `run` can be handled without `restored`. A run that is unknown to the database never needs it.
+    public func isResident(_ run: String) -> Bool {
+        runs[run] != nil
+    }
+
+    /// The state of a resident run.
+    public func state(of run: String) -> RunState? {
+        runs[run]
+    }
+
+    /// - Parameter time: now, for what is recorded.
+    public mutating func handle(_ event: Event, at time: Timestamp) -> [Action] {
+        switch event {
+        case .restored(let state):
+            runs[state.run] = state
+            markUse(of: state.run)
+            return []
+        case .requested(let request, let ticket):
+            return handle(request, ticket: ticket, at: time)
+        case .committed:
+            evict()
+            return []
+        case .commitFailed:
+            runs = [:]
+            lastUses = [:]
+            return []
+        }
+    }
+
+    private mutating func handle(_ request: ChangeRequest, ticket: Ticket, at time: Timestamp) -> [Action] {
+        do throws(ControlError) {
+            let (changes, answer) = try apply(request, at: time)
+            markUse(of: request.run)
+            return changes.map(Action.store) + [.answer(ticket, answer)]
+        } catch {
+            return [.answer(ticket, .refused(error))]
+        }
+    }
+
+    private mutating func apply(
+        _ request: ChangeRequest, at time: Timestamp
+    ) throws(ControlError) -> (changes: [Change], answer: Answer) {
+        switch request {
+        case .registerRun(let request): try register(request, at: time)
+        case .registerWorker(let request): try register(request, at: time)
+        case .report(let request): try apply(request, at: time)
+        case .finishRun(let request): try finish(request, at: time)
+        }
+    }
+
+    /// Checks that a message comes from the current incarnation of a run. Returns no state: a copy of it that is still alive
+    /// would make every change in place copy the workers of the run.
+    /// - Throws: `unknown_run`, `stale_incarnation`, `unknown_incarnation`.
+    func requireCurrent(_ run: String, incarnation: Int) throws(ControlError) {
+        guard let newest = runs[run]?.incarnation else { throw .unknownRun(run) }
+        guard incarnation >= newest else {
+            throw ControlError(
+                .staleIncarnation,
+                "incarnation \(incarnation) of run \(run) is over; incarnation \(newest) was registered since")
+        }
+        guard incarnation == newest else {
+            throw ControlError(
+                .unknownIncarnation,
+                "incarnation \(incarnation) of run \(run) was never given out; the newest is \(newest)")
+        }
+    }
+
+    private mutating func markUse(of run: String) {
+        uses += 1
+        lastUses[run] = uses
+    }
+
+    /// Forgets the runs used longest ago. Only after a commit: before, the database does not hold all that they are.
+    private mutating func evict() {
+        let excess = runs.count - limits.residentRuns
+        guard excess > 0 else { return }
+        for run in runs.keys.sorted(by: { lastUses[$0, default: 0] < lastUses[$1, default: 0] }).prefix(excess) {
+            runs[run] = nil
+            lastUses[run] = nil
+        }
+    }
+}

@@ -59,7 +59,8 @@ public struct RegisterRun: ControlRequest {
         if let plan { try check.plan(plan) }
         try check.text(host, "host", bytes: limits.hostNameBytes)
         try check.count(processID, "process_id")
-        try check.integer(configuration.count, "the number of configuration entries", in: 0...limits.configurationEntries)
+        try check.integer(
+            configuration.count, "the number of configuration entries", in: 0...limits.configurationEntries)
         for (key, value) in configuration {
             try check.text(key, "a configuration key", bytes: limits.identifierBytes)
             try check.text(

@@ -1,0 +1,57 @@
+import ControlProtocol
+import ExpertPlacement
+
+/// What the state machine wants done. All `store` actions since the last commit are to be made durable, in order and in one
+/// transaction, before any of the answers is sent.
+public enum Action: Hashable, Sendable {
+    case store(Change)
+    case answer(Ticket, Answer)
+}
+
+/// The answer to a change request.
+public enum Answer: Hashable, Sendable {
+    case runRegistered(RunRegistered)
+    case workerRegistered(WorkerRegistered)
+    case acknowledged(Acknowledged)
+    case refused(ControlError)
+}
+
+/// A change of the database.
+public enum Change: Hashable, Sendable {
+    /// A run's first registration, or a later one, which keeps the time of the first.
+    case putRun(RegisterRun, incarnation: Int, at: Timestamp)
+    case addIncarnation(RegisterRun, number: Int, at: Timestamp)
+    /// A plan of the run, in its `state`.
+    case addPlan(PlanRecord)
+    case setPlanState(run: String, revision: Int, PlanState, at: Timestamp)
+    case putWorker(RegisterWorker, at: Timestamp)
+    /// - Parameter window: the worker's, after this report.
+    case addReport(Report, number: Int, window: SequenceWindow, at: Timestamp)
+    /// Drops stored reports with lower numbers.
+    case dropReports(run: String, below: Int)
+    case endIncarnation(FinishRun, at: Timestamp)
+    case addEvent(run: String, RunEvent)
+}
+
+/// A plan as it is recorded.
+public struct PlanRecord: Hashable, Sendable {
+    public let run: String
+    public let incarnation: Int
+    public let plan: PlacementPlan
+    public let state: PlanState
+    public let who: String
+    public let why: String
+    public let at: Timestamp
+
+    public init(
+        run: String, incarnation: Int, plan: PlacementPlan, state: PlanState, who: String, why: String, at: Timestamp
+    ) {
+        self.run = run
+        self.incarnation = incarnation
+        self.plan = plan
+        self.state = state
+        self.who = who
+        self.why = why
+        self.at = at
+    }
+}

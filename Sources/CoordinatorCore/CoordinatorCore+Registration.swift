@@ -1,0 +1,105 @@
+import ControlProtocol
+import ExpertPlacement
+
+extension CoordinatorCore {
+    /// A run's first start, or another one.
+    mutating func register(
+        _ request: RegisterRun, at time: Timestamp
+    ) throws(ControlError) -> (changes: [Change], answer: Answer) {
+        let run = request.run
+        let known = runs[run]
+        if let known, let incarnation = known.registrations[request.registration] {
+            // Sent again, or late. It has had its effect.
+            try requireCurrent(run, incarnation: incarnation)
+            return ([], .runRegistered(RunRegistered(run: run, incarnation: incarnation, plan: known.plan)))
+        }
+
+        let decision = try PlanDecision.make(for: request, known: known, limits: limits)
+        let incarnation = (known?.incarnation ?? 0) + 1
+        let who = "rank 0 on \(request.host), process \(request.processID)"
+        var changes: [Change] = [
+            .putRun(request, incarnation: incarnation, at: time),
+            .addIncarnation(request, number: incarnation, at: time),
+            .addEvent(
+                run: run,
+                RunEvent(
+                    kind: .runRegistered, at: time, incarnation: incarnation, who: who,
+                    why: "incarnation \(incarnation), \(request.worldSize) ranks, allocator \(request.allocator)")),
+        ]
+
+        let plan: PlacementPlan
+        var lastRevision = known?.lastRevision ?? 0
+        switch decision {
+        case .keep(let active):
+            plan = active
+        case .activate(var chosen, let why):
+            lastRevision += 1
+            chosen.revision = lastRevision
+            plan = chosen
+            if let old = known?.plan.revision {
+                changes.append(.setPlanState(run: run, revision: old, .superseded, at: time))
+                changes.append(
+                    .addEvent(
+                        run: run,
+                        RunEvent(
+                            kind: .planSuperseded, at: time, incarnation: incarnation, revision: old, who: who,
+                            why: "revision \(lastRevision) became active: \(why)")))
+            }
+            changes.append(
+                .addPlan(
+                    PlanRecord(
+                        run: run, incarnation: incarnation, plan: plan, state: .active, who: who, why: why, at: time)))
+            changes.append(
+                .addEvent(
+                    run: run,
+                    RunEvent(
+                        kind: .planActivated, at: time, incarnation: incarnation, revision: lastRevision, who: who,
+                        why: why)))
+        }
+
+        var registrations = known?.registrations ?? [:]
+        registrations[request.registration] = incarnation
+        runs[run] = RunState(
+            run: run, model: request.model, allocator: request.allocator, plan: plan, lastRevision: lastRevision,
+            incarnation: incarnation, registrations: registrations, reportCount: known?.reportCount ?? 0)
+        return (changes, .runRegistered(RunRegistered(run: run, incarnation: incarnation, plan: plan)))
+    }
+
+    mutating func register(
+        _ request: RegisterWorker, at time: Timestamp
+    ) throws(ControlError) -> (changes: [Change], answer: Answer) {
+        try requireCurrent(request.run, incarnation: request.incarnation)
+        let worldSize = runs[request.run]?.plan.worldSize ?? 0
+        guard request.rank < worldSize else {
+            throw ControlError(
+                .badRequest, "rank \(request.rank) is not in run \(request.run), which has \(worldSize) ranks")
+        }
+        let answer = Answer.workerRegistered(
+            WorkerRegistered(run: request.run, incarnation: request.incarnation, rank: request.rank))
+        let known = runs[request.run]?.workers[request.rank]
+        if let known, known.host == request.host, known.processID == request.processID { return ([], answer) }
+        runs[request.run]?.workers[request.rank] = RunState.Worker(
+            host: request.host, processID: request.processID, reports: known?.reports ?? SequenceWindow())
+        return ([.putWorker(request, at: time)], answer)
+    }
+
+    mutating func finish(
+        _ request: FinishRun, at time: Timestamp
+    ) throws(ControlError) -> (changes: [Change], answer: Answer) {
+        try requireCurrent(request.run, incarnation: request.incarnation)
+        // The first word counts: a repeated request changes nothing.
+        guard runs[request.run]?.outcome == nil else { return ([], .acknowledged(Acknowledged())) }
+        runs[request.run]?.outcome = request.outcome
+        let why = request.reason.map { ": \($0)" } ?? ""
+        return (
+            [
+                .endIncarnation(request, at: time),
+                .addEvent(
+                    run: request.run,
+                    RunEvent(
+                        kind: .runFinished, at: time, incarnation: request.incarnation, who: "rank 0",
+                        why: "\(request.outcome.rawValue) after step \(request.step)\(why)")),
+            ], .acknowledged(Acknowledged())
+        )
+    }
+}

@@ -1,0 +1,62 @@
+import ControlProtocol
+import ExpertPlacement
+
+extension CoordinatorCore {
+    /// Reports between two deletions of old ones, so that not every report pays for one.
+    static let reportsPerDrop = 256
+
+    mutating func apply(
+        _ request: Report, at time: Timestamp
+    ) throws(ControlError) -> (changes: [Change], answer: Answer) {
+        let run = request.run
+        try requireCurrent(run, incarnation: request.incarnation)
+        guard var window = runs[run]?.workers[request.rank]?.reports, let reportCount = runs[run]?.reportCount else {
+            throw ControlError(
+                .unknownWorker,
+                "rank \(request.rank) of run \(run) reports, but did not register in incarnation \(request.incarnation)"
+            )
+        }
+        try checkLoads(of: request)
+
+        let answer = Answer.acknowledged(Acknowledged(sequence: request.sequence))
+        switch window.verdict(on: request.sequence) {
+        case .repeated:
+            return ([], answer)
+        case .tooOld:
+            throw ControlError(
+                .staleSequence,
+                "report \(request.sequence) of rank \(request.rank) is more than \(SequenceWindow.size) behind "
+                    + "\(window.highest): whether it was applied is not known any more")
+        case .new:
+            window.apply(request.sequence)
+        }
+        let number = reportCount + 1
+        runs[run]?.workers[request.rank]?.reports = window
+        runs[run]?.reportCount = number
+        var changes = [Change.addReport(request, number: number, window: window, at: time)]
+        let oldest = number - limits.storedReportsPerRun + 1
+        if number % Self.reportsPerDrop == 0, oldest > 1 {
+            changes.append(.dropReports(run: run, below: oldest))
+        }
+        return (changes, answer)
+    }
+
+    private func checkLoads(of request: Report) throws(ControlError) {
+        guard let loads = request.sample.expertLoads, let model = runs[request.run]?.model else { return }
+        guard request.rank == 0 else {
+            throw ControlError(
+                .badRequest, "sample.expert_loads came from rank \(request.rank); rank 0 sends them, for all ranks")
+        }
+        guard loads.map(\.count) == model.layers.map(\.count) else {
+            throw ControlError(
+                .badRequest,
+                "sample.expert_loads does not have the layers and experts that run \(request.run) was registered with")
+        }
+    }
+}
+
+extension ControlError {
+    public static func unknownRun(_ run: String) -> ControlError {
+        ControlError(.unknownRun, "run \(run) is not known; see moe-ctl run list")
+    }
+}

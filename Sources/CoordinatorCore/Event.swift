@@ -1,0 +1,39 @@
+import ControlProtocol
+
+/// What the state machine is told.
+public enum Event: Sendable {
+    /// What the database holds of a run that is not resident.
+    case restored(RunState)
+    case requested(ChangeRequest, Ticket)
+    /// All changes so far are durable.
+    case committed
+    /// The changes since the last commit did not happen.
+    case commitFailed
+}
+
+/// A request that changes something. Requests that only read are answered from the database, without the state machine.
+public enum ChangeRequest: Hashable, Sendable {
+    case registerRun(RegisterRun)
+    case registerWorker(RegisterWorker)
+    case report(Report)
+    case finishRun(FinishRun)
+
+    /// The run it is about.
+    public var run: String {
+        switch self {
+        case .registerRun(let request): request.run
+        case .registerWorker(let request): request.run
+        case .report(let request): request.run
+        case .finishRun(let request): request.run
+        }
+    }
+}
+
+/// Names a request until it is answered.
+public struct Ticket: Hashable, Sendable {
+    public let number: Int
+
+    public init(_ number: Int) {
+        self.number = number
+    }
+}

@@ -1,0 +1,52 @@
+import ControlProtocol
+import ExpertPlacement
+
+/// What the coordinator knows of a run, as far as decisions depend on it. All of it is in the database too.
+public struct RunState: Hashable, Sendable {
+    /// A rank of the current incarnation.
+    public struct Worker: Hashable, Sendable {
+        public var host: String
+        public var processID: Int
+        public var reports: SequenceWindow
+
+        public init(host: String, processID: Int, reports: SequenceWindow = SequenceWindow()) {
+            self.host = host
+            self.processID = processID
+            self.reports = reports
+        }
+    }
+
+    public let run: String
+    public var model: ExpertModel
+    public var allocator: String
+    /// The active plan. Its world size and nodes are the run's.
+    public var plan: PlacementPlan
+    /// The highest revision given out so far.
+    public var lastRevision: Int
+    /// The current incarnation.
+    public var incarnation: Int
+    /// The incarnation that each start was given.
+    public var registrations: [String: Int]
+    /// How the current incarnation ended; nil while nothing was said.
+    public var outcome: FinishRun.Outcome?
+    public var workers: [Int: Worker]
+    /// Reports received so far; each stored one has the number it came with, from 1.
+    public var reportCount: Int
+
+    public init(
+        run: String, model: ExpertModel, allocator: String, plan: PlacementPlan, lastRevision: Int, incarnation: Int,
+        registrations: [String: Int], outcome: FinishRun.Outcome? = nil, workers: [Int: Worker] = [:],
+        reportCount: Int = 0
+    ) {
+        self.run = run
+        self.model = model
+        self.allocator = allocator
+        self.plan = plan
+        self.lastRevision = lastRevision
+        self.incarnation = incarnation
+        self.registrations = registrations
+        self.outcome = outcome
+        self.workers = workers
+        self.reportCount = reportCount
+    }
+}
