@@ -111,7 +111,7 @@ let package = Package(
         .testTarget(name: "MPIMessagePassingTests", dependencies: []),
         .testTarget(name: "RandomnessTests", dependencies: ["Randomness"]),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
-        .testTarget(name: "LayersTests", dependencies: ["Layers", "Tensors"]),
+        .testTarget(name: "LayersTests", dependencies: ["Layers", "Randomness", "Tensors"]),
         .testTarget(
             name: "SafetensorsTests", dependencies: ["Randomness", "Safetensors", "Tensors"], exclude: ["Fixtures"]),
         .testTarget(name: "MixtralTests", dependencies: ["Mixtral", "Layers", "Safetensors", "Tensors"]),

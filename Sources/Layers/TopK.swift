@@ -1,5 +1,5 @@
 /// The k largest entries of each row.
-enum TopK {
+package enum TopK {
     /// Selects; a row's entries are handed out from the largest to the smallest. Of equal entries the one with the lower
     /// index counts as larger. (`torch.topk` leaves the order of equal entries open.) Rows with entries that are not a
     /// number yield k different indices all the same, so a diverged model does not trap.
@@ -9,7 +9,7 @@ enum TopK {
     ///   - k: 1 ... columns.
     ///   - indices: rows · k entries, overwritten.
     ///   - selected: the entries at `indices`, overwritten.
-    static func select(
+    package static func select(
         _ values: Span<Float>, columns: Int, k: Int, indices: inout MutableSpan<Int32>,
         selected: inout MutableSpan<Float>
     ) {
