@@ -92,8 +92,14 @@ public final class Trainer {
 
     private func save(_ model: MixtralModel, inputs: TrainingInputs) throws {
         guard let directory = options.checkpointDirectory else { return }
-        let writer = ModelWriter(directory: directory, step: options.steps, tokenizerFile: inputs.tokenizerFile)
-        let path = try writer.write(model, communicator: communicator)
-        display?.say("saved the weights to \(path)")
+        let writer = ModelWriter(
+            directory: directory, step: options.steps, configuration: model.configuration,
+            weights: model.namedWeights(), additionalFiles: inputs.tokenizerFile.map { [$0] } ?? [])
+        let isWriting = communicator.rank == 0
+        try communicator.agree { if isWriting { try writer.begin() } }
+        // Collective; the writer keeps its errors until the end, so that no rank is left waiting.
+        try model.storeWeights(to: isWriting ? writer : ModelWriterDiscard())
+        try communicator.agree { if isWriting { _ = try writer.finish() } }
+        display?.say("saved the weights to \(writer.path)")
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import Randomness
 import Testing
 
@@ -25,6 +26,29 @@ import Testing
         #expect(abs(uniform.reduce(0, +) / Double(count) - 0.5) < 6 * 0.000_92)
         #expect(abs(normal.reduce(0, +) / Double(count)) < 6 * 0.003_2)
         #expect(abs(normal.reduce(0) { $0 + $1 * $1 } / Double(count) - 1) < 6 * 0.004_5)
+    }
+
+    @Test func pairsAreIndependentNormals() {
+        let generator = CounterBasedGenerator(seed: 5, purpose: "pairs")
+        let count = 100_000
+        let pairs = (0..<count).map { generator.normalPair(at: UInt64($0)) }
+        #expect((0..<100).allSatisfy { generator.normal(at: UInt64($0)) == pairs[$0].0 })
+        // Six standard errors: 1/√n, √(2/n), 1/√n.
+        #expect(abs(pairs.reduce(0) { $0 + $1.1 } / Double(count)) < 6 * 0.003_2)
+        #expect(abs(pairs.reduce(0) { $0 + $1.1 * $1.1 } / Double(count) - 1) < 6 * 0.004_5)
+        #expect(abs(pairs.reduce(0) { $0 + $1.0 * $1.1 } / Double(count)) < 6 * 0.003_2)
+    }
+
+    @Test func sineAndCosineAreThoseOfTheLibrary() {
+        var worst = 0.0
+        let generator = CounterBasedGenerator(seed: 6, purpose: "turns")
+        let quarters: [Double] = [0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1 - 0x1p-53]
+        for turn in quarters + (0..<10_000).map({ generator.uniform(at: $0) }) {
+            let (sine, cosine) = Turn.sineAndCosine(turn)
+            worst = max(worst, abs(sine - sin(2 * .pi * turn)), abs(cosine - cos(2 * .pi * turn)))
+        }
+        // The library's argument is itself rounded, by up to 2^-51.
+        #expect(worst < 2e-15)
     }
 
     @Test func integersCoverTheirRangeEvenly() {

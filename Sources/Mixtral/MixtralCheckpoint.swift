@@ -1,0 +1,53 @@
+import Foundation
+import Layers
+import Safetensors
+
+/// A Mixtral as Hugging Face's `save_pretrained` writes it: a directory with `config.json` and `model.safetensors`, or
+/// several files with `model.safetensors.index.json`.
+///
+/// Weights are fp32, bf16 or fp16, under the names of the published checkpoints
+/// (`model.layers.0.block_sparse_moe.experts.0.w1.weight`) or those of transformers 5 in memory, where the experts of a
+/// layer are one tensor (`model.layers.0.mlp.experts.gate_up_proj`).
+public struct MixtralCheckpoint {
+    public let configuration: MixtralConfiguration
+    /// The weights, read when they are loaded, and of each tensor only the block that is asked for.
+    public let weights: any WeightSource
+
+    /// Opens the files and checks that they hold exactly the model's tensors, in its shapes.
+    /// - Throws: `MixtralConfigurationError`, `SafetensorsError` or `MixtralCheckpointError`.
+    public init(directory: String) throws {
+        let folder = URL(fileURLWithPath: directory)
+        configuration = try MixtralConfiguration(file: folder.appending(path: "config.json").path)
+        weights = try MixtralCheckpointWeights(
+            MixtralCheckpointFiles(folder), model: MixtralModel(configuration: configuration).namedWeights(),
+            configuration: configuration)
+    }
+}
+
+/// Why a directory is no checkpoint of the model that its `config.json` describes.
+public enum MixtralCheckpointError: Error, Equatable, CustomStringConvertible {
+    case noWeights(directory: String)
+    case invalidIndex(file: String, reason: String)
+    /// The tensors are not those of the model.
+    case tensorsDiffer(directory: String, missing: [String], misshapen: [String], surplus: [String])
+
+    public var description: String {
+        switch self {
+        case .noWeights(let directory):
+            return "\(directory) has neither model.safetensors nor model.safetensors.index.json; "
+                + "weights in other formats have to be converted with save_pretrained"
+        case .invalidIndex(let file, let reason):
+            return "\(file): \(reason)"
+        case .tensorsDiffer(let directory, let missing, let misshapen, let surplus):
+            let parts = [("missing", missing), ("misshapen", misshapen), ("not of this model", surplus)]
+            let text = parts.filter { !$0.1.isEmpty }.map { "\($0.1.count) \($0.0) (\(Self.abridged($0.1)))" }
+            return "\(directory): the weights are not those of the model in config.json: "
+                + text.joined(separator: "; ")
+        }
+    }
+
+    private static func abridged(_ names: [String]) -> String {
+        let shown = 3
+        return names.prefix(shown).joined(separator: ", ") + (names.count > shown ? ", …" : "")
+    }
+}
