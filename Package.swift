@@ -110,7 +110,7 @@ let package = Package(
         .testTarget(name: "MessagePassingTests", dependencies: ["MessagePassing", "CommunicatorConformance"]),
         .testTarget(name: "MPIMessagePassingTests", dependencies: []),
         .testTarget(name: "RandomnessTests", dependencies: ["Randomness"]),
-        .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
+        .testTarget(name: "TensorsTests", dependencies: ["Randomness", "Tensors"]),
         .testTarget(name: "LayersTests", dependencies: ["Layers", "Randomness", "Tensors"]),
         .testTarget(
             name: "SafetensorsTests", dependencies: ["Randomness", "Safetensors", "Tensors"], exclude: ["Fixtures"]),

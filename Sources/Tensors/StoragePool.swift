@@ -2,7 +2,7 @@ import Synchronization
 
 /// Freed blocks kept for the next request of their size class, because the system's allocator returns large blocks to
 /// the kernel and pays for fresh pages at each step.
-final class StoragePool: Sendable {
+package final class StoragePool: Sendable {
     static let shared = StoragePool()
 
     private struct Block: @unchecked Sendable {  // A free block belongs to the pool alone.
@@ -10,14 +10,16 @@ final class StoragePool: Sendable {
     }
     private let free = Mutex<[Int: [Block]]>([:])
 
+    package init() {}
+
     /// Size classes: powers of two and the three quarters between, at least 64 entries.
-    static func capacity(for count: Int) -> Int {
+    package static func capacity(for count: Int) -> Int {
         guard count > 64 else { return 64 }
         let power = 1 << (Int.bitWidth - (count - 1).leadingZeroBitCount)
         return count <= power / 4 * 3 ? power / 4 * 3 : power
     }
 
-    func take(count: Int) -> (base: UnsafeMutablePointer<Float>, capacity: Int) {
+    package func take(count: Int) -> (base: UnsafeMutablePointer<Float>, capacity: Int) {
         let capacity = Self.capacity(for: count)
         if let block = free.withLock({ $0[capacity]?.popLast() }) { return (block.base, capacity) }
         let raw = UnsafeMutableRawPointer.allocate(
@@ -25,7 +27,7 @@ final class StoragePool: Sendable {
         return (raw.bindMemory(to: Float.self, capacity: capacity), capacity)
     }
 
-    func give(_ base: UnsafeMutablePointer<Float>, capacity: Int) {
+    package func give(_ base: UnsafeMutablePointer<Float>, capacity: Int) {
         free.withLock { $0[capacity, default: []].append(Block(base: base)) }
     }
 }

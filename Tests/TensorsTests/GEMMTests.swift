@@ -1,0 +1,71 @@
+import Tensors
+import Testing
+
+@Suite struct GEMMTests {
+    static let extents = [0, 1, 3, 16, 37]
+
+    /// op(a)·op(b) in double precision.
+    private func product(_ a: Tensor, _ transposeA: Bool, _ b: Tensor, _ transposeB: Bool) -> [Double] {
+        let (rows, inner) = transposeA ? (a.columns, a.rows) : (a.rows, a.columns)
+        let columns = transposeB ? b.rows : b.columns
+        var result = [Double]()
+        for i in 0..<rows {
+            for j in 0..<columns {
+                result.append(
+                    (0..<inner).reduce(0) { sum, k in
+                        sum + Double(transposeA ? a[k, i] : a[i, k]) * Double(transposeB ? b[j, k] : b[k, j])
+                    })
+            }
+        }
+        return result
+    }
+
+    @Test(arguments: [false, true], [false, true])
+    func equalsTheNaiveProduct(transposeA: Bool, transposeB: Bool) {
+        let samples = Samples(seed: 11)
+        for m in Self.extents {
+            for n in Self.extents {
+                for k in Self.extents {
+                    for layout in Layout.allCases {
+                        let a = transposeA ? samples.normal(k, m, layout) : samples.normal(m, k, layout)
+                        let b = transposeB ? samples.normal(n, k, layout) : samples.normal(k, n, layout)
+                        let c = samples.normal(m, n, layout)
+                        let before = doubles(c.tensor)
+                        let expected = zip(product(a.tensor, transposeA, b.tensor, transposeB), before)
+                            .map { 0.5 * $0 - 2 * $1 }
+                        GEMM.multiply(
+                            a.tensor, transposeA: transposeA, b.tensor, transposeB: transposeB, into: c.tensor,
+                            alpha: 0.5, beta: -2)
+                        #expect(
+                            largestError(c.tensor, expected) < 3e-6,
+                            "m \(m), n \(n), k \(k), \(layout), seed \(samples.seed)")
+                        #expect(c.isFrameIntact, "m \(m), n \(n), k \(k)")
+                    }
+                }
+            }
+        }
+    }
+
+    @Test(arguments: GEMMTests.extents) func withoutBetaNothingIsRead(inner: Int) {
+        let samples = Samples(seed: 12)
+        let (a, b) = (samples.normal(5, inner).tensor, samples.normal(inner, 19).tensor)
+        let c = samples.garbage(5, 19, .strided)
+        GEMM.multiply(a, b, into: c.tensor)
+        #expect(largestError(c.tensor, product(a, false, b, false)) < 3e-6, "seed \(samples.seed)")
+        #expect(c.isFrameIntact)
+    }
+
+    @Test(arguments: [Float.nan, .infinity]) func nonFiniteFactorsShow(value: Float) {
+        let a = Tensor(rows: 4, columns: 20, repeating: 0)
+        a[2, 7] = value
+        let b = Tensor(rows: 20, columns: 33, repeating: 0)
+        let c = Tensor(rows: 4, columns: 33)
+        GEMM.multiply(a, b, into: c)
+        for column in 0..<33 { #expect(c[2, column].isNaN && c[1, column] == 0) }
+    }
+
+    @Test func theLibraryNamesItself() {
+        #expect(!BLASInfo.kernel.isEmpty)
+        #expect(BLASInfo.version.split(separator: ".").count >= 2)
+    }
+}

@@ -1,0 +1,41 @@
+import Tensors
+import Testing
+
+@Suite struct StoragePoolTests {
+    @Test func capacitiesHoldTheCountAndWasteAThirdAtMost() {
+        for count in 0..<5_000 {
+            let capacity = StoragePool.capacity(for: count)
+            #expect(capacity >= count)
+            if count > 64 { #expect(capacity * 2 <= count * 3, "count \(count)") }
+        }
+    }
+
+    @Test func aFreedBlockIsTakenAgain() {
+        let pool = StoragePool()
+        let first = pool.take(count: 1_000)
+        let second = pool.take(count: 1_000)
+        #expect(first.base != second.base)
+        pool.give(first.base, capacity: first.capacity)
+        let third = pool.take(count: 990)
+        #expect(third.base == first.base)
+        pool.give(second.base, capacity: second.capacity)
+        pool.give(third.base, capacity: third.capacity)
+        #expect(pool.take(count: 10).base != first.base)
+    }
+
+    @Test func blocksAreAligned() {
+        let pool = StoragePool()
+        for count in [1, 63, 64, 65, 1_000, 100_000] {
+            #expect(Int(bitPattern: pool.take(count: count).base) % 64 == 0)
+        }
+    }
+
+    /// The size is one that no other test asks for.
+    @Test func tensorsGiveTheirMemoryBack() {
+        func address(_ tensor: Tensor) -> UnsafePointer<Float>? {
+            tensor.span.withUnsafeBufferPointer { $0.baseAddress }
+        }
+        let first = address(Tensor(rows: 1, columns: 5_000_000))
+        for _ in 0..<10 { #expect(address(Tensor(rows: 2, columns: 2_500_000)) == first) }
+    }
+}
