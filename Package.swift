@@ -117,14 +117,21 @@ let package = Package(
         .testTarget(name: "MixtralTests", dependencies: ["Mixtral", "Layers", "Safetensors", "Tensors"]),
         .testTarget(name: "TokenDataTests", dependencies: ["TokenData"]),
         .testTarget(name: "ExpertPlacementTests", dependencies: ["ExpertPlacement"]),
-        .testTarget(name: "ExpertParallelismTests", dependencies: ["ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Mixtral", "Tensors"]),
+        .testTarget(
+            name: "ExpertParallelismTests",
+            dependencies: ["ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Mixtral", "Tensors"]),
         .testTarget(name: "ControlProtocolTests", dependencies: ["ControlProtocol", "ExpertPlacement"]),
-        .testTarget(name: "CoordinatorCoreTests", dependencies: ["CoordinatorCore", "ControlProtocol", "ExpertPlacement"]),
-        .testTarget(name: "CoordinatorServiceTests", dependencies: ["CoordinatorService", "ControlProtocol", "CoordinatorCore", "ExpertPlacement"]),
+        .testTarget(
+            name: "CoordinatorCoreTests", dependencies: ["CoordinatorCore", "ControlProtocol", "ExpertPlacement"]),
+        .testTarget(
+            name: "CoordinatorServiceTests",
+            dependencies: ["CoordinatorService", "ControlProtocol", "CoordinatorCore", "ExpertPlacement"]),
         .testTarget(
             name: "SettingsTests",
             dependencies: ["Settings", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
-        .testTarget(name: "WorkerRuntimeTests", dependencies: ["WorkerRuntime", "CoordinatorService", "ControlProtocol", "ExpertPlacement"]),
+        .testTarget(
+            name: "WorkerRuntimeTests",
+            dependencies: ["WorkerRuntime", "CoordinatorService", "ControlProtocol", "ExpertPlacement"]),
         .testTarget(name: "ProgramsTests", dependencies: []),
     ],
     swiftLanguageModes: [.v6]
