@@ -111,10 +111,14 @@ let package = Package(
         .testTarget(name: "MPIMessagePassingTests", dependencies: []),
         .testTarget(name: "RandomnessTests", dependencies: ["Randomness"]),
         .testTarget(name: "TensorsTests", dependencies: ["Randomness", "Tensors"]),
-        .testTarget(name: "LayersTests", dependencies: ["Layers", "Randomness", "Tensors"]),
+        .target(
+            name: "GradientChecks", dependencies: ["Layers", "Randomness", "Tensors"], path: "Tests/GradientChecks"),
+        .testTarget(name: "LayersTests", dependencies: ["GradientChecks", "Layers", "Randomness", "Tensors"]),
         .testTarget(
             name: "SafetensorsTests", dependencies: ["Randomness", "Safetensors", "Tensors"], exclude: ["Fixtures"]),
-        .testTarget(name: "MixtralTests", dependencies: ["Mixtral", "Layers", "Safetensors", "Tensors"]),
+        .testTarget(
+            name: "MixtralTests",
+            dependencies: ["GradientChecks", "Layers", "Mixtral", "Randomness", "Safetensors", "Tensors"]),
         .testTarget(name: "TokenDataTests", dependencies: ["TokenData"]),
         .testTarget(name: "ExpertPlacementTests", dependencies: ["ExpertPlacement"]),
         .testTarget(

@@ -1,3 +1,4 @@
+import GradientChecks
 import Layers
 import Tensors
 import Testing

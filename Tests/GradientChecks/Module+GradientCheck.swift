@@ -3,7 +3,7 @@ import Tensors
 
 extension Module {
     /// Sets all weights to normal numbers.
-    func randomize(seed: UInt64, scale: Double) {
+    public func randomize(seed: UInt64, scale: Double) {
         for (name, parameter) in namedParameters() {
             parameter.value.copy(
                 from: .normal(parameter.rows, parameter.columns, seed: seed, "weight \(name)", scale: scale))
@@ -11,7 +11,7 @@ extension Module {
     }
 
     /// All parameters and their gradients.
-    func subjects() -> [GradientCheck.Subject] {
+    public func subjects() -> [GradientCheck.Subject] {
         namedParameters().map { .init(name: $0.name, value: $0.parameter.value, gradient: $0.parameter.gradient) }
     }
 }
