@@ -44,5 +44,9 @@ import Testing
         #expect(rope["rope_theta"] as? Double == 10_000 && rope["rope_type"] as? String == "default")
         #expect(fields["bos_token_id"] is NSNull && fields["eos_token_id"] as? Int == 7)
         #expect(fields["sliding_window"] is NSNull)
+
+        // transformers 5 refuses a whole number where it has a real one.
+        let text = String(decoding: configuration.json(), as: UTF8.self)
+        #expect(text.contains(#""rope_theta": 10000.0"#) && text.contains(#""router_jitter_noise": 0.0"#))
     }
 }

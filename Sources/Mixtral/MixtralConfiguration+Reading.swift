@@ -1,6 +1,6 @@
 import Foundation
 
-/// `config.json` in and out. Absent fields have the values that `MixtralConfig` gives them, sizes have to be there; fields
+/// Reading a `config.json`. Absent fields have the values that `MixtralConfig` gives them, sizes have to be there; fields
 /// that do not change the model are ignored, those that ask for something else than this model are refused.
 extension MixtralConfiguration {
     /// - Parameter json: the contents of a `config.json`.
@@ -103,12 +103,5 @@ extension MixtralConfiguration {
             throw fields.unsupported(
                 "sliding_window", value, "null, or at least max_position_embeddings, which is \(maximumPositions)")
         }
-    }
-
-    /// A `config.json` that transformers 4 and 5 load; both places of `rope_theta` and both names of the type of weights.
-    public func json() throws -> Data {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        return try encoder.encode(self) + Data("\n".utf8)
     }
 }

@@ -1,0 +1,83 @@
+import Foundation
+
+extension MixtralConfiguration {
+    /// A `config.json` that transformers 4 and 5 load. It has `rope_theta` in both places and the type of weights under both
+    /// names; and numbers that are real have a fraction, because transformers 5 refuses a whole number in their place.
+    public func json() -> Data {
+        let endToken: ConfigurationValue =
+            switch endTokens.count {
+            case 0: .null
+            case 1: .integer(endTokens[0])
+            default: .array(endTokens.map(ConfigurationValue.integer))
+            }
+        let fields: [String: ConfigurationValue] = [
+            "architectures": .array([.string("MixtralForCausalLM")]),
+            "model_type": .string("mixtral"),
+            "dtype": .string("float32"),
+            "torch_dtype": .string("float32"),
+
+            "vocab_size": .integer(vocabularySize),
+            "hidden_size": .integer(hiddenSize),
+            "intermediate_size": .integer(intermediateSize),
+            "num_hidden_layers": .integer(layers),
+            "num_attention_heads": .integer(heads),
+            "num_key_value_heads": .integer(keyValueHeads),
+            "head_dim": .integer(headDimension),
+            "num_local_experts": .integer(experts),
+            "num_experts_per_tok": .integer(expertsPerToken),
+            "max_position_embeddings": .integer(maximumPositions),
+
+            "rms_norm_eps": .number(rmsNormEpsilon),
+            "rope_theta": .number(ropeTheta),
+            "rope_parameters": .object(["rope_theta": .number(ropeTheta), "rope_type": .string("default")]),
+            "hidden_act": .string("silu"),
+            "attention_dropout": .number(0),
+            "sliding_window": .null,
+            "tie_word_embeddings": .boolean(false),
+
+            "initializer_range": .number(initializerRange),
+            "router_aux_loss_coef": .number(routerAuxiliaryLossCoefficient),
+            "output_router_logits": .boolean(outputsRouterLogits),
+            "router_jitter_noise": .number(0),
+
+            // Absent, these would be 1 and 2 to transformers.
+            "bos_token_id": beginToken.map(ConfigurationValue.integer) ?? .null,
+            "pad_token_id": paddingToken.map(ConfigurationValue.integer) ?? .null,
+            "eos_token_id": endToken,
+        ]
+        return Data((ConfigurationValue.object(fields).json(indentation: 0) + "\n").utf8)
+    }
+}
+
+extension ConfigurationValue {
+    /// JSON with one field a line, sorted by name.
+    fileprivate func json(indentation: Int) -> String {
+        switch self {
+        case .null: "null"
+        case .boolean(let value): "\(value)"
+        case .integer(let value): "\(value)"
+        // Swift prints a fraction or an exponent, and digits enough to read the same number back.
+        case .number(let value): "\(value)"
+        case .string(let value): Self.quoted(value)
+        case .array(let values): "[\(values.map { $0.json(indentation: indentation) }.joined(separator: ", "))]"
+        case .object(let fields): Self.json(fields, indentation: indentation)
+        }
+    }
+
+    private static func json(_ fields: [String: ConfigurationValue], indentation: Int) -> String {
+        let margin = String(repeating: " ", count: indentation)
+        let lines = fields.sorted { $0.key < $1.key }.map { name, value in
+            "\(margin)  \(quoted(name)): \(value.json(indentation: indentation + 2))"
+        }
+        return "{\n\(lines.joined(separator: ",\n"))\n\(margin)}"
+    }
+
+    private static func quoted(_ text: String) -> String {
+        let escaped = text.unicodeScalars.map { scalar in
+            if scalar == "\"" || scalar == "\\" { return "\\\(scalar)" }
+            guard scalar.value < 0x20 else { return String(scalar) }
+            return (scalar.value < 0x10 ? "\\u000" : "\\u00") + String(scalar.value, radix: 16)
+        }
+        return "\"\(escaped.joined())\""
+    }
+}
