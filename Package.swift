@@ -84,8 +84,11 @@ let package = Package(
         .executableTarget(
             name: "moe-coordinator",
             dependencies: [
-                "CoordinatorService", "Settings",
+                "ControlProtocol", "CoordinatorService", "Settings",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]),
         .executableTarget(
             name: "moe-worker",

@@ -6,9 +6,10 @@ import Foundation
 public enum SocketAddresses {
     /// The stream addresses of `endpoint`, in the resolver's order (RFC 6724).
     ///
-    /// The resolver blocks, so it runs on a thread of Dispatch's; when the caller is cancelled it is left to end by itself.
+    /// Each is a `sockaddr_in` or `sockaddr_in6`: FlyingSocks 0.27.1 recurses without end when a `sockaddr_storage` is asked for
+    /// its size. The resolver blocks, so it runs on a thread of Dispatch's; when the caller is cancelled it is left to end by itself.
     /// - Throws: `unresolved_host`.
-    public static func resolve(_ endpoint: Endpoint) async throws(ControlError) -> [sockaddr_storage] {
+    public static func resolve(_ endpoint: Endpoint) async throws(ControlError) -> [any SocketAddress] {
         let result = await withCheckedContinuation { continuation in
             DispatchQueue.global().async {
                 continuation.resume(returning: Result { () throws(ControlError) in try lookUp(endpoint) })
@@ -18,15 +19,20 @@ public enum SocketAddresses {
     }
 
     /// Whether only programs on this machine can reach `address`.
-    public static func isLoopback(_ address: sockaddr_storage) -> Bool {
-        switch try? Socket.makeAddress(from: address) {
-        case .ip4(let text, _): text.hasPrefix("127.")
-        case .ip6(let text, _): text == "::1" || text.hasPrefix("::ffff:127.")
-        case .unix, nil: false
+    public static func isLoopback(_ address: any SocketAddress) -> Bool {
+        switch address {
+        case let address as sockaddr_in:
+            // 127.0.0.0/8, RFC 1122 section 3.2.1.3.
+            return UInt32(bigEndian: address.sin_addr.s_addr) >> 24 == 127
+        case let address as sockaddr_in6:
+            // ::1, RFC 4291 section 2.5.3.
+            return withUnsafeBytes(of: address.sin6_addr) { $0.dropLast().allSatisfy { $0 == 0 } && $0.last == 1 }
+        default:
+            return false
         }
     }
 
-    private static func lookUp(_ endpoint: Endpoint) throws(ControlError) -> [sockaddr_storage] {
+    private static func lookUp(_ endpoint: Endpoint) throws(ControlError) -> [any SocketAddress] {
         var hints = addrinfo()
         hints.ai_family = AF_UNSPEC
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
@@ -38,16 +44,17 @@ public enum SocketAddresses {
             throw ControlError(.unresolvedHost, "the host \"\(endpoint.host)\" cannot be resolved: \(reason)")
         }
         defer { freeaddrinfo(list) }
-        var addresses = [sockaddr_storage]()
+        var addresses = [any SocketAddress]()
         var entry = list
-        while let current = entry {
-            var storage = sockaddr_storage()
-            let length = Int(current.pointee.ai_addrlen)
-            if let address = current.pointee.ai_addr, length <= MemoryLayout<sockaddr_storage>.size {
-                memcpy(&storage, address, length)
-                addresses.append(storage)
+        while let current = entry?.pointee {
+            if let bytes = UnsafeRawPointer(current.ai_addr) {
+                switch current.ai_family {
+                case AF_INET: addresses.append(bytes.loadUnaligned(as: sockaddr_in.self))
+                case AF_INET6: addresses.append(bytes.loadUnaligned(as: sockaddr_in6.self))
+                default: break
+                }
             }
-            entry = current.pointee.ai_next
+            entry = current.ai_next
         }
         return addresses
     }

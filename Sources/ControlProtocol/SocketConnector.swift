@@ -17,7 +17,7 @@ enum SocketConnector {
     }
 
     private static func attempt(_ endpoint: Endpoint) async -> Result<AsyncSocket, ControlError> {
-        let addresses: [sockaddr_storage]
+        let addresses: [any SocketAddress]
         do { addresses = try await SocketAddresses.resolve(endpoint) } catch { return .failure(error) }
         var reason = "it has no address"
         for address in addresses {
@@ -31,8 +31,8 @@ enum SocketConnector {
         return .failure(ControlError(.connectionFailed, "cannot connect to the coordinator at \(endpoint): \(reason)"))
     }
 
-    private static func open(_ address: sockaddr_storage) async throws -> AsyncSocket {
-        let socket = try Socket(domain: Int32(address.ss_family), type: .stream)
+    private static func open(_ address: some SocketAddress) async throws -> AsyncSocket {
+        let socket = try Socket(domain: Int32(address.family), type: .stream)
         do {
             // Requests and answers are single small writes, which Nagle's algorithm would hold back.
             try socket.setValue(true, for: BoolSocketOption(level: Int32(IPPROTO_TCP), name: TCP_NODELAY))

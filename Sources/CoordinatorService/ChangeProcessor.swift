@@ -1,0 +1,101 @@
+import ControlProtocol
+import CoordinatorCore
+import Logging
+
+/// Feeds requests to the state machine one after the other, and answers each when its changes are durable.
+///
+/// Requests that queue up while a transaction is being synced share the next one (group commit), so that durability does not
+/// cost throughput.
+actor ChangeProcessor {
+    private struct Item {
+        let request: ChangeRequest
+        let answer: CheckedContinuation<Answer, Never>
+    }
+
+    private let store: CoordinatorStore
+    private let limits: Limits
+    private let now: @Sendable () -> Timestamp
+    private let logger: Logger
+    private var core: CoordinatorCore
+    private var queue: [Item] = []
+    private let wakeUps: AsyncStream<Void>
+    private let wakeUp: AsyncStream<Void>.Continuation
+
+    init(store: CoordinatorStore, limits: Limits, now: @escaping @Sendable () -> Timestamp, logger: Logger) {
+        self.store = store
+        self.limits = limits
+        self.now = now
+        self.logger = logger
+        core = CoordinatorCore(limits: limits)
+        (wakeUps, wakeUp) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    }
+
+    /// The answer to `request`. What it says is durable.
+    func answer(to request: ChangeRequest) async -> Answer {
+        guard queue.count < limits.queuedChanges else {
+            return .refused(
+                ControlError(
+                    .overloaded, "\(limits.queuedChanges) changes are queued already (queued changes); try again later")
+            )
+        }
+        return await withCheckedContinuation { continuation in
+            queue.append(Item(request: request, answer: continuation))
+            wakeUp.yield()
+        }
+    }
+
+    /// Works until `stop`, and through what is queued then.
+    func run() async {
+        for await _ in wakeUps {
+            while !queue.isEmpty { await processBatch() }
+        }
+        while !queue.isEmpty { await processBatch() }
+    }
+
+    func stop() {
+        wakeUp.finish()
+    }
+
+    private func processBatch() async {
+        let batch = Array(queue.prefix(limits.changesPerCommit))
+        queue.removeFirst(batch.count)
+        var changes = [Change]()
+        var answers = [Answer?](repeating: nil, count: batch.count)
+        do {
+            for (index, item) in batch.enumerated() {
+                try await restore(item.request.run)
+                for action in core.handle(.requested(item.request, Ticket(index)), at: now()) {
+                    switch action {
+                    case .store(let change): changes.append(change)
+                    case .answer(let ticket, let answer): answers[ticket.number] = answer
+                    }
+                }
+            }
+            if !changes.isEmpty { try await store.commit(changes) }
+            _ = core.handle(.committed, at: now())
+        } catch {
+            // Even refusals may have come from changes that did not happen.
+            _ = core.handle(.commitFailed, at: now())
+            logger.error("the database takes no changes", metadata: ["reason": "\(StoreError.reason(error))"])
+            let refusal = Answer.refused(.storageUnavailable(error))
+            answers = [Answer?](repeating: refusal, count: batch.count)
+        }
+        for (item, answer) in zip(batch, answers) {
+            item.answer.resume(returning: answer ?? .refused(ControlError(.badRequest, "the request has no answer")))
+        }
+    }
+
+    private func restore(_ run: String) async throws {
+        guard !core.isResident(run), let state = try await store.state(of: run) else { return }
+        _ = core.handle(.restored(state), at: now())
+    }
+}
+
+extension ControlError {
+    static func storageUnavailable(_ error: any Error) -> ControlError {
+        ControlError(
+            .storageUnavailable,
+            "the coordinator's database is not available (\(StoreError.reason(error))); nothing was changed, try again later"
+        )
+    }
+}

@@ -1,0 +1,61 @@
+import ControlProtocol
+import CoordinatorCore
+import Foundation
+import Logging
+
+/// Turns the payload of a request into the frame of its answer.
+struct RequestHandler: Sendable {
+    let store: CoordinatorStore
+    let processor: ChangeProcessor
+    let limits: Limits
+    let logger: Logger
+
+    /// Never fails: what is wrong is the answer.
+    func answer(to payload: Data) async -> Data {
+        let incoming = MessageCodec.request(payload, limits: limits)
+        do {
+            let frame = try await answer(to: incoming.request.get(), id: incoming.requestID)
+            return frame
+        } catch {
+            return Self.frame(refused(error), id: incoming.requestID)
+        }
+    }
+
+    /// The frame of a refusal.
+    static func frame(_ error: ControlError, id: Int?) -> Data {
+        // An error message is far below every limit, so writing it cannot fail; an empty frame says nothing wrong.
+        (try? MessageCodec.frame(ErrorReply(error), requestID: id)) ?? Data(count: Frame.headerBytes)
+    }
+
+    private func answer(to request: AnyRequest, id: Int?) async throws -> Data {
+        switch request {
+        case .registerRun(let request): try await change(.registerRun(request), id: id)
+        case .registerWorker(let request): try await change(.registerWorker(request), id: id)
+        case .report(let request): try await change(.report(request), id: id)
+        case .finishRun(let request): try await change(.finishRun(request), id: id)
+        case .listRuns: try await frame(store.runs(limits: limits), id: id)
+        case .showRun(let request): try await frame(store.run(request, limits: limits), id: id)
+        case .showPlacement(let request): try await frame(store.placement(request), id: id)
+        case .listWorkers(let request): try await frame(store.workers(request, limits: limits), id: id)
+        }
+    }
+
+    private func change(_ request: ChangeRequest, id: Int?) async throws -> Data {
+        switch await processor.answer(to: request) {
+        case .runRegistered(let reply): try frame(reply, id: id)
+        case .workerRegistered(let reply): try frame(reply, id: id)
+        case .acknowledged(let reply): try frame(reply, id: id)
+        case .refused(let error): throw error
+        }
+    }
+
+    private func frame(_ reply: some ControlMessage, id: Int?) throws -> Data {
+        try MessageCodec.frame(reply, requestID: id, limits: limits)
+    }
+
+    private func refused(_ error: any Error) -> ControlError {
+        if let error = error as? ControlError { return error }
+        logger.error("the database cannot be read", metadata: ["reason": "\(StoreError.reason(error))"])
+        return .storageUnavailable(error)
+    }
+}

@@ -1,0 +1,86 @@
+import ControlProtocol
+import FlyingSocks
+import Foundation
+import Synchronization
+
+/// The open connections of a server: how many there may be, until when each may take, and how all of them end.
+///
+/// A connection is ended from outside by shutting down its socket: whoever reads or writes it then gets an error. Entries
+/// are removed before sockets are closed, so that no other connection's socket is hit.
+final class ConnectionTable: Sendable {
+    typealias Instant = ContinuousClock.Instant
+
+    private struct Entry {
+        let socket: Socket
+        /// When the connection is ended; nil: not by time.
+        var deadline: Instant?
+    }
+
+    private struct State {
+        var entries: [Int: Entry] = [:]
+        var nextID = 0
+        var bufferedBytes = 0
+        /// Since when the server stops, if it does.
+        var endOfShutdown: Instant?
+    }
+
+    private let state = Mutex(State())
+    private let limits: Limits
+
+    init(limits: Limits) {
+        self.limits = limits
+    }
+
+    var count: Int { state.withLock { $0.entries.count } }
+    var isStopping: Bool { state.withLock { $0.endOfShutdown != nil } }
+
+    /// - Returns: the connection's number; nil when there are too many, or the server stops.
+    func add(_ socket: Socket) -> Int? {
+        state.withLock { state in
+            guard state.entries.count < limits.connections, state.endOfShutdown == nil else { return nil }
+            state.nextID += 1
+            state.entries[state.nextID] = Entry(socket: socket, deadline: .now + limits.idleTime)
+            return state.nextID
+        }
+    }
+
+    /// Before the socket is closed.
+    func remove(_ id: Int) {
+        state.withLock { _ = $0.entries.removeValue(forKey: id) }
+    }
+
+    func setDeadline(_ id: Int, after duration: Duration?) {
+        let deadline = duration.map { Instant.now + $0 }
+        state.withLock { $0.entries[id]?.deadline = deadline }
+    }
+
+    /// Counts `bytes` more (or fewer) that are held for requests.
+    /// - Returns: false, and counts nothing, when that is too much for the server.
+    func hold(_ bytes: Int) -> Bool {
+        state.withLock { state in
+            guard bytes <= 0 || state.bufferedBytes + bytes <= limits.bufferedBytes else { return false }
+            state.bufferedBytes += bytes
+            return true
+        }
+    }
+
+    /// Ends the connections whose time is over.
+    func endOverdue(now: Instant = .now) {
+        state.withLock { state in
+            let shutdownIsOver = state.endOfShutdown.map { $0 <= now } ?? false
+            for (id, entry) in state.entries where shutdownIsOver || entry.deadline.map({ $0 <= now }) ?? false {
+                _ = Glibc.shutdown(entry.socket.file.rawValue, Int32(SHUT_RDWR))
+                state.entries[id]?.deadline = nil
+            }
+        }
+    }
+
+    /// Lets open requests finish, and no further ones come.
+    func stop() {
+        state.withLock { state in
+            guard state.endOfShutdown == nil else { return }
+            state.endOfShutdown = .now + limits.shutdownTime
+            for entry in state.entries.values { _ = Glibc.shutdown(entry.socket.file.rawValue, Int32(SHUT_RD)) }
+        }
+    }
+}

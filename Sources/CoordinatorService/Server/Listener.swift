@@ -1,0 +1,62 @@
+import ControlProtocol
+import FlyingSocks
+import Foundation
+
+/// A listening socket on the loopback interface.
+public struct Listener: Sendable {
+    let socket: Socket
+    /// Where it listens; the port is the one that the system chose if 0 was asked for.
+    public let endpoint: Endpoint
+
+    /// - Throws: `ControlError` with one line for the operator.
+    public init(_ endpoint: Endpoint, limits: Limits = .standard) async throws(ControlError) {
+        let addresses = try await SocketAddresses.resolve(endpoint)
+        guard let address = addresses.first else {
+            throw ControlError(.unresolvedHost, "the host \"\(endpoint.host)\" has no address")
+        }
+        guard addresses.allSatisfy(SocketAddresses.isLoopback) else {
+            throw ControlError(
+                .connectionFailed,
+                "will not listen on \(endpoint): connections are not authenticated, so only this machine may reach the "
+                    + "coordinator; use 127.0.0.1:\(endpoint.port)")
+        }
+        do {
+            socket = try Self.open(address, limits: limits)
+            switch try socket.sockname() {
+            case .ip4(let host, let port), .ip6(let host, let port): self.endpoint = Endpoint(host: host, port: port)
+            case .unix: throw SocketError.unsupportedAddress
+            }
+        } catch {
+            throw ControlError(.connectionFailed, "cannot listen on \(endpoint): \(Self.describe(error))")
+        }
+    }
+
+    private static func open(_ address: some SocketAddress, limits: Limits) throws -> Socket {
+        let socket = try Socket(domain: Int32(address.family), type: .stream)
+        do {
+            // A restart must not wait for the old connections to time out.
+            try socket.setValue(true, for: .localAddressReuse)
+            try socket.bind(to: address)
+        } catch {
+            try? socket.close()
+            throw error
+        }
+        // Closes the socket itself when it fails.
+        try socket.listen(maxPendingConnection: Int32(clamping: limits.pendingConnections))
+        return socket
+    }
+
+    private static func describe(_ error: any Error) -> String {
+        switch error {
+        case SocketError.failed(_, EADDRINUSE, _): "the port is in use, perhaps by another coordinator"
+        case SocketError.failed(_, EACCES, _): "the port is reserved; use one from 1024"
+        case SocketError.failed(_, _, let message): message
+        default: "\(error)"
+        }
+    }
+
+    /// Makes a waiting `accept` return.
+    func interrupt() {
+        _ = Glibc.shutdown(socket.file.rawValue, Int32(SHUT_RDWR))
+    }
+}

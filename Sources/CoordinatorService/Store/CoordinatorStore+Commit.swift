@@ -1,0 +1,160 @@
+import ControlProtocol
+import CoordinatorCore
+import ExpertPlacement
+import Foundation
+import GRDB
+
+extension CoordinatorStore {
+    /// Makes all `changes` durable, in order, or none of them.
+    public func commit(_ changes: [Change]) async throws {
+        try await queue.write { db in
+            for change in changes { try Self.apply(change, db) }
+        }
+    }
+
+    private static func apply(_ change: Change, _ db: Database) throws {
+        switch change {
+        case .putRun(let request, let incarnation, let time): try put(request, incarnation: incarnation, at: time, db)
+        case .addIncarnation(let request, let number, let time):
+            try execute(
+                db,
+                """
+                INSERT INTO incarnations (run_id, number, registration, world_size, host, process_id, started_at)
+                VALUES ((SELECT id FROM runs WHERE name = ?), ?, ?, ?, ?, ?, ?)
+                """,
+                [
+                    request.run, number, request.registration, request.worldSize, request.host, request.processID,
+                    time.milliseconds,
+                ])
+        case .addPlan(let record):
+            try execute(
+                db,
+                """
+                INSERT INTO plans (run_id, revision, state, state_since, incarnation, created_at, who, why, plan_json)
+                VALUES ((SELECT id FROM runs WHERE name = ?), ?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+                [
+                    record.run, record.plan.revision, record.state.rawValue, record.at.milliseconds, record.incarnation,
+                    record.at.milliseconds, record.who, record.why, json(record.plan),
+                ])
+        case .setPlanState(let run, let revision, let state, let time):
+            try execute(
+                db,
+                """
+                UPDATE plans SET state = ?, state_since = ?
+                WHERE run_id = (SELECT id FROM runs WHERE name = ?) AND revision = ?
+                """, [state.rawValue, time.milliseconds, run, revision])
+        case .putWorker(let request, let time):
+            try execute(
+                db,
+                """
+                INSERT INTO workers (run_id, incarnation, rank, host, process_id, registered_at)
+                VALUES ((SELECT id FROM runs WHERE name = ?), ?, ?, ?, ?, ?)
+                ON CONFLICT DO UPDATE SET host = excluded.host, process_id = excluded.process_id,
+                    registered_at = excluded.registered_at
+                """,
+                [request.run, request.incarnation, request.rank, request.host, request.processID, time.milliseconds])
+        case .addReport(let report, let number, let window, let time):
+            try add(report, number: number, window: window, at: time, db)
+        case .dropReports(let run, let number):
+            try execute(
+                db, "DELETE FROM reports WHERE run_id = (SELECT id FROM runs WHERE name = ?) AND number < ?",
+                [run, number])
+        case .endIncarnation(let request, let time): try end(request, at: time, db)
+        case .addEvent(let run, let event):
+            try execute(
+                db,
+                """
+                INSERT INTO events (run_id, at, kind, incarnation, revision, who, why)
+                VALUES ((SELECT id FROM runs WHERE name = ?), ?, ?, ?, ?, ?, ?)
+                """,
+                [
+                    run, event.at.milliseconds, event.kind.rawValue, event.incarnation, event.revision, event.who,
+                    event.why,
+                ])
+        }
+    }
+
+    private static func put(_ request: RegisterRun, incarnation: Int, at time: Timestamp, _ db: Database) throws {
+        try execute(
+            db,
+            """
+            INSERT INTO runs (name, created_at, incarnation, world_size, allocator, model_json, layers, experts,
+                configuration_json, state)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'running')
+            ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, world_size = excluded.world_size,
+                allocator = excluded.allocator, model_json = excluded.model_json, layers = excluded.layers,
+                experts = excluded.experts, configuration_json = excluded.configuration_json, state = 'running',
+                reported_at = NULL, step = NULL, loss = NULL
+            """,
+            [
+                request.run, time.milliseconds, incarnation, request.worldSize, request.allocator, json(request.model),
+                request.model.layers.count, request.model.layers.reduce(0) { $0 + $1.count },
+                json(request.configuration),
+            ])
+    }
+
+    private static func add(
+        _ report: Report, number: Int, window: SequenceWindow, at time: Timestamp, _ db: Database
+    ) throws {
+        let sample = report.sample
+        let run = try Int64.fetchOne(
+            db.cachedStatement(sql: "SELECT id FROM runs WHERE name = ?"), arguments: [report.run])
+        let lastStep = sample.firstStep + sample.stepCount - 1
+        try execute(
+            db, "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                run, number, report.incarnation, report.rank, report.sequence, time.milliseconds, sample.firstStep,
+                sample.stepCount, sample.planRevision, sample.stepSeconds, json(sample.phaseSeconds), sample.bytesSent,
+                sample.tokens, sample.residentBytes, sample.loss,
+            ])
+        if let loads = sample.expertLoads {
+            try execute(
+                db, "INSERT INTO loads VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    run, number, report.incarnation, sample.firstStep, sample.stepCount, sample.planRevision,
+                    json(loads),
+                ])
+        }
+        try execute(
+            db,
+            """
+            UPDATE workers SET highest_sequence = ?, applied_sequences = ?, reported_at = ?, step = ?, step_seconds = ?,
+                resident_bytes = ?
+            WHERE run_id = ? AND incarnation = ? AND rank = ?
+            """,
+            [
+                window.highest, Int64(bitPattern: window.applied), time.milliseconds, lastStep,
+                sample.stepCount > 0 ? sample.stepSeconds / Double(sample.stepCount) : nil, sample.residentBytes, run,
+                report.incarnation, report.rank,
+            ])
+        try execute(
+            db,
+            """
+            UPDATE runs SET report_count = ?, reported_at = ?, step = max(ifnull(step, 0), ?), loss = ifnull(?, loss)
+            WHERE id = ?
+            """, [number, time.milliseconds, lastStep, sample.loss, run])
+    }
+
+    private static func end(_ request: FinishRun, at time: Timestamp, _ db: Database) throws {
+        try execute(
+            db,
+            """
+            UPDATE incarnations SET finished_at = ?, step = ?, reason = ?
+            WHERE run_id = (SELECT id FROM runs WHERE name = ?) AND number = ?
+            """, [time.milliseconds, request.step, request.reason, request.run, request.incarnation])
+        try execute(
+            db, "UPDATE runs SET state = ?, step = ? WHERE name = ?",
+            [request.outcome.rawValue, request.step, request.run])
+    }
+
+    private static func execute(_ db: Database, _ sql: String, _ arguments: StatementArguments) throws {
+        try db.cachedStatement(sql: sql).execute(arguments: arguments)
+    }
+
+    private static func json(_ value: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+}

@@ -1,0 +1,137 @@
+import ControlProtocol
+import CoordinatorCore
+import ExpertPlacement
+import Foundation
+import GRDB
+
+/// Answers to requests that only read.
+extension CoordinatorStore {
+    public func runs(limits: Limits) async throws -> Runs {
+        try await queue.read { db in
+            let rows = try Row.fetchAll(
+                db, sql: Self.summarySQL + " ORDER BY started_at DESC, runs.id DESC LIMIT ?",
+                arguments: [limits.listedRuns + 1])
+            let summaries = try rows.prefix(limits.listedRuns).map(Self.summary)
+            return Runs(runs: summaries, truncated: rows.count > limits.listedRuns)
+        }
+    }
+
+    public func run(_ request: ShowRun, limits: Limits) async throws -> RunShown {
+        try await queue.read { db in
+            let id = try Self.runID(request.run, db)
+            guard let row = try Row.fetchOne(db, sql: Self.summarySQL + " WHERE runs.id = ?", arguments: [id]) else {
+                throw Self.damage("run \(id) has no incarnation or no active plan")
+            }
+            let stored = try Int.fetchOne(db, sql: "SELECT count(*) FROM reports WHERE run_id = ?", arguments: [id])
+            let events = try Row.fetchAll(
+                db, sql: "SELECT * FROM events WHERE run_id = ? ORDER BY id DESC LIMIT ?",
+                arguments: [id, limits.listedEvents])
+            return RunShown(
+                summary: try Self.summary(row), model: try Self.value(row, "model_json"), host: row["host"],
+                processID: row["process_id"], reason: row["reason"],
+                configuration: try Self.value(row, "configuration_json"), storedReports: stored ?? 0,
+                events: try events.map(Self.event))
+        }
+    }
+
+    public func placement(_ request: ShowPlacement) async throws -> Placement {
+        try await queue.read { db in
+            let id = try Self.runID(request.run, db)
+            let row: Row?
+            if let revision = request.revision {
+                row = try Row.fetchOne(
+                    db, sql: Self.planSQL + " AND revision = ?", arguments: [id, revision])
+            } else {
+                row = try Row.fetchOne(db, sql: Self.planSQL + " AND plans.state = 'active'", arguments: [id])
+            }
+            guard let row, let state = PlanState(rawValue: row["state"]) else {
+                throw ControlError(
+                    .unknownRevision, "the run has no plan of revision \(request.revision.map(String.init) ?? "?")")
+            }
+            var plan: PlacementPlan = try Self.value(row, "plan_json")
+            if let layer = request.layer {
+                guard plan.layers.indices.contains(layer) else {
+                    throw ControlError(
+                        .unknownLayer, "layer \(layer) is not in the plan, which has \(plan.layers.count) layers")
+                }
+                plan = try PlacementPlan(
+                    revision: plan.revision, worldSize: plan.worldSize, nodes: plan.nodes, layers: [plan.layers[layer]])
+            }
+            return Placement(
+                run: row["name"], state: state, incarnation: row["incarnation"],
+                createdAt: Timestamp(milliseconds: row["created_at"]), who: row["who"], why: row["why"],
+                layer: request.layer, plan: plan)
+        }
+    }
+
+    public func workers(_ request: ListWorkers, limits: Limits) async throws -> Workers {
+        try await queue.read { db in
+            let id = try request.run.map { try Self.runID($0, db) }
+            let rows = try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT name, workers.* FROM workers JOIN runs ON runs.id = run_id AND runs.incarnation = workers.incarnation
+                    WHERE run_id = ifnull(?, run_id) ORDER BY name, rank LIMIT ?
+                    """, arguments: [id, limits.listedWorkers + 1])
+            return Workers(
+                workers: rows.prefix(limits.listedWorkers).map(Self.workerSummary),
+                truncated: rows.count > limits.listedWorkers)
+        }
+    }
+
+    private static let summarySQL = """
+        SELECT runs.*, started_at, finished_at, host, process_id, reason, plans.revision
+        FROM runs JOIN incarnations ON incarnations.run_id = runs.id AND number = runs.incarnation
+            JOIN plans ON plans.run_id = runs.id AND plans.state = 'active'
+        """
+
+    private static let planSQL = "SELECT name, plans.* FROM plans JOIN runs ON runs.id = run_id WHERE run_id = ?"
+
+    /// - Parameter name: nil for the run registered last.
+    private static func runID(_ name: String?, _ db: Database) throws -> Int64 {
+        guard let name else {
+            let newest = try Int64.fetchOne(
+                db, sql: "SELECT run_id FROM incarnations ORDER BY started_at DESC, run_id DESC LIMIT 1")
+            guard let newest else { throw ControlError(.unknownRun, "no run was registered yet") }
+            return newest
+        }
+        guard let id = try Int64.fetchOne(db, sql: "SELECT id FROM runs WHERE name = ?", arguments: [name]) else {
+            throw ControlError.unknownRun(name)
+        }
+        return id
+    }
+
+    private static func summary(_ row: Row) throws -> RunSummary {
+        guard let state = RunSummary.State(rawValue: row["state"]) else { throw damage("a run's state") }
+        return RunSummary(
+            run: row["name"], state: state, incarnation: row["incarnation"], worldSize: row["world_size"],
+            layers: row["layers"], experts: row["experts"], allocator: row["allocator"], planRevision: row["revision"],
+            createdAt: Timestamp(milliseconds: row["created_at"]),
+            startedAt: Timestamp(milliseconds: row["started_at"]),
+            finishedAt: time(row["finished_at"]), reportedAt: time(row["reported_at"]), step: row["step"],
+            loss: row["loss"])
+    }
+
+    private static func event(_ row: Row) throws -> RunEvent {
+        guard let kind = RunEvent.Kind(rawValue: row["kind"]) else { throw damage("an event's kind") }
+        return RunEvent(
+            kind: kind, at: Timestamp(milliseconds: row["at"]), incarnation: row["incarnation"],
+            revision: row["revision"], who: row["who"], why: row["why"])
+    }
+
+    private static func workerSummary(_ row: Row) -> WorkerSummary {
+        WorkerSummary(
+            run: row["name"], incarnation: row["incarnation"], rank: row["rank"], host: row["host"],
+            processID: row["process_id"], registeredAt: Timestamp(milliseconds: row["registered_at"]),
+            reportedAt: time(row["reported_at"]), step: row["step"], stepSeconds: row["step_seconds"],
+            residentBytes: row["resident_bytes"])
+    }
+
+    private static func time(_ milliseconds: Int64?) -> Timestamp? {
+        milliseconds.map(Timestamp.init(milliseconds:))
+    }
+
+    private static func damage(_ what: String) -> StoreError {
+        StoreError(.damaged, "the database has a value that it cannot have: \(what)")
+    }
+}

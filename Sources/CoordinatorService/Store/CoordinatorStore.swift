@@ -1,0 +1,87 @@
+import ControlProtocol
+import CoordinatorCore
+import GRDB
+
+/// The coordinator's database: one SQLite file, one connection, held exclusively.
+///
+/// `commit` returns when the transaction would survive a power loss: write-ahead log, synced at each commit
+/// (https://www.sqlite.org/pragma.html#pragma_synchronous).
+public final class CoordinatorStore: Sendable {
+    /// "MoEC": tells the coordinator's databases from others (https://www.sqlite.org/pragma.html#pragma_application_id).
+    static let applicationID = 0x4D6F_4543
+
+    public let path: String
+    let queue: DatabaseQueue
+
+    /// Opens the file, or makes it; checks it, and brings it to the newest schema.
+    /// - Throws: `StoreError`.
+    public init(path: String) throws(StoreError) {
+        self.path = path
+        do {
+            var configuration = Configuration()
+            configuration.label = "coordinator"
+            configuration.foreignKeysEnabled = true
+            configuration.busyMode = .immediateError
+            configuration.prepareDatabase { db in try Self.claim(db, path: path) }
+            queue = try DatabaseQueue(path: path, configuration: configuration)
+            let migrator = Self.migrator
+            try queue.writeWithoutTransaction { db in
+                try Self.checkIntegrity(db, path: path)
+                guard try !migrator.hasBeenSuperseded(db) else {
+                    throw StoreError(
+                        .newer, "a newer coordinator wrote the database \(path); use that version, or a newer one")
+                }
+            }
+            try migrator.migrate(queue)
+            try queue.writeWithoutTransaction { db in
+                try db.execute(sql: "PRAGMA application_id = \(Self.applicationID)")
+            }
+        } catch {
+            throw .opening(path, error)
+        }
+    }
+
+    /// Closes the file. Whoever uses the store after that gets an error.
+    public func close() throws {
+        try queue.close()
+    }
+
+    /// Makes the connection exclusive and durable, and proves it.
+    private static func claim(_ db: Database, path: String) throws {
+        // Before the first access: a write-ahead log then needs no memory shared with other processes
+        // (https://www.sqlite.org/wal.html#noshm).
+        try db.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
+        let id = try Int.fetchOne(db, sql: "PRAGMA application_id") ?? 0
+        let objects = try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master") ?? 0
+        guard id == applicationID || (id == 0 && objects == 0) else {
+            throw StoreError(.foreign, "\(path) is the database of another program; name another file, or a new one")
+        }
+        let journal = try String.fetchOne(db, sql: "PRAGMA journal_mode = WAL")
+        try db.execute(sql: "PRAGMA synchronous = FULL")
+        // Takes the lock, even if nothing has to be written.
+        try db.execute(sql: "BEGIN EXCLUSIVE; COMMIT")
+
+        let locking = try String.fetchOne(db, sql: "PRAGMA locking_mode")
+        let synchronous = try Int.fetchOne(db, sql: "PRAGMA synchronous")
+        let foreignKeys = try Int.fetchOne(db, sql: "PRAGMA foreign_keys")
+        guard journal == "wal", locking == "exclusive", synchronous == 2, foreignKeys == 1 else {
+            throw StoreError(
+                .notDurable,
+                "the database \(path) does not take the settings it needs: journal_mode \(journal ?? "?"), "
+                    + "locking_mode \(locking ?? "?"), synchronous \(synchronous ?? -1), foreign_keys \(foreignKeys ?? -1)"
+            )
+        }
+    }
+
+    private static func checkIntegrity(_ db: Database, path: String) throws {
+        let findings = try String.fetchAll(db, sql: "PRAGMA integrity_check(10)")
+        guard findings == ["ok"] else {
+            throw StoreError(
+                .damaged, "the database \(path) is damaged (\(findings.joined(separator: "; "))); restore a copy of it")
+        }
+        if let violation = try Row.fetchOne(db, sql: "PRAGMA foreign_key_check") {
+            throw StoreError(
+                .damaged, "the database \(path) is damaged (a reference in \(violation)); restore a copy of it")
+        }
+    }
+}

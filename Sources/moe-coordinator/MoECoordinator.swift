@@ -1,0 +1,16 @@
+import ArgumentParser
+import Settings
+
+@main
+struct Program {
+    static func main() async {
+        await Settings.main(MoECoordinator.self)
+    }
+}
+
+struct MoECoordinator: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "moe-coordinator",
+        abstract: "Owns the expert placement plans of training runs.",
+        subcommands: [Serve.self])
+}

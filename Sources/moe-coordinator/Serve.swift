@@ -1,0 +1,58 @@
+import ArgumentParser
+import ControlProtocol
+import CoordinatorService
+import Foundation
+import Logging
+import ServiceLifecycle
+import UnixSignals
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Serve workers and operators.",
+        discussion: """
+            Writes "moe-coordinator: listening on ADDRESS" to standard error once connections are taken. Ends with 0 on \
+            SIGTERM and SIGINT, after the open requests were answered. Every option can also be set in the environment \
+            (MOE_DATABASE, MOE_LISTEN) and in the file that --config names.
+            """)
+
+    @Option(help: ArgumentHelp("The SQLite database, made when it is not there.", valueName: "file"))
+    var database: String = "moe.db"
+
+    @Option(
+        help: ArgumentHelp(
+            "Where to listen: a loopback address, for connections are not authenticated. Port 0: any free one.",
+            valueName: "address:port"))
+    var listen: String = "127.0.0.1:7700"
+
+    @Option(help: ArgumentHelp("A YAML file with values for these options.", valueName: "file"))
+    var config: String?
+
+    func validate() throws {
+        do throws(ControlError) {
+            _ = try Endpoint(listen)
+        } catch {
+            throw ValidationError("--listen: \(error.message)")
+        }
+    }
+
+    func run() async throws {
+        // A reader of the log that went away must not end the program.
+        signal(SIGPIPE, SIG_IGN)
+        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger(label: "moe.coordinator")
+        logger.logLevel = .notice
+        var limits = Limits.standard
+        // Descriptors for the database, its log and the like are put aside.
+        limits.connections = max(1, min(limits.connections, FileDescriptorLimit.raise() - 32))
+
+        let store = try CoordinatorStore(path: database)
+        let listener = try await Listener(Endpoint(listen), limits: limits)
+        let server = CoordinatorServer(store: store, listener: listener, limits: limits, logger: logger)
+        FileHandle.standardError.write(Data("moe-coordinator: listening on \(listener.endpoint)\n".utf8))
+        let group = ServiceGroup(
+            configuration: ServiceGroupConfiguration(
+                services: [.init(service: server)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+        try await group.run()
+        try store.close()
+    }
+}
