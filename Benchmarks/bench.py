@@ -1,0 +1,185 @@
+"""Measures moe-worker beside transformers' Mixtral in PyTorch, in one go, and writes a table and a JSON file.
+
+Runs are interleaved: each round runs every contender once, so that a machine that slows down slows down all of them.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import sys
+import tempfile
+
+import numpy
+
+import cases
+import machine
+from contenders import Failed, Transformers, Worker
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ALLOCATORS = ["tensor-parallel", "expert-parallel", "replicated"]
+# The first steps allocate, compile and fill caches, for everyone.
+WARM_UP_STEPS = 5
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def describe(values, digits):
+    """Median, and the range when there are several."""
+    text = f"{statistics.median(values):,.{digits}f}"
+    return text if len(values) == 1 else f"{text} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
+def print_table(header, rows):
+    widths = [max(len(str(row[column])) for row in [header, *rows]) for column in range(len(header))]
+    for row in [header, ["-" * width for width in widths], *rows]:
+        say("| " + " | ".join(str(cell).ljust(width) for cell, width in zip(row, widths)) + " |")
+    say()
+
+
+def fastest_transformers(case, data, options):
+    """transformers at its fastest setting, chosen by a short run of each, and what each took."""
+    short = dataclasses.replace(case, steps=options.probe_steps, warmup_steps=0)
+    trials, milliseconds = [], {}
+    for attention in ["eager", "sdpa"]:
+        for experts in ["eager", "batched_mm", "grouped_mm"]:
+            trials.append(Transformers(attention, experts))
+    if options.compile:
+        trials += [Transformers("sdpa", "grouped_mm", compiled=True)]
+    best = None
+    for trial in trials:
+        try:
+            run = trial.run(short, data, 1, False)
+        except Failed as error:
+            say(f"  {trial.name}: fails ({str(error).strip().splitlines()[-1][:100]})")
+            milliseconds[trial.name] = None
+            continue
+        milliseconds[trial.name] = 1000 * statistics.median(run.step_seconds[WARM_UP_STEPS:])
+        say(f"  {trial.name}: {milliseconds[trial.name]:.1f} ms a step")
+        if best is None or milliseconds[trial.name] < milliseconds[best.name]:
+            best = trial
+    return best, milliseconds
+
+
+def measure_throughput(options, folder):
+    """Tokens per second, medians over interleaved runs."""
+    case = cases.throughput(options.steps)
+    # Bytes without structure: what is in them does not change the work, and no text has to be at hand.
+    tokens = numpy.random.default_rng(1).integers(0, case.vocab_size, 1 << 20)
+    tokens.astype("<u2").tofile(os.path.join(folder, "train.bin"))
+    say(f"throughput: choosing transformers' fastest setting ({options.probe_steps} steps each)")
+    peer, probes = fastest_transformers(case, folder, options)
+    contenders = [Worker(options.programs, allocator) for allocator in ALLOCATORS] + [peer]
+    per_step = case.batch_size * case.sequence_length
+    rates, facts = {contender.name: [] for contender in contenders}, {}
+    for index in range(options.rounds):
+        for contender in contenders:
+            run = contender.run(case, folder, 1, False)
+            rates[contender.name].append(per_step / statistics.median(run.step_seconds[WARM_UP_STEPS:]))
+            facts |= run.facts
+            say(f"  round {index + 1}/{options.rounds}, {contender.name}: {rates[contender.name][-1]:,.0f} tokens/s")
+    say()
+    base = statistics.median(rates[peer.name])
+    print_table(
+        ["throughput", "tokens/s", "ratio"],
+        [[name, describe(values, 0), f"{statistics.median(values) / base:.2f}"] for name, values in rates.items()])
+    return {"case": dataclasses.asdict(case), "tokens_per_second": rates, "peer": peer.name,
+            "ratio": {name: statistics.median(values) / base for name, values in rates.items()},
+            "probe_milliseconds": probes}, facts
+
+
+def write_characters(path, folder):
+    """A token for each character, the last tenth for validation, as nanoGPT does. Returns the vocabulary's size."""
+    with open(path, encoding="utf-8", newline="") as file:
+        text = file.read()
+    characters = sorted(set(text))
+    index = {character: token for token, character in enumerate(characters)}
+    tokens = numpy.array([index[character] for character in text], dtype="<u2")
+    training = int(len(tokens) * 0.9)
+    tokens[:training].tofile(os.path.join(folder, "train.bin"))
+    tokens[training:].tofile(os.path.join(folder, "val.bin"))
+    return len(characters)
+
+
+def measure_recipe(options, folder):
+    """Validation loss and seconds of training, over the seeds."""
+    case = cases.recipe(write_characters(options.tinyshakespeare, folder))
+    say(f"recipe: choosing transformers' fastest setting ({options.probe_steps} steps each)")
+    peer, probes = fastest_transformers(case, folder, options)
+    contenders = [Worker(options.programs, options.allocator), peer]
+    losses = {contender.name: [] for contender in contenders}
+    seconds = {contender.name: [] for contender in contenders}
+    facts = {}
+    for seed in range(1, options.seeds + 1):
+        for contender in contenders:
+            run = contender.run(case, folder, seed, True)
+            losses[contender.name].append(run.validation_loss)
+            seconds[contender.name].append(sum(run.step_seconds))
+            facts |= run.facts
+            say(f"  seed {seed}, {contender.name}: validation {run.validation_loss:.4f}, "
+                f"{seconds[contender.name][-1]:.1f} s for {case.steps:,} steps")
+    say()
+    base = statistics.median(seconds[peer.name])
+    print_table(
+        ["recipe", "validation loss, mean", "each seed", f"seconds for {case.steps:,} steps", "ratio"],
+        [[name, f"{statistics.mean(losses[name]):.4f}", ", ".join(f"{loss:.4f}" for loss in losses[name]),
+          describe(values, 1), f"{base / statistics.median(values):.2f}"] for name, values in seconds.items()])
+    return {"case": dataclasses.asdict(case), "validation_loss": losses, "seconds": seconds, "peer": peer.name,
+            "ratio": {name: base / statistics.median(values) for name, values in seconds.items()},
+            "probe_milliseconds": probes}, facts
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tinyshakespeare", help="the text of char-rnn and nanoGPT, for the recipe")
+    parser.add_argument("--programs", default=os.path.join(HERE, "..", ".build", "release"))
+    parser.add_argument("--only", choices=["recipe", "throughput"])
+    parser.add_argument("--allocator", default=ALLOCATORS[0], help="for the recipe")
+    parser.add_argument("--seeds", type=int, default=3, help="of the recipe")
+    parser.add_argument("--rounds", type=int, default=5, help="of the throughput")
+    parser.add_argument("--steps", type=int, default=25, help="of a run of the throughput")
+    parser.add_argument("--probe-steps", type=int, default=15)
+    parser.add_argument("--compile", action="store_true", help="try torch.compile, too (needs a C++ compiler)")
+    parser.add_argument("--results", default=os.path.join(HERE, "results"))
+    options = parser.parse_args()
+    if min(options.steps, options.probe_steps) <= WARM_UP_STEPS:
+        parser.error(f"runs must have more than {WARM_UP_STEPS} steps")
+    if options.tinyshakespeare and not os.path.isfile(options.tinyshakespeare):
+        parser.error(f"there is no file {options.tinyshakespeare}")
+    return options
+
+
+def main():
+    options = parse()
+    result = {"machine": machine.facts("moe-worker with 2 ranks of 1 thread, transformers with 2 threads"), "cases": {}}
+    say(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
+    say()
+    measurements = {"recipe": measure_recipe, "throughput": measure_throughput}
+    for name, measure in measurements.items():
+        if options.only not in (None, name):
+            continue
+        if name == "recipe" and not options.tinyshakespeare:
+            say("recipe: skipped; it needs the text of char-rnn and nanoGPT: make bench TINYSHAKESPEARE=FILE\n")
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            result["cases"][name], facts = measure(options, folder)
+        result["machine"] |= facts
+        say(", ".join(f"{fact} {value}" for fact, value in facts.items()) + "\n")
+    os.makedirs(options.results, exist_ok=True)
+    facts = result["machine"]
+    stamp = "-".join([facts["date"].replace(":", "").replace("-", "")[:13], f"{facts['cores']}cores", facts["commit"]])
+    path = os.path.join(options.results, stamp + ".json")
+    with open(path, "w") as file:
+        json.dump(result, file, indent=2)
+        file.write("\n")
+    say(f"wrote {os.path.relpath(path)}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as error:
+        sys.exit(f"bench: {error}")

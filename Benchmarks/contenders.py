@@ -1,0 +1,109 @@
+"""Runs one contender on one case: moe-worker under mpirun, or transformers in a process of its own."""
+
+import dataclasses
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+
+
+class Failed(Exception):
+    pass
+
+
+@dataclasses.dataclass
+class Run:
+    """Step times in seconds, and the losses of the steps. `seconds` is the whole process, start and validation too."""
+
+    step_seconds: list
+    losses: list
+    seconds: float
+    validation_loss: float | None
+    facts: dict
+
+
+def _call(command):
+    start = time.perf_counter()
+    process = subprocess.run(command, capture_output=True, text=True)
+    if process.returncode != 0:
+        raise Failed(f"{shlex.join(command)}\nexit code {process.returncode}\n{process.stdout}{process.stderr}")
+    return process.stdout, time.perf_counter() - start
+
+
+@dataclasses.dataclass(frozen=True)
+class Worker:
+    """Us."""
+
+    programs: str
+    allocator: str
+    ranks: int = 2
+    threads: int = 1
+
+    @property
+    def name(self):
+        return f"moe-worker, {self.allocator}"
+
+    def run(self, case, data, seed, validate):
+        with tempfile.TemporaryDirectory() as folder:
+            configuration, metrics = os.path.join(folder, "config.json"), os.path.join(folder, "metrics.jsonl")
+            case.write_configuration(configuration)
+            if not validate:
+                data = self._without_validation(data, folder)
+            launcher = shlex.split(os.environ.get("MPIRUN", "mpirun --oversubscribe --bind-to none"))
+            command = launcher + ["-n", str(self.ranks), os.path.join(self.programs, "moe-worker")]
+            flags = {
+                "data": data, "model-config": configuration, "metrics": metrics, "steps": case.steps,
+                "batch-size": case.batch_size, "sequence-length": case.sequence_length,
+                "learning-rate": case.learning_rate, "learning-rate-schedule": "cosine",
+                "minimum-learning-rate": case.minimum_learning_rate, "warmup-steps": case.warmup_steps,
+                "beta1": case.beta1, "beta2": case.beta2, "weight-decay": case.weight_decay,
+                "gradient-clip": case.gradient_clip, "auxiliary-loss": case.auxiliary_loss,
+                "data-order": "random", "seed": seed, "allocator": self.allocator, "threads": self.threads,
+                "log-interval": case.steps,
+            }
+            for name, value in flags.items():
+                command += [f"--{name}", str(value)]
+            output, seconds = _call(command)
+            with open(metrics) as file:
+                lines = [json.loads(line) for line in file]
+        kernel = re.search(r"BLAS kernel (\S+)", output)
+        return Run(
+            [line["step_seconds"] for line in lines], [line["loss"] for line in lines], seconds,
+            lines[-1].get("validation_loss"), {"BLAS kernel": kernel.group(1) if kernel else "unknown"})
+
+    @staticmethod
+    def _without_validation(data, folder):
+        """moe-worker validates after the last step when there is a val.bin."""
+        path = os.path.join(folder, "data")
+        os.mkdir(path)
+        os.symlink(os.path.join(os.path.abspath(data), "train.bin"), os.path.join(path, "train.bin"))
+        return path
+
+
+@dataclasses.dataclass(frozen=True)
+class Transformers:
+    """transformers' Mixtral, with one of the implementations of attention and experts that it offers."""
+
+    attention: str
+    experts: str
+    compiled: bool = False
+    threads: int = 2
+
+    @property
+    def name(self):
+        return f"transformers, {self.attention}, {self.experts}" + (", compiled" if self.compiled else "")
+
+    def run(self, case, data, seed, validate):
+        peer = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peer.py")
+        command = [
+            sys.executable, peer, "--case", json.dumps(dataclasses.asdict(case)), "--data", data, "--seed", str(seed),
+            "--threads", str(self.threads), "--attention", self.attention, "--experts", self.experts]
+        command += ["--compile"] * self.compiled + ["--validate"] * validate
+        output, seconds = _call(command)
+        result = json.loads(output.splitlines()[-1])
+        return Run(
+            result["step_seconds"], result["losses"], seconds, result.get("validation_loss"), result["versions"])

@@ -1,0 +1,36 @@
+"""What a measurement was made on."""
+
+import datetime
+import os
+import platform
+import subprocess
+
+
+def _output(*command):
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _processor():
+    with open("/proc/cpuinfo") as file:
+        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def facts(programs):
+    """Date, machine and commit. `load` is the machine's load average before the first run: the cores should be idle."""
+    modified = bool(_output("git", "status", "--porcelain", "--untracked-files=no"))
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": " ".join([platform.system(), platform.release()]),
+        "commit": (_output("git", "rev-parse", "--short=12", "HEAD") or "unknown") + ("+changes" if modified else ""),
+        "mpi": (_output("mpirun", "--version").splitlines() or ["unknown"])[0],
+        "python": platform.python_version(),
+        "programs": programs,
+        "load": os.getloadavg()[0],
+    }
