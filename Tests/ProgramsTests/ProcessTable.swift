@@ -1,0 +1,20 @@
+import Foundation
+
+/// What Linux tells of processes under `/proc`.
+enum ProcessTable {
+    /// Bytes of memory that the process holds; nil when it has ended.
+    static func residentBytes(of process: Int32) -> Int? {
+        guard let status = try? String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8) else { return nil }
+        for line in status.split(separator: "\n") where line.hasPrefix("VmRSS:") {
+            return line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) }.map { $0 * 1024 }
+        }
+        return nil
+    }
+
+    /// The processes that `process` started and that still run.
+    static func children(of process: Int32) -> [Int32] {
+        let path = "/proc/\(process)/task/\(process)/children"
+        guard let list = try? String(contentsOfFile: path, encoding: .utf8) else { return [] }
+        return list.split(separator: " ").compactMap { Int32($0) }
+    }
+}

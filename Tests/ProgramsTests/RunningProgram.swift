@@ -1,0 +1,73 @@
+import Foundation
+
+/// A program of this package that runs beside the test, and what it prints, line by line.
+final class RunningProgram {
+    private let process = Process()
+    private let output: FileHandle
+    private var pending = Data()
+    /// All that was read so far.
+    private(set) var text = ""
+
+    var processIdentifier: Int32 { process.processIdentifier }
+
+    /// - Parameters:
+    ///   - program: an executable of this package, which is built beside the tests.
+    ///   - ranks: under `mpirun` with so many; nil: alone.
+    ///   - timeLimitSeconds: after which `mpirun` ends the job with an error.
+    init(_ program: String, _ arguments: [String], ranks: Int? = nil, timeLimitSeconds: Int = 300) throws {
+        let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        let executable = URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent(program).path
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        let launcher = ranks.map {
+            ["mpirun", "-n", "\($0)", "--oversubscribe", "--bind-to", "none", "--timeout", "\(timeLimitSeconds)"]
+        }
+        process.arguments = (launcher ?? []) + [executable] + arguments
+        var environment = ProcessInfo.processInfo.environment
+        environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
+        environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
+        // More ranks than cores: let waiting ranks give way.
+        environment["OMPI_MCA_mpi_yield_when_idle"] = "1"
+        process.environment = environment
+        let pipe = Pipe()
+        process.standardOutput = pipe
+        process.standardError = pipe
+        process.standardInput = FileHandle.nullDevice
+        output = pipe.fileHandleForReading
+        try process.run()
+    }
+
+    /// The next line, without its end; nil when the program has closed its output. Waits for it.
+    func nextLine() -> String? {
+        while true {
+            if let end = pending.firstIndex(of: 0x0a) {
+                let line = String(decoding: pending[..<end], as: UTF8.self)
+                pending = Data(pending[(end + 1)...])
+                text += line + "\n"
+                return line
+            }
+            let more = output.availableData
+            guard !more.isEmpty else { return nil }
+            pending += more
+        }
+    }
+
+    /// Reads up to a line that has `prefix`, and gives what follows it there; nil when there is none.
+    func readLine(after prefix: String) -> String? {
+        while let line = nextLine() {
+            if line.hasPrefix(prefix) { return String(line.dropFirst(prefix.count)) }
+        }
+        return nil
+    }
+
+    /// Reads to the end. Returns the exit code.
+    func waitForEnd() -> Int32 {
+        while nextLine() != nil {}
+        process.waitUntilExit()
+        return process.terminationStatus
+    }
+
+    /// Asks the program to end.
+    func terminate() {
+        if process.isRunning { process.terminate() }
+    }
+}
