@@ -28,7 +28,8 @@ public struct ExpertPlacement: Hashable, Sendable {
             guard cuts.count == mesh.tensorParallel + 1, cuts.first == 0, cuts.last == width,
                 zip(cuts, cuts.dropFirst()).allSatisfy({ $0 < $1 })
             else {
-                throw .invalidPlan("cuts \(cuts) must ascend from 0 to \(width) and bound \(mesh.tensorParallel) shards")
+                throw .invalidPlan(
+                    "cuts \(cuts) must ascend from 0 to \(width) and bound \(mesh.tensorParallel) shards")
             }
         }
         self.width = width
