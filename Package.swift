@@ -77,7 +77,7 @@ let package = Package(
             name: "WorkerRuntime",
             dependencies: [
                 "ControlProtocol", "ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Mixtral",
-                "Tensors", "TokenData",
+                "Randomness", "Tensors", "TokenData",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -93,8 +93,10 @@ let package = Package(
         .executableTarget(
             name: "moe-worker",
             dependencies: [
-                "MPIMessagePassing", "Settings", "WorkerRuntime",
+                "ExpertParallelism", "ExpertPlacement", "MPIMessagePassing", "MessagePassing", "Settings", "Tensors",
+                "WorkerRuntime",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
             ]),
         .executableTarget(
             name: "moe-ctl",
@@ -138,8 +140,12 @@ let package = Package(
             dependencies: ["Settings", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
         .testTarget(
             name: "WorkerRuntimeTests",
-            dependencies: ["WorkerRuntime", "CoordinatorService", "ControlProtocol", "ExpertPlacement"]),
-        .testTarget(name: "ProgramsTests", dependencies: []),
+            dependencies: [
+                "ControlProtocol", "CoordinatorService", "ExpertParallelism", "ExpertPlacement", "Layers",
+                "MessagePassing", "Mixtral", "Tensors", "TokenData", "WorkerRuntime",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        .testTarget(name: "ProgramsTests", dependencies: ["moe-coordinator", "moe-ctl", "moe-worker"]),
     ],
     swiftLanguageModes: [.v6]
 )

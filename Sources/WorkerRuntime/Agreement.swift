@@ -1,22 +1,40 @@
 import MessagePassing
 
+/// Ends the job on all ranks alike, after they agreed to: one rank says why, all exit with the same code.
+public struct JobFailure: Error, CustomStringConvertible {
+    /// The rank that says why.
+    public let rank: Int
+    /// The exit code of all ranks' processes.
+    public let exitCode: Int32
+    /// Why; on `rank` only.
+    public let reason: (any Error)?
+
+    public init(rank: Int, exitCode: Int32, reason: (any Error)?) {
+        self.rank = rank
+        self.exitCode = exitCode
+        self.reason = reason
+    }
+
+    public var description: String { reason.map { "\($0)" } ?? "rank \(rank) failed" }
+}
+
 extension Communicator {
     /// Runs `body`, which may fail on some ranks only, and lets all ranks go on or none. Collective, but `body` must not be.
     ///
     /// So a bad file ends the job with one message, and no rank waits for one that has left.
-    /// - Throws: on the lowest rank that failed its own error; on all others `OtherRankFailed`.
+    /// - Throws: `JobFailure` on all ranks, with the error of the lowest rank that failed as the reason there.
     public func agree<Result>(_ body: () throws -> Result) throws -> Result {
         let outcome = Swift.Result(catching: body)
         var failure: (any Error)?
         if case .failure(let error) = outcome { failure = error }
         // The lowest failed rank and its exit code in one number, so that one reduction tells both.
-        var state = [failure == nil ? Int.max : rank << 16 | Int((failure as? WorkerError)?.code.rawValue ?? 1)]
+        var state = [failure == nil ? Int.max : rank << 16 | Int(WorkerError.exitCode(for: failure))]
         var span = state.mutableSpan
         try allReduce(&span, .minimum)
         if state[0] == Int.max { return try outcome.get() }
         let first = state[0] >> 16
-        if first == rank, let failure { throw failure }
-        throw OtherRankFailed(rank: first, exitCode: Int32(state[0] & 0xffff))
+        throw JobFailure(
+            rank: first, exitCode: Int32(state[0] & 0xffff), reason: first == rank ? failure : nil)
     }
 
     /// Gives the bytes of `root` to all ranks, whatever their number.

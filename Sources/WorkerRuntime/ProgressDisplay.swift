@@ -10,15 +10,20 @@ public final class ProgressDisplay {
 
     /// - Parameters:
     ///   - interval: steps between two lines that stay.
-    ///   - write: takes the text; standard output unless said.
+    ///   - write: takes the text.
     public init(
-        steps: Int, interval: Int, isTerminal: Bool = isatty(STDOUT_FILENO) == 1,
-        write: @escaping (String) -> Void = { text in try? FileHandle.standardOutput.write(contentsOf: Data(text.utf8)) }
+        steps: Int, interval: Int, isTerminal: Bool,
+        write: @escaping (String) -> Void = ProgressDisplay.toStandardOutput
     ) {
         self.steps = steps
         self.interval = interval
         self.isTerminal = isTerminal
         self.write = write
+    }
+
+    /// Writes at once, past any buffer. A reader that has gone does not end the training.
+    public static func toStandardOutput(_ text: String) {
+        try? FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
     }
 
     /// Prints a line that stays.
@@ -27,26 +32,33 @@ public final class ProgressDisplay {
         hasLiveLine = false
     }
 
+    /// Ends the live line, so that a message can follow.
+    public func finish() {
+        if hasLiveLine { write("\n") }
+        hasLiveLine = false
+    }
+
     public func show(_ metrics: StepMetrics) {
-        let stays = metrics.step == 1 || metrics.step % interval == 0 || metrics.step == steps
-        let text = line(metrics)
-        if stays {
-            say(text)
+        let isShown =
+            metrics.step == 1 || metrics.step % interval == 0 || metrics.step == steps
+            || metrics.validationLoss != nil
+        if isShown {
+            say(line(metrics))
         } else if isTerminal {
-            write("\r\u{1b}[K" + text)
+            write("\r\u{1b}[K" + line(metrics))
             hasLiveLine = true
         }
     }
 
     private func line(_ metrics: StepMetrics) -> String {
-        let width = String(steps).count
         let step = String(metrics.step)
-        let padded = String(repeating: " ", count: max(0, width - step.count)) + step
-        var text = "step \(padded)/\(steps)  loss \(fixed(metrics.loss, 4))"
+        let padding = String(repeating: " ", count: max(0, String(steps).count - step.count))
+        var text = "step \(padding)\(step)/\(steps)  loss \(fixed(metrics.loss, 4))"
         if let validation = metrics.validationLoss { text += "  validation \(fixed(validation, 4))" }
         text += "  aux \(fixed(metrics.auxiliaryLoss, 3))  grad norm \(fixed(metrics.gradientNorm, 3))"
         text += "  lr \(String(format: "%.2e", metrics.learningRate))"
         text += "  \(Int(metrics.tokensPerSecond.rounded())) tokens/s  plan \(metrics.planRevision)"
+        if metrics.skippedSteps > 0 { text += "  skipped \(metrics.skippedSteps)" }
         return text
     }
 

@@ -1,6 +1,6 @@
-/// A line of the metrics file: what one training step did. Global over all ranks, but for `phaseSeconds` and
-/// `residentBytes`, which are rank 0's.
-public struct StepMetrics: Codable, Sendable, Equatable {
+/// A line of the metrics file: what one training step did. Global over all ranks, but for `phaseSeconds`, `bytesSent` and
+/// `residentBytes`, which are rank 0's. Numbers that are not finite, as in a skipped step, are written as null.
+public struct StepMetrics: Sendable, Equatable {
     /// Steps count from 1 in the file: the state after `step` updates.
     public var step: Int
     /// Mean cross-entropy over all tokens of the global batch, without the auxiliary loss.
@@ -19,12 +19,16 @@ public struct StepMetrics: Codable, Sendable, Equatable {
     public var expertLoad: [[Int]]
     /// Mean cross-entropy over the validation split, on steps that were followed by a validation.
     public var validationLoss: Double?
+    /// Seconds of the step by phase.
     public var phaseSeconds: [String: Double]
+    /// Bytes sent to other ranks in the step.
     public var bytesSent: Int
     public var residentBytes: Int
     /// Steps skipped so far because a loss or gradient was not finite.
     public var skippedSteps: Int
+}
 
+extension StepMetrics: Encodable {
     private enum CodingKeys: String, CodingKey {
         case step, loss
         case auxiliaryLoss = "aux_loss"
@@ -39,5 +43,27 @@ public struct StepMetrics: Codable, Sendable, Equatable {
         case bytesSent = "bytes_sent"
         case residentBytes = "resident_bytes"
         case skippedSteps = "skipped_steps"
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        /// JSON has no infinities.
+        func encode(_ number: Double, _ key: CodingKeys) throws {
+            try values.encode(number.isFinite ? number : nil, forKey: key)
+        }
+        try values.encode(step, forKey: .step)
+        try encode(loss, .loss)
+        try encode(auxiliaryLoss, .auxiliaryLoss)
+        try encode(gradientNorm, .gradientNorm)
+        try encode(learningRate, .learningRate)
+        try encode(tokensPerSecond, .tokensPerSecond)
+        try encode(stepSeconds, .stepSeconds)
+        try values.encode(planRevision, forKey: .planRevision)
+        try values.encode(expertLoad, forKey: .expertLoad)
+        if let validationLoss { try encode(validationLoss, .validationLoss) }
+        try values.encode(phaseSeconds, forKey: .phaseSeconds)
+        try values.encode(bytesSent, forKey: .bytesSent)
+        try values.encode(residentBytes, forKey: .residentBytes)
+        try values.encode(skippedSteps, forKey: .skippedSteps)
     }
 }

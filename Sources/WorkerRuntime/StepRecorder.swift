@@ -11,67 +11,74 @@ final class StepRecorder {
     private let control: ControlPlane
     private let display: ProgressDisplay?
     private let file: MetricsFile?
+    private let ownTokensPerStep: Int
     private let clock = ContinuousClock()
 
-    private var seconds = 0.0
+    /// What this rank measured in the step that was timed last.
+    private struct Measurement {
+        var seconds = 0.0
+        var phases = [Phase: Double]()
+        var bytesSent = 0
+    }
+    private var measurement = Measurement()
     private var skippedSteps = 0
     /// What has happened since the last report.
     private var sample: PerformanceSample
 
-    /// Collective.
+    /// - Parameter file: on rank 0, where metrics go.
     init(
         options: TrainingOptions, context: ExpertParallelContext, planRevision: Int, control: ControlPlane,
-        display: ProgressDisplay?
-    ) throws {
+        display: ProgressDisplay?, file: MetricsFile?
+    ) {
         self.options = options
         self.context = context
         self.planRevision = planRevision
         self.control = control
         self.display = display
-        file = try context.communicator.agree {
-            context.communicator.rank == 0 ? try options.metrics.map(MetricsFile.init) : nil
-        }
+        self.file = file
+        ownTokensPerStep =
+            BatchBlocks(options, rank: context.communicator.rank, worldSize: context.communicator.size)
+            .ownTokensPerStep
         sample = PerformanceSample(firstStep: 1, planRevision: planRevision)
+    }
+
+    /// Runs a step and remembers how long it took on this rank, and what it sent. What happened between steps (an
+    /// evaluation) does not count.
+    func time<Result>(_ body: () throws -> Result) rethrows -> Result {
         _ = context.timer.take()
         _ = context.takeBytesSent()
-    }
-
-    /// Runs a step and remembers how long it took on this rank.
-    func time<Result>(_ body: () throws -> Result) rethrows -> Result {
         let start = clock.now
-        defer { seconds = (clock.now - start) / .seconds(1) }
-        return try body()
+        let result = try body()
+        measurement = Measurement(
+            seconds: (clock.now - start) / .seconds(1), phases: context.timer.take(),
+            bytesSent: context.takeBytesSent())
+        return result
     }
 
-    /// Records step `step`, from 0. Collective.
-    func record(
-        _ outcome: TrainingStep.Outcome, step: Int, validationLoss: Double?, isLast: Bool
-    ) throws {
-        let phases = context.timer.take()
-        let bytesSent = context.takeBytesSent()
+    /// Records step `step`, from 0, which `time` has run. Collective.
+    /// - Throws: on rank 0 `WorkerError` when the metrics file cannot be written; on the others `OtherRankFailed`.
+    func record(_ outcome: TrainingStep.Outcome, step: Int, validationLoss: Double?, isLast: Bool) throws {
+        let communicator = context.communicator
         if outcome.isSkipped { skippedSteps += 1 }
         sample.add(
-            seconds: seconds, phases: phases, bytesSent: bytesSent,
-            tokens: options.microBatches
-                * BatchBlocks.count(of: context.communicator.rank, options: options, worldSize: context.communicator.size))
-        if context.communicator.rank == 0 { sample.add(expertLoads: outcome.expertLoads, loss: outcome.loss) }
+            seconds: measurement.seconds, phases: measurement.phases, bytesSent: measurement.bytesSent,
+            tokens: ownTokensPerStep)
+        if communicator.rank == 0 { sample.add(expertLoads: outcome.expertLoads, loss: outcome.loss) }
 
-        var slowest = [seconds]
+        var slowest = [measurement.seconds]
         var span = slowest.mutableSpan
-        try context.communicator.allReduce(&span, .maximum)
+        try communicator.allReduce(&span, .maximum)
         let residentBytes = ResidentMemory.bytes()
-        if context.communicator.rank == 0 {
-            let metrics = StepMetrics(
-                step: step + 1, loss: outcome.loss, auxiliaryLoss: outcome.auxiliaryLoss,
-                gradientNorm: outcome.gradientNorm, learningRate: options.schedule.rate(at: step),
-                tokensPerSecond: Double(options.batchSize * options.sequenceLength) / slowest[0],
-                stepSeconds: slowest[0], planRevision: planRevision, expertLoad: outcome.expertLoads,
-                validationLoss: validationLoss,
-                phaseSeconds: Dictionary(uniqueKeysWithValues: phases.map { ($0.key.rawValue, $0.value) }),
-                bytesSent: bytesSent, residentBytes: residentBytes, skippedSteps: skippedSteps)
-            try file?.append(metrics)
-            display?.show(metrics)
-        }
+        let metrics = StepMetrics(
+            step: step + 1, loss: outcome.loss, auxiliaryLoss: outcome.auxiliaryLoss,
+            gradientNorm: outcome.gradientNorm, learningRate: options.schedule.rate(at: step),
+            tokensPerSecond: Double(options.batchSize * options.sequenceLength) / slowest[0],
+            stepSeconds: slowest[0], planRevision: planRevision, expertLoad: outcome.expertLoads,
+            validationLoss: validationLoss,
+            phaseSeconds: Dictionary(uniqueKeysWithValues: measurement.phases.map { ($0.key.rawValue, $0.value) }),
+            bytesSent: measurement.bytesSent, residentBytes: residentBytes, skippedSteps: skippedSteps)
+        if options.metrics != nil { try communicator.agree { try file?.append(metrics) } }
+        display?.show(metrics)
         if isLast || (step + 1) % options.reportInterval == 0 {
             sample.residentBytes = residentBytes
             control.report(sample)

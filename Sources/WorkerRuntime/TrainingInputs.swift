@@ -11,7 +11,7 @@ struct TrainingInputs {
     let training: BatchSource
     /// Nil when there is no validation split, or it is too short for one sequence.
     let validation: BatchSource?
-    /// `meta.json`, when the data has one.
+    /// `meta.json` of the data, or of the checkpoint that the run begins with; nil when neither has one.
     let tokenizerFile: String?
 
     init(_ options: TrainingOptions, worldSize: Int) throws {
@@ -41,13 +41,17 @@ struct TrainingInputs {
             validation =
                 file.count > options.sequenceLength
                 ? try BatchSource(
-                    file: file, sequenceLength: options.sequenceLength, batchSize: options.batchSize, order: .sequential)
+                    file: file, sequenceLength: options.sequenceLength, batchSize: options.batchSize,
+                    order: .sequential)
                 : nil
         } else {
             validation = nil
         }
-        let meta = folder.appending(path: "meta.json").path
-        tokenizerFile = FileManager.default.fileExists(atPath: meta) ? meta : nil
+        tokenizerFile = [options.data, options.model].compactMap { directory in
+            directory.map { URL(fileURLWithPath: $0).appending(path: "meta.json").path }
+        }.first { FileManager.default.fileExists(atPath: $0) }
+        // A checkpoint gets a copy of it; better to find now that it is of no use.
+        if let tokenizerFile { _ = try Tokenizer(metadataFile: tokenizerFile) }
     }
 }
 

@@ -1,3 +1,4 @@
+import ControlProtocol
 import ExpertParallelism
 import ExpertPlacement
 import TokenData
@@ -51,19 +52,23 @@ public struct TrainingOptions: Sendable {
     public var threads = 1
 
     // Control plane
-    public var run: String
+    /// Nil: a name is made from the time.
+    public var run: String?
+    /// HOST:PORT; nil: placement is decided in this process.
     public var coordinator: String?
+    /// Steps that one report covers.
     public var reportInterval = 10
+    /// How long the start waits for the coordinator.
+    public var coordinatorTimeoutSeconds = 30.0
 
     public init(
-        data: String, steps: Int, batchSize: Int, sequenceLength: Int, schedule: LearningRateSchedule, run: String
+        data: String, steps: Int, batchSize: Int, sequenceLength: Int, schedule: LearningRateSchedule
     ) {
         self.data = data
         self.steps = steps
         self.batchSize = batchSize
         self.sequenceLength = sequenceLength
         self.schedule = schedule
-        self.run = run
     }
 
     /// - Throws: `WorkerError` that names the flag and what it takes.
@@ -99,6 +104,9 @@ public struct TrainingOptions: Sendable {
         try require(
             (model == nil) != (modelConfiguration == nil),
             "give either --model DIR (a checkpoint) or --model-config FILE (weights drawn from the seed)")
+        try PlacementChoice.validate(allocator: allocator, dispatcher: dispatcher)
+        if let coordinator { _ = try endpoint(coordinator) }
+        if let run { try require(RunName.isValid(run), "--run \"\(run)\": \(RunName.rule)") }
         try requireRange("learning-rate", schedule.learningRate, 0...Double.greatestFiniteMagnitude)
         try requireRange("minimum-learning-rate", schedule.minimum, 0...Double.greatestFiniteMagnitude)
         try requireRange("beta1", beta1, 0...1.0.nextDown)
@@ -106,6 +114,7 @@ public struct TrainingOptions: Sendable {
         try requireRange("epsilon", epsilon, 0...1)
         try requireRange("weight-decay", weightDecay, 0...Double.greatestFiniteMagnitude)
         try requireRange("gradient-clip", gradientClip, 0...Double.greatestFiniteMagnitude)
+        try requireRange("coordinator-timeout", coordinatorTimeoutSeconds, 0...86_400)
         if let auxiliaryLoss {
             try requireRange("auxiliary-loss", auxiliaryLoss, 0...Double.greatestFiniteMagnitude)
         }

@@ -26,6 +26,7 @@ public final class TrainingStep {
     private let context: ExpertParallelContext
     private let batches: BatchSource
     private let options: TrainingOptions
+    private let blocks: BatchBlocks
     /// Coefficient of the auxiliary loss.
     private let auxiliaryCoefficient: Double
 
@@ -38,6 +39,7 @@ public final class TrainingStep {
         self.context = context
         self.batches = batches
         self.options = options
+        blocks = BatchBlocks(options, rank: context.communicator.rank, worldSize: context.communicator.size)
         auxiliaryCoefficient = options.auxiliaryLoss ?? model.configuration.auxiliaryLossCoefficient
     }
 
@@ -49,9 +51,7 @@ public final class TrainingStep {
         if outcome.isSkipped { return outcome }
         outcome.gradientNorm = try optimizer.reduceGradients()
         guard outcome.gradientNorm.isFinite else {
-            try handleNonFinite(
-                "gradient", step: step,
-                where: optimizer.firstNonFiniteGradient().map { ($0, layer(ofPath: $0)) })
+            if options.onNonFinite == .stop { try failNonFiniteGradient(step: step) }
             outcome.isSkipped = true
             return outcome
         }
@@ -68,64 +68,45 @@ public final class TrainingStep {
         optimizer.zeroGradients()
         context.step = step
         var outcome = Outcome()
-        let sequences = options.batchSize / options.microBatches
-        for microBatch in 0..<options.microBatches {
-            let range = microBatch * sequences..<(microBatch + 1) * sequences
-            try run(step: step, sequences: range, adding: &outcome)
+        for microBatch in 0..<blocks.microBatches {
+            try run(step: step, microBatch: microBatch, adding: &outcome)
             if outcome.isSkipped { break }
         }
         return outcome
     }
 
-    /// Forward and backward of one micro-batch, which are the sequences `range` of the global batch.
-    private func run(step: Int, sequences range: Range<Int>, adding outcome: inout Outcome) throws {
-        let communicator = context.communicator
-        let own = BatchSource.block(of: communicator.rank, in: range, worldSize: communicator.size)
+    /// Forward and backward of one micro-batch.
+    private func run(step: Int, microBatch: Int, adding outcome: inout Outcome) throws {
+        let own = blocks.own(microBatch: microBatch)
         let batch = batches.batch(step: step, sequences: own)
         context.firstToken = own.lowerBound * options.sequenceLength
-        let tokens = range.count * options.sequenceLength
+        let tokens = blocks.tokensPerMicroBatch
 
         let losses = try model.trainingForward(
             tokens: batch.tokens, targets: batch.targets, sequences: own.count,
             sequenceLength: options.sequenceLength,
             lossScale: 1 / Float(tokens * options.microBatches))
-        let statistics = try GlobalStatistics(losses, tokens: tokens, communicator: communicator)
+        let statistics = try GlobalStatistics(losses, tokens: tokens, communicator: context.communicator)
         guard statistics.loss.isFinite else {
-            let layer = model.firstNonFiniteLayer()
-            try handleNonFinite("loss", step: step, where: layer.map { ("layer \($0)", $0) })
+            outcome.loss = statistics.loss
             outcome.isSkipped = true
-            return
+            if options.onNonFinite == .skip { return }
+            try context.communicator.failNonFinite(
+                "loss", step: step + 1, cause: .inForward(model: model, optimizer: optimizer))
         }
         outcome.loss += statistics.loss / Double(options.microBatches)
         outcome.auxiliaryLoss += statistics.auxiliaryLoss / Double(options.microBatches)
-        outcome.add(statistics.expertLoads)
+        outcome.expertLoads = outcome.expertLoads.adding(statistics.expertLoads)
         let gradient =
             auxiliaryCoefficient == 0
             ? nil : statistics.probabilityGradient(coefficient: auxiliaryCoefficient / Double(options.microBatches))
         try model.backward(auxiliaryProbabilityGradient: gradient)
     }
 
-    /// Agrees on the lowest rank and layer where something is not finite. Collective.
-    private func handleNonFinite(_ what: String, step: Int, where finding: (name: String, layer: Int)?) throws {
-        if options.onNonFinite == .skip { return }
-        try context.communicator.agree {
-            guard let finding else { return }
-            throw WorkerError.failed(
-                "step \(step + 1): the \(what) is not finite, first in \(finding.name) on rank "
-                    + "\(context.communicator.rank). No weight was changed. Try a lower --learning-rate, "
-                    + "--gradient-clip 1, or --on-nonfinite skip")
-        }
-        throw WorkerError.failed("step \(step + 1): the \(what) is not finite, though all ranks' parts are")
-    }
-
-    private func layer(ofPath path: String) -> Int {
-        path.split(separator: ".").lazy.compactMap { Int($0) }.first ?? 0
-    }
-}
-
-extension TrainingStep.Outcome {
-    /// Adds the loads of a micro-batch.
-    fileprivate mutating func add(_ loads: [[Int]]) {
-        expertLoads = expertLoads.isEmpty ? loads : zip(expertLoads, loads).map { zip($0, $1).map { $0 + $1 } }
+    /// Owners have added what other ranks sent, so the step is computed again to see on which rank it began. Collective.
+    private func failNonFiniteGradient(step: Int) throws -> Never {
+        _ = try gradients(step: step)
+        try context.communicator.failNonFinite(
+            "gradient", step: step + 1, cause: .inBackward(model: model, optimizer: optimizer))
     }
 }

@@ -1,5 +1,5 @@
 /// What ends a job, with the exit code of the process (after BSD's `sysexits.h` where it has one).
-public struct WorkerError: Error, CustomStringConvertible, Sendable {
+public struct WorkerError: Error, Equatable, CustomStringConvertible, Sendable {
     public enum Code: Int32, Sendable {
         case failed = 1
         case usage = 64
@@ -17,12 +17,9 @@ public struct WorkerError: Error, CustomStringConvertible, Sendable {
 
     public static func usage(_ description: String) -> WorkerError { WorkerError(.usage, description) }
     public static func failed(_ description: String) -> WorkerError { WorkerError(.failed, description) }
-}
 
-/// Thrown on the ranks that end because of another rank's error, which that rank reports.
-public struct OtherRankFailed: Error, Sendable {
-    /// The lowest rank that failed, which reports why.
-    public let rank: Int
-    /// That rank's exit code.
-    public let exitCode: Int32
+    /// The exit code for an error of any type.
+    static func exitCode(for error: (any Error)?) -> Int32 {
+        (error as? WorkerError ?? .failed("")).code.rawValue
+    }
 }

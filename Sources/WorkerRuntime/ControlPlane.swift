@@ -1,0 +1,129 @@
+import ControlProtocol
+import ExpertPlacement
+import Foundation
+import Logging
+import MessagePassing
+
+/// The plan in force and the way of this rank's reports: to the coordinator, or nowhere when there is none.
+///
+/// The start waits for the coordinator; no later step does.
+public final class ControlPlane {
+    /// How long the end of a run waits for reports that are left, and for the word that it has ended.
+    private static let closingTime = Duration.seconds(5)
+
+    /// The run's name.
+    public let run: String
+    /// The plan in force, its revision set.
+    public let plan: PlacementPlan
+    /// Who made the plan, for people to read.
+    public let origin: String
+
+    private let incarnation: Int?
+    private let endpoint: Endpoint?
+    private let isFirstRank: Bool
+    private let reporter: Reporter?
+    private let logger: Logger
+
+    /// Rank 0 registers the run with the coordinator (or asks the allocator here), and tells all ranks. Collective.
+    /// - Parameter nodes: the node of each rank.
+    /// - Throws: `JobFailure` on all ranks: the coordinator cannot be reached, it refuses, or no plan can be made.
+    public static func open(
+        options: TrainingOptions, model: ExpertModel, nodes: [Int], communicator: any Communicator,
+        logger: Logger = Logger(label: "moe.worker")
+    ) throws -> ControlPlane {
+        let message = try communicator.agree { () -> [UInt8] in
+            guard communicator.rank == 0 else { return [] }
+            return try Array(JSONEncoder().encode(register(options: options, model: model, nodes: nodes)))
+        }
+        let bytes = try communicator.broadcast(message, root: 0)
+        return try communicator.agree {
+            let registration = try JSONDecoder().decode(RunRegistration.self, from: Data(bytes))
+            do {
+                try registration.plan.validate(for: model, worldSize: communicator.size)
+            } catch {
+                throw WorkerError(.refused, "the coordinator's plan is of no use here: \(error)")
+            }
+            return try ControlPlane(
+                registration, options: options, rank: communicator.rank, logger: logger)
+        }
+    }
+
+    private static func register(
+        options: TrainingOptions, model: ExpertModel, nodes: [Int]
+    ) throws -> RunRegistration {
+        let run = options.run ?? RunRegistration.generatedName()
+        guard let address = options.coordinator else {
+            let plan = try PlacementChoice.firstPlan(allocator: options.allocator, model: model, nodes: nodes)
+            return RunRegistration(run: run, incarnation: nil, plan: plan)
+        }
+        return try RunRegistration.register(
+            RegisterRun(
+                run: run, registration: UUID().uuidString, worldSize: nodes.count, nodes: nodes, model: model,
+                allocator: options.allocator, host: CoordinatorChannel.host, processID: CoordinatorChannel.processID,
+                configuration: options.facts),
+            with: options.endpoint(address), within: .seconds(options.coordinatorTimeoutSeconds))
+    }
+
+    private init(_ registration: RunRegistration, options: TrainingOptions, rank: Int, logger: Logger) throws {
+        run = registration.run
+        plan = registration.plan
+        incarnation = registration.incarnation
+        isFirstRank = rank == 0
+        self.logger = logger
+        guard let address = options.coordinator, let incarnation = registration.incarnation else {
+            endpoint = nil
+            reporter = nil
+            origin = "the allocator \(options.allocator) in this job, without a coordinator"
+            return
+        }
+        let endpoint = try options.endpoint(address)
+        let worker = WorkerIdentity(run: run, incarnation: incarnation, rank: rank)
+        self.endpoint = endpoint
+        origin = "the coordinator at \(endpoint), incarnation \(incarnation)"
+        reporter = Reporter(capacity: Self.queuedReports, logger: logger) {
+            try await CoordinatorChannel.connect(to: endpoint, as: worker)
+        }
+    }
+
+    /// Reports that wait while the coordinator is away.
+    private static let queuedReports = 256
+
+    /// Hands over a report and returns at once.
+    func report(_ sample: PerformanceSample) { reporter?.submit(sample) }
+
+    /// Sends what is left and says that the run is done. Collective. A coordinator that is away is only warned of.
+    func complete(step: Int, communicator: any Communicator) throws {
+        guard let reporter else { return }
+        let statistics = reporter.finish(within: Self.closingTime)
+        if statistics.dropped > 0 {
+            logger.warning("\(statistics.dropped) of \(statistics.submitted) reports did not reach the coordinator")
+        }
+        // The last word comes after all ranks' reports.
+        try communicator.barrier()
+        finish(.completed, step: step, reason: nil)
+    }
+
+    /// Says that the run has failed, if the coordinator listens.
+    func fail(step: Int, reason: String) {
+        guard let reporter else { return }
+        _ = reporter.finish(within: .seconds(1))
+        finish(.failed, step: step, reason: reason)
+    }
+
+    private func finish(_ outcome: FinishRun.Outcome, step: Int, reason: String?) {
+        guard isFirstRank, let endpoint, let incarnation else { return }
+        let request = FinishRun(
+            run: run, incarnation: incarnation, outcome: outcome, step: step,
+            reason: reason?.fitting(bytes: Limits.standard.reasonBytes))
+        do {
+            let reply = try AsynchronousCall.run(within: Self.closingTime) {
+                let client = try await ControlClient.connect(to: endpoint)
+                defer { client.close() }
+                return try await client.send(request)
+            }
+            if reply == nil { throw ControlError(.timedOut, "the coordinator at \(endpoint) did not answer") }
+        } catch {
+            logger.warning("the coordinator does not know that the run has ended: \(error)")
+        }
+    }
+}

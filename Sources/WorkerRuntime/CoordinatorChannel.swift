@@ -1,0 +1,48 @@
+import ControlProtocol
+import ExpertPlacement
+import Foundation
+
+/// What a rank's messages to the coordinator carry.
+struct WorkerIdentity: Sendable {
+    let run: String
+    let incarnation: Int
+    let rank: Int
+}
+
+/// Reports over the control protocol. Each connection begins with the rank's registration.
+struct CoordinatorChannel: ReportChannel {
+    private let client: ControlClient
+    private let worker: WorkerIdentity
+
+    static func connect(to endpoint: Endpoint, as worker: WorkerIdentity) async throws -> CoordinatorChannel {
+        let client = try await ControlClient.connect(to: endpoint)
+        do {
+            _ = try await client.send(
+                RegisterWorker(
+                    run: worker.run, incarnation: worker.incarnation, rank: worker.rank, host: Self.host,
+                    processID: Self.processID))
+        } catch {
+            client.close()
+            throw error
+        }
+        return CoordinatorChannel(client: client, worker: worker)
+    }
+
+    func send(_ sample: PerformanceSample, sequence: Int) async throws {
+        do throws(ControlError) {
+            _ = try await client.send(
+                Report(
+                    run: worker.run, incarnation: worker.incarnation, rank: worker.rank, sequence: sequence,
+                    sample: sample))
+        } catch {
+            if error.isTransient || error.code == .cancelled { throw error }
+            throw ReportRefused(description: error.message)
+        }
+    }
+
+    func close() async { client.close() }
+
+    /// Name of the machine.
+    static var host: String { ProcessInfo.processInfo.hostName }
+    static var processID: Int { Int(ProcessInfo.processInfo.processIdentifier) }
+}

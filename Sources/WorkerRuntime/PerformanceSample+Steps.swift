@@ -1,0 +1,36 @@
+import ExpertPlacement
+import Layers
+
+extension PerformanceSample {
+    /// A sample of no step yet.
+    init(firstStep: Int, planRevision: Int) {
+        self.init(
+            firstStep: firstStep, stepCount: 0, planRevision: planRevision, stepSeconds: 0, phaseSeconds: [:],
+            bytesSent: 0, tokens: 0, residentBytes: 0)
+    }
+
+    /// Adds what this rank measured over one step.
+    mutating func add(seconds: Double, phases: [Phase: Double], bytesSent: Int, tokens: Int) {
+        stepCount += 1
+        stepSeconds += seconds
+        for (phase, seconds) in phases { phaseSeconds[phase.rawValue, default: 0] += seconds }
+        self.bytesSent += bytesSent
+        self.tokens += tokens
+    }
+
+    /// Adds the (token, expert) pairs of one step, and takes over its loss.
+    mutating func add(expertLoads loads: [[Int]], loss: Double) {
+        expertLoads = expertLoads.map { $0.adding(loads) } ?? loads
+        // JSON has no infinities.
+        self.loss = loss.isFinite ? loss : nil
+    }
+}
+
+extension [[Int]] {
+    /// The sum entry by entry with loads of the same shape; either may be empty, which counts as zeros.
+    func adding(_ other: [[Int]]) -> [[Int]] {
+        if isEmpty { return other }
+        if other.isEmpty { return self }
+        return zip(self, other).map { zip($0, $1).map { $0 + $1 } }
+    }
+}

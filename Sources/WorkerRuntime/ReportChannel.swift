@@ -1,0 +1,16 @@
+import ExpertPlacement
+
+/// A connection over which one rank's reports go.
+protocol ReportChannel: Sendable {
+    /// Returns when the coordinator has the report for good.
+    /// - Parameter sequence: counts this rank's reports of the incarnation, from 1.
+    /// - Throws: `ReportRefused` when the coordinator will never take it; any other error when the connection failed.
+    func send(_ sample: PerformanceSample, sequence: Int) async throws
+
+    func close() async
+}
+
+/// The coordinator answered that it does not take the report.
+struct ReportRefused: Error, CustomStringConvertible {
+    let description: String
+}

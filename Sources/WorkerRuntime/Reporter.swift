@@ -1,0 +1,150 @@
+import DequeModule
+import Dispatch
+import ExpertPlacement
+import Logging
+import Synchronization
+
+/// Sends one rank's reports to the coordinator in the background. The training never waits for it: reports queue up, and when
+/// the queue is full the oldest goes.
+final class Reporter: Sendable {
+    /// What became of the reports.
+    struct Statistics: Sendable, Equatable {
+        var submitted = 0
+        var delivered = 0
+        /// Pushed out of the full queue, refused by the coordinator, or left over at the end.
+        var dropped = 0
+    }
+
+    private struct Item {
+        let sequence: Int
+        let sample: PerformanceSample
+    }
+
+    private struct State {
+        var queue = Deque<Item>()
+        var statistics = Statistics()
+        var isFinishing = false
+        /// Ends the pause before the next attempt to connect.
+        var pause: Task<Void, Never>?
+
+        /// Drops the oldest reports that are too many.
+        mutating func makeRoom(capacity: Int) {
+            while queue.count > capacity {
+                queue.removeFirst()
+                statistics.dropped += 1
+            }
+        }
+    }
+
+    private let state = Mutex(State())
+    private let capacity: Int
+    private let backOff: BackOff
+    private let connect: @Sendable () async throws -> any ReportChannel
+    private let logger: Logger
+    private let wakeUps: AsyncStream<Void>
+    private let wakeUp: AsyncStream<Void>.Continuation
+    private let task = Mutex<Task<Void, Never>?>(nil)
+    private let hasEnded = DispatchSemaphore(value: 0)
+
+    /// - Parameters:
+    ///   - capacity: reports that wait at most.
+    ///   - connect: opens a connection; called again after each failure.
+    init(
+        capacity: Int, backOff: BackOff = BackOff(), logger: Logger,
+        connect: @escaping @Sendable () async throws -> any ReportChannel
+    ) {
+        self.capacity = capacity
+        self.backOff = backOff
+        self.logger = logger
+        self.connect = connect
+        (wakeUps, wakeUp) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+        let background = Task { [self] in
+            await run()
+            hasEnded.signal()
+        }
+        task.withLock { $0 = background }
+    }
+
+    /// Queues a report. Takes the time of a copy, whatever the network does.
+    func submit(_ sample: PerformanceSample) {
+        state.withLock { state in
+            state.statistics.submitted += 1
+            state.queue.append(Item(sequence: state.statistics.submitted, sample: sample))
+            state.makeRoom(capacity: capacity)
+        }
+        wakeUp.yield()
+    }
+
+    var statistics: Statistics { state.withLock(\.statistics) }
+
+    /// Sends what is left, for at most `limit`, and ends the background task. Blocks the calling thread, which must not be
+    /// one of the cooperative pool.
+    func finish(within limit: Duration) -> Statistics {
+        let pause = state.withLock { state in
+            state.isFinishing = true
+            return state.pause
+        }
+        pause?.cancel()
+        wakeUp.yield()
+        if hasEnded.wait(timeout: .now() + limit / .seconds(1)) == .timedOut {
+            task.withLock(\.self)?.cancel()
+        }
+        return state.withLock { state in
+            state.statistics.dropped = state.statistics.submitted - state.statistics.delivered
+            state.queue.removeAll()
+            return state.statistics
+        }
+    }
+
+    private func run() async {
+        var wakeUps = wakeUps.makeAsyncIterator()
+        var channel: (any ReportChannel)?
+        var failures = 0
+        while !Task.isCancelled {
+            guard let report = state.withLock({ $0.queue.popFirst() }) else {
+                if state.withLock(\.isFinishing) { break }
+                await wakeUps.next()
+                continue
+            }
+            do {
+                let open: any ReportChannel
+                if let channel { open = channel } else { open = try await connect() }
+                channel = open
+                try await open.send(report.sample, sequence: report.sequence)
+                state.withLock { $0.statistics.delivered += 1 }
+                if failures > 0 { logger.notice("the coordinator takes reports again") }
+                failures = 0
+            } catch let refusal as ReportRefused {
+                logger.warning("the coordinator refused report \(report.sequence): \(refusal)")
+                state.withLock { $0.statistics.dropped += 1 }
+            } catch {
+                await channel?.close()
+                channel = nil
+                state.withLock { state in
+                    state.queue.prepend(report)
+                    state.makeRoom(capacity: capacity)
+                }
+                if failures == 0 { logger.warning("reports wait, the training goes on: \(error)") }
+                failures += 1
+                await pause(afterFailures: failures)
+            }
+        }
+        await channel?.close()
+    }
+
+    /// Waits before the next attempt; at the end of the run only briefly.
+    private func pause(afterFailures failures: Int) async {
+        let pause = state.withLock { state in
+            let duration = state.isFinishing ? backOff.first : backOff.pause(afterFailures: failures)
+            let pause = Task<Void, Never> { try? await Task.sleep(for: duration) }
+            state.pause = pause
+            return pause
+        }
+        await withTaskCancellationHandler {
+            await pause.value
+        } onCancel: {
+            pause.cancel()
+        }
+        state.withLock { $0.pause = nil }
+    }
+}

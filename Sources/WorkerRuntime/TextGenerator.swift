@@ -1,0 +1,100 @@
+import ExpertParallelism
+import ExpertPlacement
+import Foundation
+import Layers
+import MessagePassing
+import Mixtral
+import Tensors
+import TokenData
+
+/// Samples text from a saved checkpoint, through the same expert-parallel path as training. Rank 0 has the one sequence; the
+/// other ranks take part with their experts.
+public final class TextGenerator {
+    private let options: GenerationOptions
+    private let communicator: any Communicator
+    private let model: MixtralModel
+    private let context: ExpertParallelContext
+    private let tokenizer: Tokenizer
+    private let prompt: [Int32]
+
+    /// Loads the checkpoint. Collective.
+    /// - Parameter nodes: the node of each rank.
+    /// - Throws: `JobFailure` on all ranks when one could not.
+    public init(options: GenerationOptions, communicator: any Communicator, nodes: [Int]) throws {
+        self.options = options
+        self.communicator = communicator
+        let context = ExpertParallelContext(communicator: communicator)
+        self.context = context
+        (model, tokenizer, prompt) = try communicator.agree {
+            try options.validate()
+            let checkpoint = try MixtralCheckpoint(directory: options.model)
+            let configuration = checkpoint.configuration
+            let (tokenizer, prompt) = try Self.encodePrompt(options, vocabularySize: configuration.vocabularySize)
+            let model = MixtralModel(configuration: configuration, timer: context.timer)
+            try parallelizeExperts(
+                in: model, matching: MixtralModel.expertsPattern,
+                allocator: Allocators.make(named: options.allocator),
+                dispatcher: TokenDispatchers.make(named: options.dispatcher, seed: options.seed),
+                configuration: ParallelConfiguration(
+                    layers: configuration.layers, expertsPerLayer: .uniform(configuration.experts), context: context,
+                    plan: PlacementChoice.firstPlan(
+                        allocator: options.allocator, model: ExpertModel(configuration), nodes: nodes)))
+            try model.loadWeights(from: checkpoint.weights)
+            return (model, tokenizer, prompt)
+        }
+    }
+
+    private static func encodePrompt(
+        _ options: GenerationOptions, vocabularySize: Int
+    ) throws -> (Tokenizer, [Int32]) {
+        let path = URL(fileURLWithPath: options.model).appending(path: "meta.json").path
+        guard FileManager.default.fileExists(atPath: path) else {
+            throw WorkerError.failed(
+                "\(options.model) has no meta.json, which says how text becomes tokens; copy that of the data there")
+        }
+        let tokenizer = try Tokenizer(metadataFile: path)
+        guard tokenizer.vocabularySize <= vocabularySize else {
+            throw WorkerError.failed(
+                "\(path) has \(tokenizer.vocabularySize) tokens, the model only \(vocabularySize): "
+                    + "they do not belong together")
+        }
+        do {
+            let prompt = try tokenizer.encode(options.prompt)
+            if !prompt.isEmpty { return (tokenizer, prompt) }
+        } catch {
+            throw WorkerError.usage("--prompt: \(error)")
+        }
+        // Something must come first: a line's end where the tokenizer has one, as nanoGPT's samples begin.
+        return (tokenizer, (try? tokenizer.encode("\n")) ?? [0])
+    }
+
+    /// Generates. Collective.
+    /// - Parameter write: gets the prompt's text, then that of each new token; on rank 0 only.
+    public func run(write: ([UInt8]) -> Void) throws {
+        let sampler = TokenSampler(temperature: options.temperature, topK: options.topK, seed: options.seed)
+        let hasSequence = communicator.rank == 0
+        let window = model.configuration.maximumPositions
+        var tokens = prompt
+        if hasSequence { write(tokenizer.bytes(of: prompt)) }
+        for index in 0..<options.length {
+            // All ranks know how many tokens rank 0 has, and need no more.
+            let visible = min(tokens.count, window)
+            context.step = index
+            context.firstToken = 0
+            let logits = try model.logits(
+                tokens: hasSequence ? Array(tokens.suffix(visible)) : [], sequences: hasSequence ? 1 : 0,
+                sequenceLength: visible)
+            var token = 0
+            try communicator.agree {
+                guard hasSequence else { return }
+                let last = logits.rows(visible - 1..<visible).columns(0..<tokenizer.vocabularySize).array
+                guard last.allSatisfy(\.isFinite) else {
+                    throw WorkerError.failed("\(options.model): the model's logits are not finite; it cannot be used")
+                }
+                token = sampler.sample(last, index: index)
+            }
+            tokens.append(Int32(token))
+            if hasSequence { write(tokenizer.bytes(of: [Int32(token)])) }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+import ControlProtocol
+import Foundation
+
+extension TrainingOptions {
+    /// The coordinator's address.
+    /// - Throws: `WorkerError` that says what an address looks like.
+    func endpoint(_ text: String) throws(WorkerError) -> Endpoint {
+        do {
+            return try Endpoint(text)
+        } catch {
+            throw .usage("--coordinator: \(error)")
+        }
+    }
+
+    /// What the coordinator shows people of this run.
+    var facts: [String: String] {
+        var facts = [
+            "data": data, "steps": "\(steps)", "batch-size": "\(batchSize)", "sequence-length": "\(sequenceLength)",
+            "micro-batches": "\(microBatches)", "data-order": dataOrder.rawValue, "seed": "\(seed)",
+            "learning-rate": "\(schedule.learningRate)", "learning-rate-schedule": schedule.shape.rawValue,
+            "minimum-learning-rate": "\(schedule.minimum)", "warmup-steps": "\(schedule.warmupSteps)",
+            "beta1": "\(beta1)", "beta2": "\(beta2)", "epsilon": "\(epsilon)", "weight-decay": "\(weightDecay)",
+            "gradient-clip": "\(gradientClip)", "on-nonfinite": onNonFinite.rawValue, "dispatcher": dispatcher,
+            "threads": "\(threads)", "report-interval": "\(reportInterval)",
+        ]
+        facts["model"] = model
+        facts["model-config"] = modelConfiguration
+        facts["auxiliary-loss"] = auxiliaryLoss.map { "\($0)" }
+        return facts.mapValues { $0.fitting(bytes: Limits.standard.configurationValueBytes) }
+    }
+}

@@ -1,0 +1,43 @@
+import ArgumentParser
+import WorkerRuntime
+
+/// What to train on.
+struct InputOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Directory with train.bin and val.bin: little-endian uint16 tokens.", valueName: "dir"))
+    var data: String
+
+    @Option(help: ArgumentHelp("A Hugging Face Mixtral checkpoint to begin with.", valueName: "dir"))
+    var model: String?
+
+    @Option(help: ArgumentHelp("A Mixtral config.json; the weights are drawn from the seed.", valueName: "file"))
+    var modelConfig: String?
+
+    @Option(help: ArgumentHelp("Steps to train.", valueName: "n"))
+    var steps: Int
+
+    @Option(help: ArgumentHelp("Sequences in the global batch.", valueName: "b"))
+    var batchSize: Int
+
+    @Option(help: ArgumentHelp("Tokens a sequence.", valueName: "t"))
+    var sequenceLength: Int
+
+    @Option(help: ArgumentHelp("Parts that a batch is computed in, one after another.", valueName: "n"))
+    var microBatches = 1
+
+    @Option(
+        help: ArgumentHelp("sequential: from the beginning on; random: sequences from anywhere.", valueName: "order"))
+    var dataOrder = TrainingOptions.DataOrder.random
+
+    @Option(help: ArgumentHelp("Decides initial weights, random order and replicas.", valueName: "n"))
+    var seed: UInt64 = 0
+
+    func apply(to options: inout TrainingOptions) {
+        options.model = model
+        options.modelConfiguration = modelConfig
+        options.microBatches = microBatches
+        options.dataOrder = dataOrder
+        options.seed = seed
+    }
+}
+
+extension TrainingOptions.DataOrder: ExpressibleByArgument {}

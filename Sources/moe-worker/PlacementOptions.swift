@@ -1,0 +1,40 @@
+import ArgumentParser
+import ExpertParallelism
+import ExpertPlacement
+import WorkerRuntime
+
+/// Where the experts are, and who decides.
+struct PlacementOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Placement of the experts: \(Allocators.names.joined(separator: ", ")).", valueName: "name"))
+    var allocator = Allocators.defaultName
+
+    @Option(
+        help: ArgumentHelp(
+            "Choice of replicas: \(TokenDispatchers.names.joined(separator: ", ")).", valueName: "name"))
+    var dispatcher = TokenDispatchers.defaultName
+
+    @Option(help: ArgumentHelp("The run's name with the coordinator (default: made from the time).", valueName: "name"))
+    var run: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The coordinator, which holds the plan. Without one, the plan is made here.", valueName: "host:port"))
+    var coordinator: String?
+
+    @Option(help: ArgumentHelp("Seconds that the start waits for the coordinator.", valueName: "s"))
+    var coordinatorTimeout = 30.0
+
+    @Option(help: ArgumentHelp("Steps between reports to the coordinator.", valueName: "n"))
+    var reportInterval = 10
+
+    func apply(to options: inout TrainingOptions) {
+        options.allocator = allocator
+        options.dispatcher = dispatcher
+        options.run = run
+        options.coordinator = coordinator
+        options.coordinatorTimeoutSeconds = coordinatorTimeout
+        options.reportInterval = reportInterval
+    }
+}

@@ -1,0 +1,97 @@
+import ArgumentParser
+import Foundation
+import Logging
+import MPIMessagePassing
+import Settings
+import Tensors
+import WorkerRuntime
+
+/// The ranks of this job, as a command sees them.
+struct World {
+    let communicator: MPICommunicator
+    /// Node of each rank.
+    let nodes: [Int]
+    let environment: [String: String]
+}
+
+/// Runs a command as one rank of a job. When it fails, one rank says why, and all exit with the same code.
+enum Program {
+    /// - Returns: the exit code.
+    static func run() -> Int32 {
+        let environment = ProcessInfo.processInfo.environment
+        let launch = LaunchEnvironment(environment)
+        let command: any RankCommand
+        do {
+            var parsed = try Settings.parse(Worker.self, environment: environment)
+            guard let ranked = parsed as? any RankCommand else {
+                // A request for help, which this answers by throwing it.
+                try parsed.run()
+                throw CleanExit.helpRequest(Worker.self)
+            }
+            command = ranked
+            try launch.validate(rank: command.world.rank, worldSize: command.world.worldSize)
+            guard command.world.threads > 0 else {
+                throw WorkerError.usage("--threads must be at least 1, not \(command.world.threads)")
+            }
+        } catch {
+            // All ranks have the same arguments, and MPI has not started.
+            return fail(error, isReporter: launch.expectedRank == 0)
+        }
+        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        // Before BLAS is first used.
+        Threads.configure(command.world.threads)
+        return run(command, launch: launch, environment: environment)
+    }
+
+    private static func run(
+        _ command: any RankCommand, launch: LaunchEnvironment, environment: [String: String]
+    ) -> Int32 {
+        let communicator: MPICommunicator
+        do {
+            communicator = try MPICommunicator.initialize()
+        } catch {
+            return fail(error, isReporter: launch.expectedRank == 0)
+        }
+        do {
+            try communicator.agree {
+                try launch.validate(communicator, rank: command.world.rank, worldSize: command.world.worldSize)
+            }
+            try command.run(
+                in: World(communicator: communicator, nodes: communicator.nodes(), environment: environment))
+            try communicator.finalize()
+            return 0
+        } catch let failure as JobFailure {
+            if let reason = failure.reason { report("\(reason)") }
+            // Returns when all ranks are here, so the message is out before the launcher sees the first exit code.
+            try? communicator.finalize()
+            return failure.exitCode
+        } catch {
+            // The other ranks may be in a collective call, waiting for this one.
+            report("rank \(communicator.rank) of \(communicator.size): \(error)")
+            communicator.abort(code: WorkerError.Code.failed.rawValue)
+        }
+    }
+
+    private static func fail(_ error: any Error, isReporter: Bool) -> Int32 {
+        if let error = error as? WorkerError {
+            if isReporter { report(error.description) }
+            return error.code.rawValue
+        }
+        if let error = error as? SettingsError {
+            if isReporter { report(error.description) }
+            return WorkerError.Code.usage.rawValue
+        }
+        let code = Worker.exitCode(for: error)
+        guard isReporter else { return code.rawValue }
+        let message = Worker.fullMessage(for: error)
+        if code == .success { print(message) } else { write(message + "\n") }
+        return code.rawValue
+    }
+
+    /// - Parameter message: one line.
+    private static func report(_ message: String) { write("moe-worker: error: \(message)\n") }
+
+    private static func write(_ text: String) {
+        try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
+    }
+}

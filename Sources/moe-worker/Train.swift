@@ -1,0 +1,40 @@
+import ArgumentParser
+import WorkerRuntime
+
+/// `moe-worker`, `moe-worker train`.
+struct Train: RankCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Trains a Mixtral.",
+        usage: "mpirun -n <w> moe-worker --data <dir> (--model <dir> | --model-config <file>) --steps <n> "
+            + "--batch-size <b> --sequence-length <t> [<options>]")
+
+    @OptionGroup(title: "Data and model")
+    var input: InputOptions
+
+    @OptionGroup(title: "Optimization")
+    var optimization: OptimizationOptions
+
+    @OptionGroup(title: "Placement and coordinator")
+    var placement: PlacementOptions
+
+    @OptionGroup(title: "Output")
+    var output: OutputOptions
+
+    @OptionGroup(title: "Ranks")
+    var world: WorldOptions
+
+    func run(in world: World) throws {
+        var options = TrainingOptions(
+            data: input.data, steps: input.steps, batchSize: input.batchSize, sequenceLength: input.sequenceLength,
+            schedule: optimization.schedule(steps: input.steps))
+        input.apply(to: &options)
+        optimization.apply(to: &options)
+        placement.apply(to: &options)
+        output.apply(to: &options)
+        options.threads = self.world.threads
+        let display = ProgressDisplay(
+            steps: options.steps, interval: max(1, options.logInterval),
+            isTerminal: TerminalDetection.standardOutputIsTerminal(environment: world.environment))
+        try Trainer(options: options, communicator: world.communicator, nodes: world.nodes, display: display).run()
+    }
+}

@@ -1,0 +1,35 @@
+import ArgumentParser
+
+/// The command `moe-worker`.
+struct Worker: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "moe-worker",
+        abstract: "Trains Mixture-of-Experts transformers with their experts spread over MPI ranks.",
+        discussion: """
+            Start it with mpirun -n W moe-worker …, or srun --mpi=pmix -n W moe-worker …; alone it is a world of one rank. \
+            Every option can also be set as MOE_… in the environment, or in the YAML file that --config names.
+            """,
+        subcommands: [Train.self, Generate.self], defaultSubcommand: Train.self)
+}
+
+/// A command that all ranks of a world run together.
+protocol RankCommand: ParsableCommand {
+    var world: WorldOptions { get }
+    /// Collective.
+    func run(in world: World) throws
+}
+
+/// Options about the ranks.
+struct WorldOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("This process's rank. Comes from the launcher, and must agree with it.", valueName: "n"))
+    var rank: Int?
+
+    @Option(help: ArgumentHelp("Ranks in the world. Comes from the launcher, and must agree with it.", valueName: "w"))
+    var worldSize: Int?
+
+    @Option(help: ArgumentHelp("Threads a rank, for row kernels and BLAS alike.", valueName: "n"))
+    var threads = 1
+
+    @Option(help: ArgumentHelp("A YAML file that sets options by their names.", valueName: "file"))
+    var config: String?
+}
