@@ -32,7 +32,8 @@ struct OptimizationOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Coefficient of the load-balancing loss (default: the model's router_aux_loss_coef).", valueName: "x"))
+            "Coefficient of the load-balancing loss (default: as in Hugging Face's, the model's router_aux_loss_coef "
+                + "if output_router_logits is true, else 0).", valueName: "x"))
     var auxiliaryLoss: Double?
 
     @Option(

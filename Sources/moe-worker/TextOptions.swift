@@ -1,0 +1,34 @@
+import ArgumentParser
+import ExpertParallelism
+import ExpertPlacement
+
+/// Which text to sample.
+struct TextOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("The checkpoint: config.json, model.safetensors, meta.json.", valueName: "dir"))
+    var model: String
+
+    @Option(help: ArgumentHelp("What the text begins with.", valueName: "text"))
+    var prompt = ""
+
+    @Option(help: ArgumentHelp("Tokens to generate.", valueName: "n"))
+    var length = 500
+
+    @Option(help: ArgumentHelp("Divides the logits; 0: always the most likely token.", valueName: "x"))
+    var temperature = 0.8
+
+    @Option(help: ArgumentHelp("Choose among so many of the most likely tokens; 0: all.", valueName: "n"))
+    var topK = 0
+
+    @Option(help: ArgumentHelp("Decides the random choices.", valueName: "n"))
+    var seed: UInt64 = 0
+
+    @Option(
+        help: ArgumentHelp(
+            "Placement of the experts: \(Allocators.names.joined(separator: ", ")).", valueName: "name"))
+    var allocator = Allocators.defaultName
+
+    @Option(
+        help: ArgumentHelp(
+            "Choice of replicas: \(TokenDispatchers.names.joined(separator: ", ")).", valueName: "name"))
+    var dispatcher = TokenDispatchers.defaultName
+}
