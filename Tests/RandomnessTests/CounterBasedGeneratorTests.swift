@@ -16,6 +16,15 @@ import Testing
         #expect(generator.bits(at: 6) != generator.bits(at: 5))
     }
 
+    /// Runs resume, and peers draw the same batches: the numbers stay what they are. From `Benchmarks/philox.py`.
+    @Test func numbersAreThoseOfAnotherImplementation() {
+        let batch = CounterBasedGenerator(seed: 7, purpose: "data order", keys: [3, 4])
+        #expect(batch.bits(at: 0) == 0x863a_8e0e_ab5f_932c)
+        #expect(batch.integer(at: 0, below: 100_000 - 64) == 52_399)
+        let extreme = CounterBasedGenerator(seed: .max, purpose: "", keys: [-1])
+        #expect(extreme.bits(at: 0x100_0000_0005) == 0xb663_9247_b426_b431)
+    }
+
     @Test func momentsAreThoseOfTheDistributions() {
         let generator = CounterBasedGenerator(seed: 3, purpose: "moments")
         let count = 100_000
