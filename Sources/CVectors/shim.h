@@ -61,4 +61,42 @@ LANES_FUNCTION void lanes_store_first(lanes16 x, float *p, long count) {
 #endif
 }
 
+// Pairs of neighbouring rows, then pairs of pairs, of each quarter; then the quarters themselves.
+#define LANES_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define LANES_HIGH(a, b) __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define LANES_LOW_PAIRS(a, b) __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define LANES_HIGH_PAIRS(a, b) \
+    __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#define LANES_EVEN_QUARTERS(a, b) \
+    __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
+#define LANES_ODD_QUARTERS(a, b) \
+    __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31)
+
+// Writes the transpose of 16 rows of 16 entries; strides are in entries.
+static inline void lanes_transpose(const float *from, long from_stride, float *to, long to_stride) {
+    lanes16 rows[16], mixed[16];
+    for (int i = 0; i < 16; i++) memcpy(&rows[i], from + i * from_stride, sizeof rows[i]);
+    for (int i = 0; i < 16; i += 2) {
+        mixed[i] = LANES_LOW(rows[i], rows[i + 1]);
+        mixed[i + 1] = LANES_HIGH(rows[i], rows[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        rows[i] = LANES_LOW_PAIRS(mixed[i], mixed[i + 2]);
+        rows[i + 1] = LANES_HIGH_PAIRS(mixed[i], mixed[i + 2]);
+        rows[i + 2] = LANES_LOW_PAIRS(mixed[i + 1], mixed[i + 3]);
+        rows[i + 3] = LANES_HIGH_PAIRS(mixed[i + 1], mixed[i + 3]);
+    }
+    // Quarter q of rows[4 * g + i] holds rows 4g to 4g + 3 of column 4q + i.
+    for (int i = 0; i < 4; i++) {
+        lanes16 even = LANES_EVEN_QUARTERS(rows[i], rows[4 + i]), odd = LANES_ODD_QUARTERS(rows[i], rows[4 + i]);
+        lanes16 next_even = LANES_EVEN_QUARTERS(rows[8 + i], rows[12 + i]);
+        lanes16 next_odd = LANES_ODD_QUARTERS(rows[8 + i], rows[12 + i]);
+        mixed[i] = LANES_EVEN_QUARTERS(even, next_even);
+        mixed[4 + i] = LANES_EVEN_QUARTERS(odd, next_odd);
+        mixed[8 + i] = LANES_ODD_QUARTERS(even, next_even);
+        mixed[12 + i] = LANES_ODD_QUARTERS(odd, next_odd);
+    }
+    for (int i = 0; i < 16; i++) memcpy(to + i * to_stride, &mixed[i], sizeof mixed[i]);
+}
+
 #endif

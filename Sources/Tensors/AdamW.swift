@@ -91,7 +91,7 @@ public enum AdamW {
             epsilon = Float(configuration.epsilon)
         }
 
-        @inline(__always)
+        @inline(always)
         func update(_ w: Lanes, _ gradient: Lanes, _ m: Lanes, _ v: Lanes) -> (w: Lanes, m: Lanes, v: Lanes) {
             let g = gradient * gradientScale
             let nextM = multiplyAdd(g - m, Lanes(repeating: newFirst), m)

@@ -25,43 +25,54 @@ public enum CausalAttention {
         precondition(logSumExp.hasShape(sequences * heads, sequenceLength), "one sum a head and token")
         let (queries, keys, values) = (query.matrix, key.matrix, value.matrix)
         let (outputs, logSums) = (output.matrix, logSumExp.matrix)
-        Threads.split(sequences * heads, cost: shape.costOfHead) { range in
-            let scratch = Tensor(rows: shape.tileRows, columns: shape.scoreStride)
+        // Heads that share keys stay together, so that their keys are transposed once: OpenBLAS is faster without a
+        // transposed factor, and by more than the copy takes.
+        Threads.split(sequences * keyValueHeads, cost: shape.group * shape.costOfHead) { range in
+            let scratch = AttentionScratch(shape)
             for index in range {
-                let (sequence, head) = (index / heads, index % heads)
-                let (row, column) = (sequence * sequenceLength, head * shape.dimension)
-                let keyColumn = head / shape.group * shape.dimension
-                forward(
-                    shape, query: queries.from(row, column), key: keys.from(row, keyColumn),
-                    value: values.from(row, keyColumn), output: outputs.from(row, column),
-                    logSums: logSums.row(index), scores: scratch.pointer)
+                let (sequence, keyHead) = (index / keyValueHeads, index % keyValueHeads)
+                let (row, keyColumn) = (sequence * sequenceLength, keyHead * shape.dimension)
+                scratch.keys.copyTransposed(
+                    from: keys.from(row, keyColumn), rows: sequenceLength, columns: shape.dimension)
+                for head in keyHead * shape.group..<(keyHead + 1) * shape.group {
+                    let column = head * shape.dimension
+                    forward(
+                        shape, query: queries.from(row, column), value: values.from(row, keyColumn),
+                        output: outputs.from(row, column), logSums: logSums.row(sequence * heads + head),
+                        scratch: scratch)
+                }
             }
             withExtendedLifetime(scratch) {}
         }
     }
 
-    /// One head of one sequence.
+    /// One head of one sequence, whose keys are in `scratch`.
     private static func forward(
-        _ shape: AttentionShape, query: Matrix, key: Matrix, value: Matrix, output: Matrix,
-        logSums: MutableEntries, scores: MutableEntries
+        _ shape: AttentionShape, query: Matrix, value: Matrix, output: Matrix, logSums: MutableEntries,
+        scratch: AttentionScratch
     ) {
+        let (scores, inverseSums) = (scratch.scores, scratch.inverseSums)
         for tile in shape.tiles {
             let (rows, end) = (tile.count, tile.upperBound)
             GEMM.multiply(
-                query.factor(fromRow: tile.lowerBound), key.transposedFactor, rows: rows, columns: end,
-                inner: shape.dimension, into: scores, stride: shape.scoreStride, alpha: shape.scale)
+                query.factor(fromRow: tile.lowerBound), scratch.keys.factor(fromRow: 0), rows: rows, columns: end,
+                inner: shape.dimension, into: scores.entries, stride: scores.stride, alpha: shape.scale)
             for row in 0..<rows {
-                let entries = scores + row &* shape.scoreStride
+                let entries = scores.row(row)
                 let visible = tile.lowerBound + row + 1
                 let (largest, sum) = Softmax.exponentials(of: entries, into: entries, count: visible)
                 (entries + visible).update(repeating: 0, count: end - visible)
                 logSums[tile.lowerBound + row] = largest + log(sum)
-                let inverse = 1 / sum
-                map(entries, into: entries, count: visible) { $0 * inverse }
+                inverseSums[row] = 1 / sum
             }
             GEMM.multiply(
-                GEMM.Factor(scores, stride: shape.scoreStride), value.factor(fromRow: 0), rows: rows,
-                columns: shape.dimension, inner: end, into: output.row(tile.lowerBound), stride: output.stride)
+                scores.factor(fromRow: 0), value.factor(fromRow: 0), rows: rows, columns: shape.dimension,
+                inner: end, into: output.row(tile.lowerBound), stride: output.stride)
+            // The output's rows are shorter than those of the scores.
+            for row in 0..<rows {
+                let entries = output.row(tile.lowerBound + row)
+                writeScaled(entries, by: inverseSums[row], into: entries, count: shape.dimension)
+            }
         }
     }
 
@@ -90,34 +101,35 @@ public enum CausalAttention {
         let results = (query: queryGradient.matrix, key: keyGradient.matrix, value: valueGradient.matrix)
         // The heads that share keys and values stay on one thread, because they add to the same gradients.
         Threads.split(sequences * keyValueHeads, cost: 2 * shape.group * shape.costOfHead) { range in
-            let scratch = Tensor(rows: 2 * shape.tileRows, columns: shape.scoreStride)
+            let scratch = AttentionScratch(shape)
             for index in range {
                 let (sequence, keyHead) = (index / keyValueHeads, index % keyValueHeads)
                 let (row, keyColumn) = (sequence * sequenceLength, keyHead * shape.dimension)
+                let (key, value) = (keys.from(row, keyColumn), values.from(row, keyColumn))
+                scratch.keys.copyTransposed(from: key, rows: sequenceLength, columns: shape.dimension)
+                scratch.values.copyTransposed(from: value, rows: sequenceLength, columns: shape.dimension)
                 for member in 0..<shape.group {
                     let head = keyHead * shape.group + member
                     let column = head * shape.dimension
                     let pass = BackwardPass(
-                        shape: shape, query: queries.from(row, column), key: keys.from(row, keyColumn),
-                        value: values.from(row, keyColumn), output: outputs.from(row, column),
-                        outputGradient: gradients.from(row, column), logSums: logSums.row(sequence * heads + head),
+                        shape: shape, scratch: scratch, query: queries.from(row, column), key: key,
+                        output: outputs.from(row, column), outputGradient: gradients.from(row, column),
+                        logSums: logSums.row(sequence * heads + head),
                         queryGradient: results.query.from(row, column), keyGradient: results.key.from(row, keyColumn),
                         valueGradient: results.value.from(row, keyColumn))
-                    pass.run(
-                        scores: scratch.pointer,
-                        gradients: scratch.pointer + shape.tileRows * shape.scoreStride, adding: member > 0)
+                    pass.run(adding: member > 0)
                 }
             }
             withExtendedLifetime(scratch) {}
         }
     }
 
-    /// One head of one sequence.
+    /// One head of one sequence, whose transposed keys and values are in `scratch`.
     private struct BackwardPass {
         let shape: AttentionShape
+        let scratch: AttentionScratch
         let query: Matrix
         let key: Matrix
-        let value: Matrix
         let output: Matrix
         let outputGradient: Matrix
         let logSums: Entries
@@ -126,50 +138,60 @@ public enum CausalAttention {
         let valueGradient: Matrix
 
         /// - Parameter adding: whether the gradients of keys and values are added to.
-        func run(scores: MutableEntries, gradients: MutableEntries, adding: Bool) {
-            let (stride, dimension) = (shape.scoreStride, shape.dimension)
+        func run(adding: Bool) {
             // The last tile sees all keys, so it comes first and overwrites.
             for (order, tile) in shape.tiles.reversed().enumerated() {
-                let (rows, end) = (tile.count, tile.upperBound)
-                let beta: Float = adding || order > 0 ? 1 : 0
-                let (queryTile, gradientTile) = (
-                    query.factor(fromRow: tile.lowerBound), outputGradient.factor(fromRow: tile.lowerBound)
-                )
-                GEMM.multiply(
-                    queryTile, key.transposedFactor, rows: rows, columns: end, inner: dimension, into: scores,
-                    stride: stride, alpha: shape.scale)
-                GEMM.multiply(
-                    gradientTile, value.transposedFactor, rows: rows, columns: end, inner: dimension,
-                    into: gradients, stride: stride)
-                for row in 0..<rows {
-                    let token = tile.lowerBound + row
-                    differentiate(
-                        scores + row &* stride, gradients + row &* stride, logSum: logSums[token],
-                        mean: dotProduct(output.row(token), outputGradient.row(token), count: dimension),
-                        visible: token + 1, end: end)
-                }
-                GEMM.multiply(
-                    GEMM.Factor(scores, stride: stride, transposed: true), gradientTile, rows: end,
-                    columns: dimension, inner: rows, into: valueGradient.entries, stride: valueGradient.stride,
-                    beta: beta)
-                GEMM.multiply(
-                    GEMM.Factor(gradients, stride: stride, transposed: true), queryTile, rows: end,
-                    columns: dimension, inner: rows, into: keyGradient.entries, stride: keyGradient.stride,
-                    alpha: shape.scale, beta: beta)
-                GEMM.multiply(
-                    GEMM.Factor(gradients, stride: stride), key.factor(fromRow: 0), rows: rows, columns: dimension,
-                    inner: end, into: queryGradient.row(tile.lowerBound), stride: queryGradient.stride,
-                    alpha: shape.scale)
+                run(tile, beta: adding || order > 0 ? 1 : 0)
             }
         }
 
+        private func run(_ tile: Range<Int>, beta: Float) {
+            let (rows, end, dimension) = (tile.count, tile.upperBound, shape.dimension)
+            let (scores, gradients) = (scratch.scores, scratch.gradients)
+            let queryTile = query.factor(fromRow: tile.lowerBound)
+            let gradientTile = outputGradient.factor(fromRow: tile.lowerBound)
+            GEMM.multiply(
+                queryTile, scratch.keys.factor(fromRow: 0), rows: rows, columns: end, inner: dimension,
+                into: scores.entries, stride: scores.stride, alpha: shape.scale)
+            GEMM.multiply(
+                gradientTile, scratch.values.factor(fromRow: 0), rows: rows, columns: end, inner: dimension,
+                into: gradients.entries, stride: gradients.stride)
+            for row in 0..<rows {
+                let token = tile.lowerBound + row
+                differentiate(
+                    scores.row(row), gradients.row(row), logSum: logSums[token],
+                    mean: dotProduct(output.row(token), outputGradient.row(token), count: dimension),
+                    visible: token + 1, end: end)
+            }
+            GEMM.multiply(
+                scores.transposedFactor, gradientTile, rows: end, columns: dimension, inner: rows,
+                into: valueGradient.entries, stride: valueGradient.stride, beta: beta)
+            GEMM.multiply(
+                gradients.transposedFactor, queryTile, rows: end, columns: dimension, inner: rows,
+                into: keyGradient.entries, stride: keyGradient.stride, alpha: shape.scale, beta: beta)
+            GEMM.multiply(
+                gradients.factor(fromRow: 0), key.factor(fromRow: 0), rows: rows, columns: dimension, inner: end,
+                into: queryGradient.row(tile.lowerBound), stride: queryGradient.stride, alpha: shape.scale)
+        }
+
         /// Scores become probabilities p, gradients of the probabilities become those of the scores: p ⊙ (dp − Σ p·dp).
-        @inline(__always)
+        @inline(always)
         private func differentiate(
             _ scores: MutableEntries, _ gradients: MutableEntries, logSum: Float, mean: Float, visible: Int, end: Int
         ) {
-            map(scores, into: scores, count: visible) { exponential($0 - logSum) }
-            map(scores, gradients, into: gradients, count: visible) { $0 * ($1 - mean) }
+            var i = 0
+            while i &+ 16 <= visible {
+                let probability = exponential(Lanes(scores + i) - logSum)
+                probability.store(to: scores + i)
+                (probability * (Lanes(gradients + i) - mean)).store(to: gradients + i)
+                i &+= 16
+            }
+            let rest = visible &- i
+            if rest > 0 {
+                let probability = exponential(Lanes(scores + i, first: rest) - logSum)
+                probability.store(to: scores + i, first: rest)
+                (probability * (Lanes(gradients + i, first: rest) - mean)).store(to: gradients + i, first: rest)
+            }
             (scores + visible).update(repeating: 0, count: end - visible)
             (gradients + visible).update(repeating: 0, count: end - visible)
         }

@@ -11,8 +11,7 @@ public enum CrossEntropy {
         sumOfLosses(logits: logits, targets: targets) { row, target, columns in
             let targetLogit = row[target]
             let (largest, sum) = Softmax.exponentials(of: row, into: row, count: columns)
-            let scale = gradientScale / sum
-            map(row, into: row, count: columns) { $0 * scale }
+            writeScaled(row, by: gradientScale / sum, into: row, count: columns)
             row[target] -= gradientScale
             return log(Double(sum)) + (Double(largest) - Double(targetLogit))
         }
@@ -28,7 +27,7 @@ public enum CrossEntropy {
     }
 
     /// Adds the losses of the rows in order, whatever thread found them.
-    @inline(__always)
+    @inline(always)
     private static func sumOfLosses(
         logits: Tensor, targets: [Int32], _ loss: (_ row: MutableEntries, _ target: Int, _ columns: Int) -> Double
     ) -> Double {
@@ -48,7 +47,7 @@ public enum CrossEntropy {
     }
 
     /// max x and Σ e^(x − max x).
-    @inline(__always)
+    @inline(always)
     private static func sumOfExponentials(_ x: Entries, count: Int) -> (largest: Float, sum: Float) {
         let shift = Softmax.largest(x, count: count)
         var sum = Lanes.zero

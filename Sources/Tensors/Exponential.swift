@@ -2,7 +2,7 @@
 ///
 /// x = n·ln 2 + r with |r| ≤ ln 2 / 2; e^r by the minimax polynomial of Cephes' `expf` (Moshier, netlib.org/cephes). Beyond
 /// the range the result is 0 or infinity; NaN stays NaN.
-@inline(__always)
+@inline(always)
 func exponential(_ argument: Lanes) -> Lanes {
     // Comparisons are false for NaN, so it passes through. At the bounds the result has long become 0 and infinity.
     var x = argument.replacing(with: 90, where: argument .> 90)
@@ -33,7 +33,7 @@ func exponential(_ argument: Lanes) -> Lanes {
 }
 
 /// 1 / (1 + e^-x) of each lane.
-@inline(__always)
+@inline(always)
 func sigmoid(_ x: Lanes) -> Lanes { 1 / (1 + exponential(-x)) }
 
 /// y = e^x of each entry. Kernels use `exponential` on lanes; this is its way out for tests.

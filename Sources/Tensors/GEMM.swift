@@ -71,7 +71,7 @@ public enum GEMM {
                 if beta == 0 {
                     target.update(repeating: 0, count: columns)
                 } else {
-                    map(target, into: target, count: columns) { $0 * beta }
+                    writeScaled(target, by: beta, into: target, count: columns)
                 }
             }
             return

@@ -4,7 +4,7 @@ struct Matrix {
     let entries: MutableEntries
     let stride: Int
 
-    @inline(__always)
+    @inline(always)
     func row(_ row: Int) -> MutableEntries { entries + row &* stride }
 }
 

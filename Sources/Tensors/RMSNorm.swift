@@ -17,7 +17,9 @@ public enum RMSNorm {
                 let meanSquare = dotProduct(x, x, count: columns) / Float(columns)
                 let inverse = 1 / (meanSquare + epsilon).squareRoot()
                 inverses[row] = inverse
-                map(x, weight, into: y, count: columns) { $0 * inverse * $1 }
+                @inline(always)
+                func normalized(_ x: Lanes, _ weight: Lanes) -> Lanes { x * inverse * weight }
+                map(x, weight, into: y, count: columns, normalized)
             }
         }
     }
@@ -56,7 +58,7 @@ public enum RMSNorm {
     }
 
     /// One row: dx += r·(dy ⊙ w − x̂·mean(dy ⊙ w ⊙ x̂)) and dw += dy ⊙ x̂, where x̂ = x·r.
-    @inline(__always)
+    @inline(always)
     private static func backward(
         _ x: Entries, weight: Entries, inverse: Float, outputGradient dy: Entries, inputGradient dx: MutableEntries,
         weightGradient dw: MutableEntries, count: Int

@@ -47,17 +47,17 @@ public enum Reductions {
             count = perRow * (x.isContiguous ? 1 : x.rows)
         }
 
-        @inline(__always)
+        @inline(always)
         func place(of block: Int) -> (row: Int, column: Int, count: Int) {
             let column = block % perRow * Self.entries
             return (block / perRow, column, min(Self.entries, length - column))
         }
     }
 
-    @inline(__always)
+    @inline(always)
     private static func sumOfSquares(_ x: Entries, count: Int) -> Double {
         var (low, high) = (SIMD8<Double>.zero, SIMD8<Double>.zero)
-        @inline(__always)
+        @inline(always)
         func add(_ lanes: Lanes) {
             let (first, second) = (SIMD8<Double>(lanes.lowHalf), SIMD8<Double>(lanes.highHalf))
             low += first * first
@@ -72,7 +72,7 @@ public enum Reductions {
         return (low + high).sum()
     }
 
-    @inline(__always)
+    @inline(always)
     private static func allFinite(_ x: Entries, count: Int) -> Bool {
         // x − x is 0 for finite entries and NaN for the others, and NaN stays in the sum.
         var (first, second) = (Lanes.zero, Lanes.zero)

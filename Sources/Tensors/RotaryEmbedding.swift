@@ -58,7 +58,7 @@ public struct RotaryEmbedding {
     }
 
     /// (a, b) becomes (a·cos − b·sin, b·cos + a·sin).
-    @inline(__always)
+    @inline(always)
     private static func rotate(
         _ a: MutableEntries, _ b: MutableEntries, cosines: Entries, sines: Entries, sign: Float, count: Int
     ) {

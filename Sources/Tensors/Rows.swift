@@ -19,8 +19,7 @@ public enum Rows {
         factors.withUnsafeBufferPointer { factors in
             Threads.split(factors.count, cost: columns) { rows in
                 for row in rows {
-                    let factor = factors[row]
-                    map(input.row(row), into: output.row(row), count: columns) { $0 * factor }
+                    writeScaled(input.row(row), by: factors[row], into: output.row(row), count: columns)
                 }
             }
         }
@@ -40,10 +39,9 @@ public enum Rows {
                         let target = to.row(Int(indices[row])) + columns.lowerBound
                         let source = from.row(row) + columns.lowerBound
                         if scales.isEmpty {
-                            map(target, source, into: target, count: columns.count) { $0 + $1 }
+                            addEntries(source, into: target, count: columns.count)
                         } else {
-                            let factor = Lanes(repeating: scales[row])
-                            map(target, source, into: target, count: columns.count) { multiplyAdd($1, factor, $0) }
+                            addScaled(source, by: scales[row], into: target, count: columns.count)
                         }
                     }
                 }
@@ -56,8 +54,7 @@ public enum Rows {
         precondition(x.hasShape(of: y), "shapes differ")
         let (input, output) = (x.matrix, y.matrix)
         Threads.splitEntries(of: x, contiguous: x.isContiguous && y.isContiguous) { row, column, count in
-            let target = output.row(row) + column
-            map(input.row(row) + column, target, into: target, count: count) { $0 + $1 }
+            addEntries(input.row(row) + column, into: output.row(row) + column, count: count)
         }
     }
 

@@ -11,8 +11,7 @@ public enum Softmax {
             for row in rows {
                 let y = output.row(row)
                 let (_, sum) = exponentials(of: input.row(row), into: y, count: columns)
-                let inverse = 1 / sum
-                map(y, into: y, count: columns) { $0 * inverse }
+                writeScaled(y, by: 1 / sum, into: y, count: columns)
             }
         }
     }
@@ -30,13 +29,15 @@ public enum Softmax {
             for row in rows {
                 let (y, dy) = (output.row(row), gradient.row(row))
                 let sum = dotProduct(y, dy, count: columns)
-                map(y, dy, into: result.row(row), count: columns) { $0 * ($1 - sum) }
+                @inline(always)
+                func slope(_ y: Lanes, _ dy: Lanes) -> Lanes { y * (dy - sum) }
+                map(y, dy, into: result.row(row), count: columns, slope)
             }
         }
     }
 
     /// The largest entry; unspecified when one is NaN.
-    @inline(__always)
+    @inline(always)
     static func largest(_ x: Entries, count: Int) -> Float {
         var (first, second) = (Lanes(repeating: -.infinity), Lanes(repeating: -.infinity))
         var i = 0
@@ -56,7 +57,7 @@ public enum Softmax {
 
     /// y = e^(x − max x).
     /// - Returns: max x and Σ y; NaN in x makes the sum NaN.
-    @inline(__always)
+    @inline(always)
     static func exponentials(of x: Entries, into y: MutableEntries, count: Int) -> (largest: Float, sum: Float) {
         let shift = largest(x, count: count)
         var (first, second) = (Lanes.zero, Lanes.zero)

@@ -9,9 +9,9 @@ public enum SwiGLU {
         let (gates, ups, output) = (gate.matrix, up.matrix, y.matrix)
         let contiguous = gate.isContiguous && up.isContiguous && y.isContiguous
         Threads.splitEntries(of: gate, contiguous: contiguous) { row, column, count in
-            map(gates.row(row) + column, ups.row(row) + column, into: output.row(row) + column, count: count) {
-                $0 * $1 / (1 + exponential(-$0))
-            }
+            @inline(always)
+            func product(_ gate: Lanes, _ up: Lanes) -> Lanes { gate * up / (1 + exponential(-gate)) }
+            map(gates.row(row) + column, ups.row(row) + column, into: output.row(row) + column, count: count, product)
         }
     }
 
@@ -50,7 +50,7 @@ public enum SwiGLU {
     }
 
     /// silu'(x) = σ + x·σ·(1 − σ) with σ = sigmoid(x).
-    @inline(__always)
+    @inline(always)
     private static func gradients(_ gate: Lanes, _ up: Lanes, _ dy: Lanes) -> (gate: Lanes, up: Lanes) {
         let sigmoid = sigmoid(gate)
         let silu = gate * sigmoid

@@ -23,6 +23,7 @@ public enum Threads {
     /// - Parameters:
     ///   - cost: entries that one item stands for.
     ///   - multiple: ranges begin at multiples of it.
+    @inline(never)
     static func split(_ count: Int, cost: Int = 1, multiple: Int = 1, _ body: (Range<Int>) -> Void) {
         if count <= 0 { return }
         let units = (count + multiple - 1) / multiple
@@ -42,6 +43,7 @@ public enum Threads {
 
     /// Calls `body` for runs of entries that together are a matrix: with (row, first column, entries). Gapless matrices are
     /// treated as one long row.
+    @inline(never)
     static func splitEntries(
         of shape: Tensor, contiguous: Bool, _ body: (_ row: Int, _ column: Int, _ count: Int) -> Void
     ) {
