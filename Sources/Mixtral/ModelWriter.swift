@@ -1,4 +1,3 @@
-import Foundation
 import Layers
 import Safetensors
 import Tensors
@@ -45,10 +44,7 @@ public final class ModelWriter: WeightSink {
         try checkpoint.begin()
         do {
             try checkpoint.write(configuration.json(), to: "config.json")
-            for file in additionalFiles {
-                let source = URL(fileURLWithPath: file)
-                try checkpoint.write(Data(contentsOf: source), to: source.lastPathComponent)
-            }
+            for file in additionalFiles { try checkpoint.copy(file) }
             file = try SafetensorsWriter(path: checkpoint.partialPath(of: "model.safetensors"), tensors: weights)
         } catch {
             checkpoint.abandon()

@@ -45,6 +45,18 @@ final class ModelWriterDirectory {
         }
     }
 
+    /// Copies a small file into the partial directory, under its own name.
+    func copy(_ file: String) throws {
+        let source = URL(fileURLWithPath: file)
+        let data: Data
+        do {
+            data = try Data(contentsOf: source)
+        } catch {
+            throw ModelWriterError(file, error)
+        }
+        try write(data, to: source.lastPathComponent)
+    }
+
     /// Puts the partial directory in its place. Whenever the machine stops, the old or the new one is there, or will be
     /// put back by the next `begin`.
     func commit() throws {

@@ -1,0 +1,199 @@
+"""Golden values of the Mixtral model from PyTorch and Hugging Face's transformers.
+
+Writes everything in this folder but itself, README.md and check_checkpoint.py. Run by hand: python3 generate.py
+(needs torch, transformers and safetensors). See README.md for what the files hold.
+"""
+import json
+import pathlib
+import shutil
+
+import torch
+import transformers
+from safetensors.torch import save_file
+from torch.nn.functional import cross_entropy
+from transformers import MixtralConfig, MixtralForCausalLM
+
+FOLDER = pathlib.Path(__file__).parent
+SEQUENCES, LENGTH = 3, 11
+COEFFICIENT = 0.02
+STEPS = 10
+OPTIMIZER = {"lr": 3e-3, "betas": (0.9, 0.95), "eps": 1e-8}
+DECAY = 0.1
+# Below the usual gradient norm of these models, so that clipping always acts.
+CLIP = 1.0
+
+BASE = dict(
+    vocab_size=53, hidden_size=24, intermediate_size=20, num_hidden_layers=2, num_attention_heads=4,
+    num_key_value_heads=2, num_local_experts=5, num_experts_per_tok=2, max_position_embeddings=32,
+)
+VARIANTS = {
+    # One expert a token; heads wider than hidden / heads; one key-value head; other rotary base and epsilon.
+    "top-1": dict(
+        vocab_size=31, hidden_size=20, intermediate_size=11, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=1, head_dim=10, num_local_experts=4, num_experts_per_tok=1, max_position_embeddings=16,
+        rope_parameters={"rope_theta": 100.0, "rope_type": "default"}, rms_norm_eps=1e-2,
+    ),
+    # Three experts a token; heads narrower than hidden / heads; as many key-value heads as heads.
+    "top-3": dict(
+        vocab_size=29, hidden_size=18, intermediate_size=9, num_hidden_layers=3, num_attention_heads=3,
+        num_key_value_heads=3, head_dim=4, num_local_experts=7, num_experts_per_tok=3, max_position_embeddings=11,
+    ),
+}
+# Seeds for which no expert is chosen narrowly; `expected` checks it.
+VARIANT_SEEDS = {"top-1": 53, "top-3": 46}
+
+
+def make_model(config: dict, seed: int) -> MixtralForCausalLM:
+    """A model with weights so large that a wrong part anywhere shows in the numbers."""
+    torch.manual_seed(seed)
+    config = MixtralConfig(
+        **config, router_aux_loss_coef=COEFFICIENT, output_router_logits=True, attn_implementation="eager",
+        experts_implementation="eager", bos_token_id=None, eos_token_id=None)
+    model = MixtralForCausalLM(config).float()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 1:
+                parameter.copy_(1 + 0.3 * torch.randn_like(parameter))
+            else:
+                scale = 0.6 if name.endswith("mlp.gate.weight") else 0.25
+                parameter.copy_(scale * torch.randn_like(parameter))
+    return model
+
+
+def draw_tokens(vocabulary: int, seed: int, steps: int = 1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(vocabulary, (steps, SEQUENCES, LENGTH + 1), generator=generator)
+
+
+def losses(model, batch):
+    """Cross-entropy over all tokens, auxiliary loss, and the output; row b of the batch is a sequence and its targets."""
+    output = model(input_ids=batch[:, :-1])
+    return cross_entropy(output.logits.flatten(0, 1), batch[:, 1:].flatten()), output.aux_loss, output
+
+
+def margin(output, top_k: int) -> float:
+    """The smallest lead of a chosen expert's probability over the best that was not chosen."""
+    smallest = 1.0
+    for logits in output.router_logits:
+        ordered = logits.softmax(-1).sort(-1, descending=True).values
+        smallest = min(smallest, (ordered[:, top_k - 1] - ordered[:, top_k]).min().item())
+    return smallest
+
+
+def gradients(model) -> dict[str, torch.Tensor]:
+    """Gradients under the names of the published checkpoints."""
+    result = {}
+    for name, parameter in model.named_parameters():
+        gradient = parameter.grad
+        block = name.split("mlp.")[0] + "block_sparse_moe."
+        if name.endswith("experts.gate_up_proj"):
+            width = gradient.shape[1] // 2
+            for expert, both in enumerate(gradient):
+                result[f"{block}experts.{expert}.w1.weight"] = both[:width].clone()
+                result[f"{block}experts.{expert}.w3.weight"] = both[width:].clone()
+        elif name.endswith("experts.down_proj"):
+            for expert, one in enumerate(gradient):
+                result[f"{block}experts.{expert}.w2.weight"] = one.clone()
+        elif name.endswith("mlp.gate.weight"):
+            result[f"{block}gate.weight"] = gradient.clone()
+        else:
+            result[name] = gradient.clone()
+    return result
+
+
+def one_pass(model, batch, coefficient: float):
+    model.zero_grad()
+    loss, auxiliary, output = losses(model, batch)
+    (loss + coefficient * auxiliary).backward()
+    return loss.item(), auxiliary.item(), output, gradients(model)
+
+
+def save(model, folder: str, **options) -> None:
+    path = FOLDER / folder
+    shutil.rmtree(path, ignore_errors=True)
+    model.save_pretrained(path, **options)
+    (path / "generation_config.json").unlink(missing_ok=True)
+    for file in path.iterdir():
+        file.chmod(0o644)
+
+
+def expected(name: str, model, batch, coefficients: list[float]) -> dict:
+    """Writes logits and, for each coefficient of the auxiliary loss, gradients to NAME.safetensors; returns the rest."""
+    loss, auxiliary, output, _ = one_pass(model, batch, 0.0)
+    tensors = {"logits": output.logits.flatten(0, 1).detach().clone()}
+    for coefficient in coefficients:
+        for parameter, gradient in one_pass(model, batch, coefficient)[3].items():
+            assert gradient.abs().max() > 1e-4, f"{parameter} has no gradient that could be compared"
+            tensors[f"gradient.{coefficient}.{parameter}"] = gradient
+    lead = margin(output, model.config.num_experts_per_tok)
+    print(f"{name}: loss {loss:.6f}, auxiliary {auxiliary:.6f}, smallest lead of an expert {lead:.1e}")
+    assert lead > 1e-3, "an expert is chosen so narrowly that rounding could change the choice: try another seed"
+    save_file(tensors, FOLDER / f"{name}.safetensors", metadata={"format": "pt"})
+    (FOLDER / f"{name}.safetensors").chmod(0o644)
+    return {"tokens": batch.tolist(), "loss": loss, "auxiliaryLoss": auxiliary, "coefficients": coefficients}
+
+
+def curve(config: dict, batches, coefficient: float, clip: float | None) -> dict:
+    """Ten steps of AdamW that decays matrices only."""
+    model = make_model(config, seed=1)
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    vectors = [parameter for parameter in model.parameters() if parameter.dim() == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": DECAY}, {"params": vectors, "weight_decay": 0.0}], **OPTIMIZER)
+    result = {"coefficient": coefficient, "clip": clip, "loss": [], "auxiliaryLoss": [], "gradientNorm": []}
+    lead = 1.0
+    for batch in batches:
+        optimizer.zero_grad()
+        loss, auxiliary, output = losses(model, batch)
+        (loss + coefficient * auxiliary).backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip if clip is not None else float("inf"))
+        assert clip is None or norm > clip, "nothing is clipped"
+        optimizer.step()
+        result["loss"].append(loss.item())
+        result["auxiliaryLoss"].append(auxiliary.item())
+        result["gradientNorm"].append(norm.item())
+        lead = min(lead, margin(output, model.config.num_experts_per_tok))
+    print(f"curve, coefficient {coefficient}, clip {clip}: {result['loss'][0]:.4f} to {result['loss'][-1]:.4f}, "
+          f"norm {result['gradientNorm'][0]:.3f}, smallest lead of an expert {lead:.1e}")
+    assert lead > 4e-5, "rounding could change the choice of an expert: try another seed"
+    return result
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    golden = {"sequences": SEQUENCES, "sequenceLength": LENGTH, "models": {}, "curves": []}
+
+    base = make_model(BASE, seed=1)
+    save(base, "base")
+    save(base, "sharded", max_shard_size="30KB")
+    golden["models"]["base"] = expected("base", base, draw_tokens(BASE["vocab_size"], seed=10)[0], [0.0, COEFFICIENT])
+
+    save(make_model(BASE, seed=1).to(torch.bfloat16), "fused", save_original_format=False)
+    # Loaded again: converting a model back would leave its rotary frequencies rounded.
+    fused = MixtralForCausalLM.from_pretrained(
+        FOLDER / "fused", dtype=torch.float32, attn_implementation="eager", experts_implementation="eager")
+    golden["models"]["fused"] = expected("fused", fused, draw_tokens(BASE["vocab_size"], seed=10)[0], [])
+
+    for name, config in VARIANTS.items():
+        seed = VARIANT_SEEDS[name]
+        model = make_model(config, seed=seed)
+        save(model, name)
+        # With one expert a token its weight is always 1, and only the auxiliary loss trains the router.
+        golden["models"][name] = expected(
+            name, model, draw_tokens(config["vocab_size"], seed=seed)[0], [COEFFICIENT])
+
+    batches = draw_tokens(BASE["vocab_size"], seed=27, steps=STEPS)
+    golden["batches"] = batches.tolist()
+    golden["optimizer"] = {
+        "learningRate": OPTIMIZER["lr"], "beta1": OPTIMIZER["betas"][0], "beta2": OPTIMIZER["betas"][1],
+        "epsilon": OPTIMIZER["eps"], "weightDecay": DECAY}
+    for coefficient in [0.0, COEFFICIENT]:
+        for clip in [None, CLIP]:
+            golden["curves"].append(curve(BASE, batches, coefficient, clip))
+    golden["madeBy"] = {"torch": torch.__version__, "transformers": transformers.__version__}
+    (FOLDER / "golden.json").write_text(json.dumps(golden, indent=None, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main()
