@@ -101,7 +101,7 @@ let package = Package(
         .executableTarget(
             name: "moe-ctl",
             dependencies: [
-                "ControlProtocol", "TokenData",
+                "ControlProtocol", "ExpertPlacement", "TokenData",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ]),

@@ -1,0 +1,48 @@
+import ControlProtocol
+import Foundation
+import TokenData
+
+/// Why a command ends, with the exit code of the process.
+struct CommandFailure: Error {
+    static let failed: Int32 = 1
+    /// `EX_UNAVAILABLE` of BSD's `sysexits.h`.
+    static let coordinatorUnreachable: Int32 = 69
+    /// `EX_NOPERM`.
+    static let refused: Int32 = 77
+
+    let code: Int32
+    let message: String
+
+    init(code: Int32 = failed, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    /// Nil for what swift-argument-parser throws, which has its own messages and codes.
+    init?(_ error: any Error) {
+        switch error {
+        case let error as CommandFailure: self = error
+        case let error as TokenDataError: self.init(error.description)
+        case let error as ControlError where error.isUnreachable:
+            self.init(
+                code: Self.coordinatorUnreachable,
+                "\(error.message)\nIs moe-coordinator running there? Name another with --coordinator HOST:PORT or "
+                    + "MOE_COORDINATOR.")
+        case let error as ControlError:
+            self.init(code: Self.notRefusals.contains(error.code) ? Self.failed : Self.refused, error.message)
+        default: return nil
+        }
+    }
+
+    /// What is asked for is not there, or the answer makes no sense.
+    private static let notRefusals: Set<ControlError.Code> = [
+        .unknownRun, .unknownRevision, .unknownLayer, .unknownWorker, .protocolViolation, .cancelled,
+    ]
+}
+
+/// Notes and errors, which are not part of the output.
+enum StandardError {
+    static func write(_ line: String) {
+        FileHandle.standardError.write(Data((line + "\n").utf8))
+    }
+}

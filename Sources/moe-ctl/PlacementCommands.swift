@@ -1,0 +1,44 @@
+import ArgumentParser
+import ControlProtocol
+
+struct PlacementCommands: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "placement", abstract: "Look at which ranks hold which experts.", subcommands: [Show.self])
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "show",
+            abstract: "Show a run's active placement plan.",
+            discussion: """
+                An expert's mesh is DP × TP: its replicas, and the ranks that share each. RANKS has a bracket for each \
+                replica; NEURONS is the size of a rank's shard, OWNED how many of them a rank keeps the optimizer state \
+                of. Layers and experts that are placed alike share a line. The last table adds up what each rank \
+                holds: WEIGHTS in fp32, STATE the two moments of AdamW.
+                """)
+
+        @Option(help: "Name of the run (default: the one that was started last).")
+        var run: String?
+        @Option(help: "Only this layer, from 0.")
+        var layer: Int?
+        @OptionGroup var coordinator: CoordinatorOptions
+        @OptionGroup var output: OutputOptions
+
+        func validate() throws {
+            if let layer, layer < 0 { throw ValidationError("--layer counts from 0, but is \(layer)") }
+        }
+
+        func run() async throws {
+            let report = try await coordinator.ask { client in
+                let name = try await client.chooseRun(run)
+                return try await client.listingRunsIfUnknown {
+                    PlacementReport(
+                        try await client.send(ShowPlacement(run: name, layer: layer)),
+                        model: try await client.send(ShowRun(run: name)).model)
+                }
+            }
+            try output.write(report) {
+                [report.heading, PlacementTable.make(report.placement), report.rankTable]
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+import ArgumentParser
+import ControlProtocol
+
+struct RunCommands: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run", abstract: "Look at training runs.", subcommands: [List.self, Show.self])
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "list", abstract: "List all runs, the one that was started last first.")
+
+        @OptionGroup var coordinator: CoordinatorOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let reply = try await coordinator.ask { try await $0.send(ListRuns()) }
+            try output.write(reply) {
+                var table = Table(
+                    [
+                        ("RUN", .left), ("STATE", .left), ("RANKS", .right), ("LAYERS", .right), ("EXPERTS", .right),
+                        ("ALLOCATOR", .left), ("PLAN", .right), ("STEP", .right), ("LOSS", .right), ("STARTED", .right),
+                        ("REPORTED", .right),
+                    ], whenEmpty: "no runs")
+                for run in reply.runs {
+                    table.add([
+                        run.run, run.state.rawValue, "\(run.worldSize)", "\(run.layers)", "\(run.experts)",
+                        run.allocator, "\(run.planRevision)", Readable.number(run.step), Readable.loss(run.loss),
+                        Readable.age(run.startedAt), Readable.age(run.reportedAt),
+                    ])
+                }
+                return [table]
+            }
+            if reply.truncated {
+                StandardError.write("Note: there are more runs; the coordinator lists the last \(reply.runs.count).")
+            }
+        }
+    }
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "show", abstract: "Show one run: its model, configuration and events.")
+
+        @Argument(help: "Name of the run (default: the one that was started last).")
+        var run: String?
+        @OptionGroup var coordinator: CoordinatorOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let reply = try await coordinator.ask { client in
+                let name = try await client.chooseRun(run)
+                return try await client.listingRunsIfUnknown { try await client.send(ShowRun(run: name)) }
+            }
+            try output.write(reply) { RunDetails.tables(reply) }
+        }
+    }
+}

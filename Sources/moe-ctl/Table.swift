@@ -1,0 +1,44 @@
+/// Aligned columns with upper-case headers, as kubectl prints them.
+struct Table {
+    enum Alignment {
+        case left, right
+    }
+
+    private let columns: [(header: String, alignment: Alignment)]
+    private var rows = [[String]]()
+    /// Said instead of the table when there is no row.
+    private let placeholder: String
+
+    /// - Parameter columns: header and alignment; numbers are aligned to the right.
+    init(_ columns: [(header: String, alignment: Alignment)], whenEmpty placeholder: String = "") {
+        self.columns = columns
+        self.placeholder = placeholder
+    }
+
+    mutating func add(_ row: [String]) {
+        precondition(row.count == columns.count, "\(row.count) cells in a table of \(columns.count) columns")
+        rows.append(row.map { $0.isEmpty ? Readable.nothing : $0 })
+    }
+
+    /// Lines that end in a newline, without trailing blanks.
+    var text: String {
+        if rows.isEmpty, !placeholder.isEmpty { return placeholder + "\n" }
+        let widths = columns.indices.map { column in
+            rows.reduce(columns[column].header.count) { max($0, $1[column].count) }
+        }
+        return ([columns.map(\.header)] + rows).map { cells in
+            let line = cells.indices.map { column in
+                let blanks = String(repeating: " ", count: widths[column] - cells[column].count)
+                return columns[column].alignment == .left ? cells[column] + blanks : blanks + cells[column]
+            }.joined(separator: "   ")
+            return String(line.reversed().drop { $0 == " " }.reversed()) + "\n"
+        }.joined()
+    }
+
+    /// Names and what they stand for, without headers; for one thing in detail.
+    static func details(_ entries: [(name: String, value: String)]) -> Table {
+        var table = Table([("", .left), ("", .left)])
+        for entry in entries { table.add([entry.name + ":", entry.value]) }
+        return table
+    }
+}
