@@ -39,7 +39,8 @@ extension MixtralConfiguration {
             ropeTheta: Self.ropeTheta(fields),
             initializerRange: fields.number("initializer_range", 0...1e3, absent: 0.02),
             routerAuxiliaryLossCoefficient: fields.number("router_aux_loss_coef", 0...1e6, absent: 0.001),
-            outputsRouterLogits: fields.boolean("output_router_logits", absent: false),
+            outputsRouterLogits: fields.boolean(
+                "output_router_logits", absent: fields["router_aux_loss_coef"] != .null),
             beginToken: fields.optionalInteger("bos_token_id", 0...maximum),
             endTokens: Self.endTokens(fields),
             paddingToken: fields.optionalInteger("pad_token_id", 0...maximum))

@@ -29,7 +29,8 @@ public struct MixtralConfiguration: Sendable, Equatable {
     public let initializerRange: Double
     /// Coefficient of the load-balancing loss, `router_aux_loss_coef`.
     public let routerAuxiliaryLossCoefficient: Double
-    /// Whether training adds the load-balancing loss, `output_router_logits`; false in a file that does not say.
+    /// Whether training adds the load-balancing loss, `output_router_logits`. In a file that does not say, which transformers
+    /// never writes, a coefficient means that it is wanted.
     public let outputsRouterLogits: Bool
     /// Token that begins a text; nil when the file names none.
     public let beginToken: Int?

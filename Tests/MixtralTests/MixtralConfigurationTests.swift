@@ -57,6 +57,8 @@ import Testing
         #expect(on.auxiliaryLossCoefficient == 0.02)
         let off = try Self.read(#""output_router_logits": false, "router_aux_loss_coef": 0.02"#)
         #expect(off.auxiliaryLossCoefficient == 0 && off.routerAuxiliaryLossCoefficient == 0.02)
+        #expect(try Self.read(#""router_aux_loss_coef": 0.02"#).auxiliaryLossCoefficient == 0.02)
+        #expect(try Self.read(#""output_router_logits": null"#).auxiliaryLossCoefficient == 0)
     }
 
     @Test func harmlessFieldsAreIgnored() throws {
