@@ -108,9 +108,10 @@ let package = Package(
 
         // Tests mirror targets one to one.
         .target(
-            name: "CommunicatorConformance", dependencies: ["MessagePassing"], path: "Tests/CommunicatorConformance"),
+            name: "CommunicatorConformance", dependencies: ["MessagePassing", "Randomness"],
+            path: "Tests/CommunicatorConformance"),
         .executableTarget(
-            name: "mpi-conformance", dependencies: ["CommunicatorConformance", "MPIMessagePassing"],
+            name: "mpi-conformance", dependencies: ["CMPI", "CommunicatorConformance", "MPIMessagePassing"],
             path: "Tests/mpi-conformance"),
         .testTarget(name: "MessagePassingTests", dependencies: ["MessagePassing", "CommunicatorConformance"]),
         .testTarget(name: "MPIMessagePassingTests", dependencies: []),

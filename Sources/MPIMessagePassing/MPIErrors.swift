@@ -2,7 +2,7 @@ import CMPI
 import MessagePassing
 
 /// Turns an MPI error code into an error that has MPI's own words.
-func check(_ code: Int32, _ call: String) throws(CommunicatorError) {
+package func check(_ code: Int32, _ call: String) throws(CommunicatorError) {
     if code == cmpi_success() { return }
     var text = [CChar](repeating: 0, count: Int(cmpi_max_error_string()) + 1)
     var length: Int32 = 0

@@ -29,7 +29,8 @@ package struct BlockLayout: Equatable, Sendable {
             total = sum
         }
         guard total == entries else {
-            throw .invalidArgument(call: call, reason: "the counts add up to \(total), the memory has \(entries) entries")
+            throw .invalidArgument(
+                call: call, reason: "the counts add up to \(total), the memory has \(entries) entries")
         }
         self.counts = counts
         self.offsets = offsets

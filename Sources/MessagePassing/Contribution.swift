@@ -1,7 +1,10 @@
 /// What one rank of a `ThreadCommunicator` brings to a collective call, for the other ranks to check and read.
 struct Contribution {
     enum Call: Equatable {
-        case barrier, broadcast(root: Int), allReduce(Reduction), reduceScatter, allGather, allToAll, split
+        case barrier
+        case broadcast(root: Int)
+        case allReduce(Reduction)
+        case reduceScatter, allGather, allToAll, split
     }
 
     var call: Call

@@ -2,7 +2,8 @@ extension ThreadCommunicator {
     public func broadcast<Element: MessageElement>(_ values: inout MutableSpan<Element>, root: Int) throws {
         try checkRoot(root, call: "broadcast")
         try values.withUnsafeMutableBufferPointer { own in
-            var contribution = Contribution(call: .broadcast(root: root), type: Element.messageType, counts: [own.count])
+            var contribution = Contribution(
+                call: .broadcast(root: root), type: Element.messageType, counts: [own.count])
             contribution.source = UnsafeRawPointer(own.baseAddress)
             try collective(contribution) { all in
                 if rank != root { own.copy(from: all[root], at: 0) }

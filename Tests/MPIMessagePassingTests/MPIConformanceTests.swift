@@ -1,0 +1,28 @@
+import Testing
+
+@Suite(.serialized) struct MPIConformanceTests {
+    @Test(arguments: 1...4)
+    func conforms(ranks: Int) throws {
+        let seed = UInt64.random(in: 0 ... .max)
+        print("MPICommunicator, \(ranks) ranks: seed \(seed)")
+        let job = try MPIJob("mpi-conformance", ["communicator", "\(seed)"], ranks: ranks)
+        #expect(job.exitStatus == 0, "\(job.output)")
+        #expect(job.output.contains("passed: all on \(ranks) ranks"), "\(job.output)")
+    }
+
+    /// A low limit stands for blocks that a C int cannot count.
+    @Test(arguments: 2...3)
+    func sendsLargeBlocksInParts(ranks: Int) throws {
+        let seed = UInt64.random(in: 0 ... .max)
+        print("MPICommunicator with counts below 1,000, \(ranks) ranks: seed \(seed)")
+        let job = try MPIJob("mpi-conformance", ["communicator", "\(seed)", "1000"], ranks: ranks)
+        #expect(job.exitStatus == 0, "\(job.output)")
+        #expect(job.output.contains("passed: all on \(ranks) ranks"), "\(job.output)")
+    }
+
+    @Test func aRankThatFailsEndsTheJob() throws {
+        let job = try MPIJob("mpi-conformance", ["fault"], ranks: 3)
+        #expect(job.exitStatus != 0)
+        #expect(job.output.contains("rank 2: fails as it was told to"), "\(job.output)")
+    }
+}
