@@ -131,12 +131,22 @@ let package = Package(
         .testTarget(
             name: "ExpertParallelismTests",
             dependencies: ["ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Mixtral", "Tensors"]),
-        .testTarget(name: "ControlProtocolTests", dependencies: ["ControlProtocol", "ExpertPlacement"]),
+        .target(
+            name: "ControlTestSupport", dependencies: ["ControlProtocol", "CoordinatorCore", "ExpertPlacement"],
+            path: "Tests/ControlTestSupport"),
         .testTarget(
-            name: "CoordinatorCoreTests", dependencies: ["CoordinatorCore", "ControlProtocol", "ExpertPlacement"]),
+            name: "ControlProtocolTests", dependencies: ["ControlProtocol", "ControlTestSupport", "ExpertPlacement"],
+            exclude: ["Golden"]),
+        .testTarget(
+            name: "CoordinatorCoreTests",
+            dependencies: ["ControlProtocol", "ControlTestSupport", "CoordinatorCore", "ExpertPlacement"]),
         .testTarget(
             name: "CoordinatorServiceTests",
-            dependencies: ["CoordinatorService", "ControlProtocol", "CoordinatorCore", "ExpertPlacement"]),
+            dependencies: [
+                "ControlProtocol", "ControlTestSupport", "CoordinatorCore", "CoordinatorService", "ExpertPlacement",
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
         .testTarget(
             name: "SettingsTests",
             dependencies: ["Settings", .product(name: "ArgumentParser", package: "swift-argument-parser")]),

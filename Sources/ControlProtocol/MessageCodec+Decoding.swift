@@ -21,7 +21,7 @@ extension MessageCodec {
 
     /// Reads an answer that should be a `Reply`.
     /// - Throws: the error that the coordinator answered with, or `protocol_violation`.
-    static func reply<Reply: ControlMessage>(_ payload: Data, as: Reply.Type) throws(ControlError) -> Reply {
+    package static func reply<Reply: ControlMessage>(_ payload: Data, as: Reply.Type) throws(ControlError) -> Reply {
         do {
             return try decoder(.standard).decode(ReplyEnvelope<Reply>.self, from: payload).result.get()
         } catch let error as ControlError {

@@ -1,1 +1,127 @@
-// Tests follow.
+import ControlProtocol
+import ControlTestSupport
+import CoordinatorCore
+import ExpertPlacement
+import Testing
+
+struct CoordinatorCoreTests {
+    private let noon = Timestamp(milliseconds: 43_200_000)
+
+    @Test func everyChangeOfAPlanLeavesAnEvent() {
+        var core = CoordinatorCore()
+        _ = core.handle(.requested(.registerRun(Samples.registerRun()), Ticket(1)), at: noon)
+        let actions = core.handle(
+            .requested(.registerRun(Samples.registerRun(registration: "b", worldSize: 3)), Ticket(2)), at: noon)
+        let changes = actions.changes
+        let events = changes.compactMap { if case .addEvent(_, let event) = $0 { event } else { nil } }
+        #expect(events.map(\.kind) == [.runRegistered, .planSuperseded, .planActivated])
+        #expect(events.map(\.revision) == [nil, 1, 2])
+        #expect(events.allSatisfy { $0.at == noon && $0.who == "rank 0 on node-1, process 4711" })
+        #expect(events.last?.why == "the world size went from 2 to 3; placed by allocator expert-parallel")
+        // The old plan steps back before the new one is there: never two active ones.
+        let states = changes.compactMap { change -> String? in
+            switch change {
+            case .setPlanState(_, let revision, let state, _): "\(revision) \(state)"
+            case .addPlan(let record): "\(record.plan.revision) \(record.state)"
+            default: nil
+            }
+        }
+        #expect(states == ["1 superseded", "2 active"])
+        guard case .answer(Ticket(2), .runRegistered) = actions.last else {
+            Issue.record("no answer at the end, but \(String(describing: actions.last))")
+            return
+        }
+    }
+
+    @Test func repeatedRequestsChangeNothing() {
+        var core = CoordinatorCore()
+        let requests: [ChangeRequest] = [
+            .registerRun(Samples.registerRun()), .registerWorker(Samples.registerWorker()), .report(Samples.report()),
+            .finishRun(Samples.finishRun()),
+        ]
+        for request in requests {
+            let first = core.handle(.requested(request, Ticket(1)), at: noon)
+            #expect(!first.changes.isEmpty)
+            let again = core.handle(.requested(request, Ticket(2)), at: noon)
+            #expect(again.count == 1)
+            #expect(again.changes.isEmpty)
+        }
+    }
+
+    @Test func whatIsRestoredGoesOnWhereItWas() {
+        var first = CoordinatorCore()
+        _ = first.handle(.requested(.registerRun(Samples.registerRun()), Ticket(1)), at: noon)
+        _ = first.handle(.requested(.registerWorker(Samples.registerWorker()), Ticket(2)), at: noon)
+        _ = first.handle(.requested(.report(Samples.report()), Ticket(3)), at: noon)
+        guard let state = first.state(of: "shakespeare") else {
+            Issue.record("the run is not resident")
+            return
+        }
+        var second = CoordinatorCore()
+        let isResident = second.isResident("shakespeare")
+        #expect(!isResident)
+        let actions = second.handle(.restored(state), at: noon)
+        #expect(actions.isEmpty)
+        for request in [ChangeRequest.report(Samples.report()), .report(Samples.report(sequence: 2))] {
+            let actions = second.handle(.requested(request, Ticket(4)), at: noon)
+            let expected = first.handle(.requested(request, Ticket(4)), at: noon)
+            #expect(actions == expected)
+        }
+        let (after, expected) = (second.state(of: "shakespeare"), first.state(of: "shakespeare"))
+        #expect(after == expected)
+    }
+
+    @Test func aFailedCommitIsForgotten() {
+        var core = CoordinatorCore()
+        _ = core.handle(.requested(.registerRun(Samples.registerRun()), Ticket(1)), at: noon)
+        let before = core.isResident("shakespeare")
+        _ = core.handle(.commitFailed, at: noon)
+        let after = core.isResident("shakespeare")
+        #expect([before, after] == [true, false])
+    }
+
+    @Test func runsUsedLongestAgoLeaveAfterACommit() {
+        var limits = Limits()
+        limits.residentRuns = 2
+        var core = CoordinatorCore(limits: limits)
+        for run in ["a", "b", "c"] {
+            _ = core.handle(.requested(.registerRun(Samples.registerRun(run)), Ticket(1)), at: noon)
+        }
+        _ = core.handle(.requested(.registerWorker(Samples.registerWorker("a")), Ticket(1)), at: noon)
+        // Not before: the database does not have them yet.
+        let before = [core.isResident("a"), core.isResident("b"), core.isResident("c")]
+        _ = core.handle(.committed, at: noon)
+        let after = [core.isResident("a"), core.isResident("b"), core.isResident("c")]
+        #expect(before == [true, true, true])
+        #expect(after == [true, false, true])
+    }
+
+    @Test func onlySoManyReportsAreKept() {
+        var limits = Limits()
+        limits.storedReportsPerRun = 300
+        var core = CoordinatorCore(limits: limits)
+        _ = core.handle(.requested(.registerRun(Samples.registerRun()), Ticket(1)), at: noon)
+        _ = core.handle(.requested(.registerWorker(Samples.registerWorker()), Ticket(1)), at: noon)
+        var stored = Set<Int>()
+        for sequence in 1...2_000 {
+            for change in core.handle(.requested(.report(Samples.report(sequence: sequence)), Ticket(1)), at: noon)
+                .changes
+            {
+                switch change {
+                case .addReport(_, let number, _, _): #expect(stored.insert(number).inserted)
+                case .dropReports(_, let oldest): stored = stored.filter { $0 >= oldest }
+                default: Issue.record("\(change)")
+                }
+            }
+            #expect(stored.count < 300 + 256)
+            #expect(stored.contains(sequence))
+        }
+        #expect(stored.count >= 300)
+    }
+}
+
+extension [Action] {
+    var changes: [Change] {
+        compactMap { if case .store(let change) = $0 { change } else { nil } }
+    }
+}
