@@ -110,6 +110,12 @@ let package = Package(
         .target(
             name: "CommunicatorConformance", dependencies: ["MessagePassing", "Randomness"],
             path: "Tests/CommunicatorConformance"),
+        .target(
+            name: "PlacementInvariance",
+            dependencies: [
+                "ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Mixtral", "Randomness", "Tensors",
+            ],
+            path: "Tests/PlacementInvariance"),
         .executableTarget(
             name: "mpi-conformance", dependencies: ["CMPI", "CommunicatorConformance", "MPIMessagePassing"],
             path: "Tests/mpi-conformance"),
@@ -130,7 +136,11 @@ let package = Package(
         .testTarget(name: "ExpertPlacementTests", dependencies: ["ExpertPlacement"]),
         .testTarget(
             name: "ExpertParallelismTests",
-            dependencies: ["ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Mixtral", "Tensors"]),
+            dependencies: [
+                "ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Mixtral", "PlacementInvariance",
+                "Randomness", "Tensors",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
         .target(
             name: "ControlTestSupport", dependencies: ["ControlProtocol", "CoordinatorCore", "ExpertPlacement"],
             path: "Tests/ControlTestSupport"),

@@ -8,7 +8,9 @@ enum Collective {
         var values: [Element] = entries(of: group.rank, count, salt: salt)
         var span = values.mutableSpan
         try group.broadcast(&span, root: root)
-        try expect(values, equals: entries(of: root, count, salt: salt), "broadcast of \(count) \(Element.self) from \(root)")
+        try expect(
+            values, equals: entries(of: root, count, salt: salt),
+            "broadcast of \(count) \(Element.self) from \(root)")
     }
 
     static func allReduce<Element: SampleElement>(

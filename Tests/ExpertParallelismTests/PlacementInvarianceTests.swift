@@ -1,0 +1,142 @@
+import ExpertParallelism
+import ExpertPlacement
+import MessagePassing
+import PlacementInvariance
+import Testing
+
+/// The law of the data plane: results are those of one process with all experts, wherever they are.
+@Suite struct PlacementInvarianceTests {
+    static let tolerance = 1e-5
+
+    /// Every allocator that fits a world of `worldSize`.
+    static func allocators(worldSize: Int) -> [String] {
+        var names = ["tensor-parallel", "expert-parallel", "replicated"]
+        for replicas in 1...worldSize {
+            for shards in 1...worldSize / replicas { names.append("dp=\(replicas),tp=\(shards)") }
+        }
+        return names
+    }
+
+    @Test(arguments: 1...4, 1...2)
+    func oneStepIsThatOfOneProcess(worldSize: Int, microBatches: Int) throws {
+        var training = InvarianceCase()
+        training.microBatches = microBatches
+        let reference = try training.reference()
+        for allocator in Self.allocators(worldSize: worldSize) {
+            let plan = try training.plan(allocator: allocator, worldSize: worldSize)
+            for dispatcher in TokenDispatchers.names {
+                try check(training, reference, plan, dispatcher: dispatcher, "\(allocator), \(dispatcher)")
+            }
+        }
+    }
+
+    @Test(arguments: 1...4)
+    func oneStepUnderRandomPlansIsThatOfOneProcess(worldSize: Int) throws {
+        let seed = UInt64.random(in: 0 ... .max)
+        print("random plans for \(worldSize) ranks: seed \(seed)")
+        var plans = RandomPlan(seed: seed)
+        for microBatches in 1...2 {
+            var training = InvarianceCase()
+            training.microBatches = microBatches
+            training.width = 7
+            training.experts = 5
+            let reference = try training.reference()
+            for round in 0..<12 {
+                let plan = try plans.plan(for: training.expertModel, worldSize: worldSize)
+                for dispatcher in TokenDispatchers.names {
+                    try check(training, reference, plan, dispatcher: dispatcher, "round \(round), seed \(seed)")
+                }
+            }
+        }
+    }
+
+    /// Fewer experts, neurons or sequences than ranks; experts that get no row; ranks that have no expert.
+    @Test func smallerThanTheWorld() throws {
+        for (experts, expertsPerToken, width, sequences) in [(2, 1, 5, 4), (3, 2, 2, 5), (6, 1, 1, 2), (1, 1, 3, 1)] {
+            var training = InvarianceCase()
+            training.experts = experts
+            training.expertsPerToken = expertsPerToken
+            training.width = width
+            training.sequences = sequences
+            training.sequenceLength = 3
+            let reference = try training.reference()
+            for worldSize in [2, 4] {
+                for allocator in Self.allocators(worldSize: worldSize) {
+                    guard let plan = try? training.plan(allocator: allocator, worldSize: worldSize) else { continue }
+                    try check(
+                        training, reference, plan, dispatcher: "random",
+                        "\(experts) experts of \(width), \(sequences) sequences, \(allocator)")
+                }
+            }
+        }
+    }
+
+    @Test func anExpertWithoutRowsHasNoGradient() throws {
+        var training = InvarianceCase()
+        training.experts = 12
+        training.expertsPerToken = 1
+        training.sequences = 2
+        training.sequenceLength = 3
+        let reference = try training.reference()
+        let loads = reference.expertLoads[0][0]
+        let idle = try #require(loads.firstIndex(of: 0))
+        let name = "model.layers.0.block_sparse_moe.experts.\(idle).w2.weight"
+        for allocator in ["tensor-parallel", "expert-parallel", "replicated"] {
+            let plan = try training.plan(allocator: allocator, worldSize: 3)
+            let record = try check(training, reference, plan, dispatcher: "random", allocator)
+            #expect(record.gradients[name]?.allSatisfy { $0 == 0 } == true)
+        }
+    }
+
+    @Test(arguments: ["tensor-parallel", "expert-parallel", "replicated", "dp=2,tp=2"])
+    func twentyStepsAreThoseOfOneProcess(allocator: String) throws {
+        var training = InvarianceCase()
+        training.steps = 20
+        let reference = try training.reference()
+        let alone = try run(training, try training.plan(allocator: "replicated", worldSize: 1), dispatcher: "random")
+        #expect(reference.losses[19] < reference.losses[0])
+        for worldSize in [2, 3, 4] {
+            guard let plan = try? training.plan(allocator: allocator, worldSize: worldSize) else { continue }
+            let record = try run(training, plan, dispatcher: "random")
+            print(
+                "\(allocator), \(worldSize) ranks: \(record.flips(from: alone)) of \(alone.choices.count) choices of an "
+                    + "expert differ from one process's in \(training.steps) steps")
+            try record.checkLosses(against: reference, tolerance: 1e-3)
+        }
+    }
+
+    /// Everything that a step reports counts (token, expert) pairs once, before dispatch.
+    @Test func loadsDoNotDependOnThePlan() throws {
+        let training = InvarianceCase()
+        let reference = try training.reference()
+        let pairs = training.sequences * training.sequenceLength * training.expertsPerToken
+        #expect(reference.expertLoads == [reference.expertLoads[0]])
+        #expect(reference.expertLoads[0].allSatisfy { $0.reduce(0, +) == pairs })
+        for allocator in ["tensor-parallel", "expert-parallel", "replicated"] {
+            let plan = try training.plan(allocator: allocator, worldSize: 3)
+            #expect(try run(training, plan, dispatcher: "random").expertLoads == reference.expertLoads)
+        }
+    }
+
+    @discardableResult
+    private func check(
+        _ training: InvarianceCase, _ reference: TrainingRecord, _ plan: PlacementPlan, dispatcher: String,
+        _ what: String
+    ) throws -> TrainingRecord {
+        let record = try run(training, plan, dispatcher: dispatcher)
+        do {
+            try record.check(against: reference, tolerance: Self.tolerance)
+        } catch {
+            Issue.record("\(plan.worldSize) ranks, \(training.microBatches) micro-batches, \(what): \(error)")
+        }
+        return record
+    }
+
+    /// What rank 0 found.
+    private func run(_ training: InvarianceCase, _ plan: PlacementPlan, dispatcher: String) throws -> TrainingRecord {
+        let dispatcher = try TokenDispatchers.make(named: dispatcher, seed: 11)
+        return try ThreadCommunicator.run(worldSize: plan.worldSize) {
+            try training.run(on: $0, plan: plan, dispatcher: dispatcher)
+        }[0]
+    }
+}

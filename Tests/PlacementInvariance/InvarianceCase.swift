@@ -1,0 +1,163 @@
+import ExpertParallelism
+import ExpertPlacement
+import Layers
+import MessagePassing
+import Mixtral
+import Randomness
+import Tensors
+
+/// A small training run that must come out the same wherever its experts are.
+public struct InvarianceCase: Sendable {
+    public var layers = 2
+    public var experts = 4
+    public var expertsPerToken = 2
+    /// F
+    public var width = 12
+    /// Sequences of a batch, over all ranks and micro-batches.
+    public var sequences = 6
+    public var sequenceLength = 5
+    public var microBatches = 1
+    public var steps = 1
+    public var auxiliaryCoefficient = 0.02
+    public var gradientClip = 1.0
+    public var learningRate = 3e-3
+    public var seed: UInt64 = 1
+
+    public init() {}
+
+    /// The run in one process, with all experts in the model itself.
+    public func reference() throws -> TrainingRecord {
+        try run(on: ThreadCommunicator(), plan: nil, dispatcher: RandomDispatcher(seed: seed))
+    }
+
+    /// The run on the ranks of `communicator`. Collective.
+    /// - Parameter plan: where the experts are; nil: they stay in the model, which one rank can do only.
+    /// - Returns: what happened; weights and gradients on rank 0 only.
+    public func run(
+        on communicator: any Communicator, plan: PlacementPlan?, dispatcher: any TokenDispatcher
+    ) throws -> TrainingRecord {
+        let context = ExpertParallelContext(communicator: communicator)
+        let model = MixtralModel(configuration: try configuration())
+        let recorder = RecordingDispatcher(dispatcher)
+        if let plan {
+            try parallelizeExperts(
+                in: model, matching: #"model\.layers\.\d+\.block_sparse_moe\.experts"#,
+                allocator: StaticAllocator(.replicated), dispatcher: recorder,
+                configuration: ParallelConfiguration(
+                    layers: layers, expertsPerLayer: .uniform(experts), context: context, plan: plan))
+        }
+        try model.loadWeights(from: RandomWeights(seed: seed, standardDeviation: 0.25))
+        let optimizer = MoEOptimizer(model: model, context: context)
+        var record = TrainingRecord()
+        for step in 0..<steps {
+            try gradients(step: step, model: model, optimizer: optimizer, context: context, record: &record)
+            let norm = try optimizer.reduceGradients()
+            record.gradientNorms.append(norm)
+            if step == 0 { record.gradients = try collected { try optimizer.storeGradients(to: $0) } }
+            try optimizer.step(
+                AdamW.Configuration(learningRate: learningRate, weightDecay: 0.1),
+                gradientScale: MoEOptimizer.clippingScale(norm: norm, limit: gradientClip))
+        }
+        record.weights = try collected { try model.storeWeights(to: $0) }
+        record.choices = try communicator.gathered(recorder.choices).sorted()
+        record.bytesSent = context.takeBytesSent()
+        return record
+    }
+
+    /// The model that a plan has to fit.
+    public var expertModel: ExpertModel {
+        ExpertModel(
+            hiddenSize: Self.hiddenSize,
+            layers: [[Int]](repeating: [Int](repeating: width, count: experts), count: layers))
+    }
+
+    /// The first plan of the allocator called `name`.
+    public func plan(allocator name: String, worldSize: Int) throws -> PlacementPlan {
+        var allocator = try Allocators.make(named: name)
+        let cluster = Cluster(worldSize: worldSize)
+        guard let plan = try allocator.allocateExperts(current: nil, model: expertModel, cluster: cluster, step: 0)
+        else { throw ParallelizationError.noPlan }
+        return plan
+    }
+
+    private static let hiddenSize = 16
+    private static let vocabularySize = 29
+
+    private func configuration() throws -> MixtralConfiguration {
+        try MixtralConfiguration(
+            vocabularySize: Self.vocabularySize, hiddenSize: Self.hiddenSize, intermediateSize: width, layers: layers,
+            heads: 4, keyValueHeads: 2, experts: experts, expertsPerToken: expertsPerToken, maximumPositions: 32)
+    }
+
+    /// Forward and backward of all micro-batches of a step.
+    private func gradients(
+        step: Int, model: MixtralModel, optimizer: MoEOptimizer, context: ExpertParallelContext,
+        record: inout TrainingRecord
+    ) throws {
+        optimizer.zeroGradients()
+        context.step = step
+        var (loss, auxiliaryLoss) = (0.0, 0.0)
+        let communicator = context.communicator
+        for microBatch in 0..<microBatches {
+            let all = evenPart(microBatch, of: microBatches, in: 0..<sequences)
+            let own = evenPart(communicator.rank, of: communicator.size, in: all)
+            let tokenCount = all.count * sequenceLength
+            context.firstToken = own.lowerBound * sequenceLength
+            let text = own.map { sequence in tokens(step: step, sequence: sequence) }
+            let losses = try model.trainingForward(
+                tokens: text.flatMap { $0.dropLast() }, targets: text.flatMap { $0.dropFirst() },
+                sequences: own.count, sequenceLength: sequenceLength,
+                lossScale: 1 / Float(tokenCount * microBatches))
+            var sums = [losses.lossSum] + losses.expertLoads.joined().map(Double.init) + losses.probabilitySums.joined()
+            var span = sums.mutableSpan
+            try communicator.allReduce(&span, .sum)
+            let loads = (0..<layers).map { layer in (0..<experts).map { Int(sums[1 + layer * experts + $0]) } }
+            let probabilities = (0..<layers).map { layer in
+                (0..<experts).map { sums[1 + (layers + layer) * experts + $0] }
+            }
+            loss += sums[0] / Double(tokenCount * microBatches)
+            auxiliaryLoss +=
+                AuxiliaryLoss.value(counts: loads, probabilitySums: probabilities, tokens: tokenCount)
+                / Double(microBatches)
+            record.expertLoads.append(loads)
+            try model.backward(
+                auxiliaryProbabilityGradient: AuxiliaryLoss.gradient(
+                    counts: loads, tokens: tokenCount, coefficient: auxiliaryCoefficient / Double(microBatches)))
+        }
+        record.losses.append(loss)
+        record.auxiliaryLosses.append(auxiliaryLoss)
+    }
+
+    /// A sequence with the token that follows it: a noisy cycle, so that there is something to learn.
+    private func tokens(step: Int, sequence: Int) -> [Int32] {
+        let generator = CounterBasedGenerator(seed: seed, purpose: "tokens", keys: [step, sequence])
+        var token = generator.integer(at: 0, below: Self.vocabularySize)
+        return (0...sequenceLength).map { position in
+            let isNoise = generator.integer(at: UInt64(2 * position + 1), below: 5) == 0
+            token =
+                isNoise
+                ? generator.integer(at: UInt64(2 * position + 2), below: Self.vocabularySize)
+                : (token * 3 + 1) % Self.vocabularySize
+            return Int32(token)
+        }
+    }
+
+    private func collected(_ store: (MemorySink) throws -> Void) rethrows -> [String: [Float]] {
+        let sink = MemorySink()
+        try store(sink)
+        return sink.tensors
+    }
+}
+
+extension Communicator {
+    /// The ranks' values, one rank's after the other, on all ranks. Collective.
+    func gathered(_ values: [Int]) throws -> [Int] {
+        var counts = [Int](repeating: 0, count: size)
+        var countSpan = counts.mutableSpan
+        try allGather([values.count].span, counts: [Int](repeating: 1, count: size), into: &countSpan)
+        var all = [Int](repeating: 0, count: counts.reduce(0, +))
+        var span = all.mutableSpan
+        try allGather(values.span, counts: counts, into: &span)
+        return all
+    }
+}

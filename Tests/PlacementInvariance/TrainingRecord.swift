@@ -1,0 +1,69 @@
+/// What a run of an `InvarianceCase` did.
+public struct TrainingRecord: Sendable {
+    /// By step.
+    public var losses = [Double]()
+    public var auxiliaryLosses = [Double]()
+    public var gradientNorms = [Double]()
+    /// By micro-batch: (token, expert) pairs, [layer][expert].
+    public var expertLoads = [[[Int]]]()
+    /// The first step's, of all ranks and micro-batches.
+    public var gradients = [String: [Float]]()
+    /// After the last step.
+    public var weights = [String: [Float]]()
+    /// A number for each (step, layer, token, expert) that routers chose; none when experts stay in the model.
+    public var choices = [Int]()
+    /// Bytes that this rank sent.
+    public var bytesSent = 0
+
+    /// How many choices of `other` this run did not make.
+    public func flips(from other: TrainingRecord) -> Int {
+        Set(other.choices).subtracting(choices).count
+    }
+
+    /// Checks that losses and gradients of the first step are those of `reference`.
+    /// - Parameter tolerance: relative; for a gradient, to the largest entry of its tensor.
+    /// - Throws: `InvarianceFailure` that names what differs.
+    public func check(against reference: TrainingRecord, tolerance: Double) throws {
+        try compare("loss", losses.prefix(1), reference.losses.prefix(1), tolerance)
+        try compare("auxiliary loss", auxiliaryLosses.prefix(1), reference.auxiliaryLosses.prefix(1), tolerance)
+        try compare("gradient norm", gradientNorms.prefix(1), reference.gradientNorms.prefix(1), tolerance)
+        guard gradients.keys.sorted() == reference.gradients.keys.sorted() else {
+            throw InvarianceFailure(description: "other gradients: \(gradients.keys.sorted())")
+        }
+        for (name, expected) in reference.gradients.sorted(by: { $0.key < $1.key }) {
+            try compare("gradient of \(name)", (gradients[name] ?? [])[...], expected[...], tolerance)
+        }
+    }
+
+    /// Checks that all losses are those of `reference`.
+    public func checkLosses(against reference: TrainingRecord, tolerance: Double) throws {
+        for (step, (found, expected)) in zip(losses, reference.losses).enumerated() {
+            guard abs(found - expected) <= tolerance else {
+                throw InvarianceFailure(description: "loss of step \(step): expected \(expected), found \(found)")
+            }
+        }
+        guard losses.count == reference.losses.count else {
+            throw InvarianceFailure(description: "\(losses.count) steps instead of \(reference.losses.count)")
+        }
+    }
+
+    private func compare<Value: BinaryFloatingPoint>(
+        _ what: String, _ found: ArraySlice<Value>, _ expected: ArraySlice<Value>, _ tolerance: Double
+    ) throws {
+        guard found.count == expected.count else {
+            throw InvarianceFailure(description: "\(what): \(found.count) entries instead of \(expected.count)")
+        }
+        let largest = expected.map { abs(Double($0)) }.max() ?? 0
+        for (index, (a, b)) in zip(found, expected).enumerated() {
+            guard abs(Double(a) - Double(b)) <= tolerance * largest else {
+                throw InvarianceFailure(
+                    description: "\(what), entry \(index): expected \(b), found \(a); the largest is \(largest)")
+            }
+        }
+    }
+}
+
+/// A result that depends on where the experts are.
+public struct InvarianceFailure: Error, CustomStringConvertible {
+    public let description: String
+}
