@@ -6,7 +6,7 @@ import Tensors
 ///
 /// An entry depends on the seed, the tensor's name and its position in the whole tensor alone, so a model has the same
 /// weights however its experts are spread over ranks.
-public struct RandomWeights: WeightSource {
+public struct RandomWeights: WeightSource, Sendable {
     public let seed: UInt64
     /// `initializer_range` of the configuration.
     public let standardDeviation: Double
