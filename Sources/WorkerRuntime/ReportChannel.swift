@@ -1,7 +1,7 @@
 import ExpertPlacement
 
 /// A connection over which one rank's reports go.
-protocol ReportChannel: Sendable {
+package protocol ReportChannel: Sendable {
     /// Returns when the coordinator has the report for good.
     /// - Parameter sequence: counts this rank's reports of the incarnation, from 1.
     /// - Throws: `ReportRefused` when the coordinator will never take it; any other error when the connection failed.
@@ -11,6 +11,10 @@ protocol ReportChannel: Sendable {
 }
 
 /// The coordinator answered that it does not take the report.
-struct ReportRefused: Error, CustomStringConvertible {
-    let description: String
+package struct ReportRefused: Error, CustomStringConvertible {
+    package let description: String
+
+    package init(description: String) {
+        self.description = description
+    }
 }

@@ -6,13 +6,13 @@ import Synchronization
 
 /// Sends one rank's reports to the coordinator in the background. The training never waits for it: reports queue up, and when
 /// the queue is full the oldest goes.
-final class Reporter: Sendable {
+package final class Reporter: Sendable {
     /// What became of the reports.
-    struct Statistics: Sendable, Equatable {
-        var submitted = 0
-        var delivered = 0
+    package struct Statistics: Sendable, Equatable {
+        package var submitted = 0
+        package var delivered = 0
         /// Pushed out of the full queue, refused by the coordinator, or left over at the end.
-        var dropped = 0
+        package var dropped = 0
     }
 
     private struct Item {
@@ -49,7 +49,7 @@ final class Reporter: Sendable {
     /// - Parameters:
     ///   - capacity: reports that wait at most.
     ///   - connect: opens a connection; called again after each failure.
-    init(
+    package init(
         capacity: Int, backOff: BackOff = BackOff(), logger: Logger,
         connect: @escaping @Sendable () async throws -> any ReportChannel
     ) {
@@ -66,7 +66,7 @@ final class Reporter: Sendable {
     }
 
     /// Queues a report. Takes the time of a copy, whatever the network does.
-    func submit(_ sample: PerformanceSample) {
+    package func submit(_ sample: PerformanceSample) {
         state.withLock { state in
             state.statistics.submitted += 1
             state.queue.append(Item(sequence: state.statistics.submitted, sample: sample))
@@ -75,11 +75,11 @@ final class Reporter: Sendable {
         wakeUp.yield()
     }
 
-    var statistics: Statistics { state.withLock(\.statistics) }
+    package var statistics: Statistics { state.withLock(\.statistics) }
 
     /// Sends what is left, for at most `limit`, and ends the background task. Blocks the calling thread, which must not be
     /// one of the cooperative pool.
-    func finish(within limit: Duration) -> Statistics {
+    package func finish(within limit: Duration) -> Statistics {
         let pause = state.withLock { state in
             state.isFinishing = true
             return state.pause

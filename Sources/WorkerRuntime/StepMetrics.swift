@@ -26,9 +26,30 @@ public struct StepMetrics: Sendable, Equatable {
     public var residentBytes: Int
     /// Steps skipped so far because a loss or gradient was not finite.
     public var skippedSteps: Int
+
+    public init(
+        step: Int, loss: Double, auxiliaryLoss: Double, gradientNorm: Double, learningRate: Double,
+        tokensPerSecond: Double, stepSeconds: Double, planRevision: Int, expertLoad: [[Int]], validationLoss: Double?,
+        phaseSeconds: [String: Double], bytesSent: Int, residentBytes: Int, skippedSteps: Int
+    ) {
+        self.step = step
+        self.loss = loss
+        self.auxiliaryLoss = auxiliaryLoss
+        self.gradientNorm = gradientNorm
+        self.learningRate = learningRate
+        self.tokensPerSecond = tokensPerSecond
+        self.stepSeconds = stepSeconds
+        self.planRevision = planRevision
+        self.expertLoad = expertLoad
+        self.validationLoss = validationLoss
+        self.phaseSeconds = phaseSeconds
+        self.bytesSent = bytesSent
+        self.residentBytes = residentBytes
+        self.skippedSteps = skippedSteps
+    }
 }
 
-extension StepMetrics: Encodable {
+extension StepMetrics: Codable {
     private enum CodingKeys: String, CodingKey {
         case step, loss
         case auxiliaryLoss = "aux_loss"
@@ -43,6 +64,25 @@ extension StepMetrics: Encodable {
         case bytesSent = "bytes_sent"
         case residentBytes = "resident_bytes"
         case skippedSteps = "skipped_steps"
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        func number(_ key: CodingKeys) throws -> Double { try values.decode(Double?.self, forKey: key) ?? .nan }
+        step = try values.decode(Int.self, forKey: .step)
+        loss = try number(.loss)
+        auxiliaryLoss = try number(.auxiliaryLoss)
+        gradientNorm = try number(.gradientNorm)
+        learningRate = try number(.learningRate)
+        tokensPerSecond = try number(.tokensPerSecond)
+        stepSeconds = try number(.stepSeconds)
+        planRevision = try values.decode(Int.self, forKey: .planRevision)
+        expertLoad = try values.decode([[Int]].self, forKey: .expertLoad)
+        validationLoss = values.contains(.validationLoss) ? try number(.validationLoss) : nil
+        phaseSeconds = try values.decode([String: Double].self, forKey: .phaseSeconds)
+        bytesSent = try values.decode(Int.self, forKey: .bytesSent)
+        residentBytes = try values.decode(Int.self, forKey: .residentBytes)
+        skippedSteps = try values.decode(Int.self, forKey: .skippedSteps)
     }
 
     public func encode(to encoder: any Encoder) throws {

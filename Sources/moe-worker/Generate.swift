@@ -17,7 +17,8 @@ struct Generate: RankCommand {
 
     func run(in world: World) throws {
         var options = GenerationOptions(
-            model: text.model, prompt: text.prompt, length: text.length, temperature: text.temperature, topK: text.topK, seed: text.seed)
+            model: text.model, prompt: text.prompt, length: text.length, temperature: text.temperature,
+            topK: text.topK, seed: text.seed)
         options.allocator = text.allocator
         options.dispatcher = text.dispatcher
         let generator = try TextGenerator(options: options, communicator: world.communicator, nodes: world.nodes)

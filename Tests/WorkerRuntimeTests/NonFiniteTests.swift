@@ -1,0 +1,154 @@
+import ExpertParallelism
+import ExpertPlacement
+import Foundation
+import Layers
+import MessagePassing
+import Mixtral
+import Tensors
+import Testing
+import TokenData
+import WorkerRuntime
+
+/// Random weights, but for some tensors that are filled with one number.
+private struct OverriddenWeights: WeightSource {
+    let base = RandomWeights(seed: 3, standardDeviation: 0.2)
+    let overrides: [String: Float]
+
+    func load(
+        _ name: String, shape: [Int], rows: Range<Int>, columns: Range<Int>, into destination: Tensor
+    ) throws {
+        if let value = overrides[name] { return destination.fill(value) }
+        try base.load(name, shape: shape, rows: rows, columns: columns, into: destination)
+    }
+}
+
+/// Remembers whole tensors.
+private final class CollectedWeights: WeightSink {
+    var tensors = [String: [Float]]()
+    func store(_ name: String, shape: [Int], _ values: Tensor) { tensors[name] = values.array }
+}
+
+@Suite struct NonFiniteTests {
+    /// Runs one step on each rank.
+    /// - Returns: by rank, what `run` gave, and whether all weights are as they were.
+    private func step(
+        worldSize: Int, allocator: String, fixture: TrainingFixture, layers: Int = 2, rmsNormEpsilon: Double = 1e-5,
+        overrides: [String: Float], onNonFinite: TrainingOptions.OnNonFinite = .stop
+    ) throws -> [(outcome: Result<TrainingStep.Outcome, any Error>, isUnchanged: Bool)] {
+        try ThreadCommunicator.run(worldSize: worldSize) { communicator in
+            var options = fixture.options(steps: 1)
+            options.onNonFinite = onNonFinite
+            let configuration = try TrainingFixture.configuration(layers: layers, rmsNormEpsilon: rmsNormEpsilon)
+            let context = ExpertParallelContext(communicator: communicator)
+            let model = MixtralModel(configuration: configuration, timer: context.timer)
+            try parallelizeExperts(
+                in: model, matching: #"model\.layers\.\d+\.block_sparse_moe\.experts"#,
+                allocator: Allocators.make(named: allocator), dispatcher: RandomDispatcher(seed: 1),
+                configuration: ParallelConfiguration(
+                    layers: layers, expertsPerLayer: .uniform(configuration.experts), context: context))
+            try model.loadWeights(from: OverriddenWeights(overrides: overrides))
+            let optimizer = MoEOptimizer(model: model, context: context)
+            let batches = try BatchSource(
+                file: TokenFile(path: fixture.path("train.bin"), vocabularySize: configuration.vocabularySize),
+                sequenceLength: options.sequenceLength, batchSize: options.batchSize, order: .sequential)
+            let step = TrainingStep(
+                model: model, optimizer: optimizer, context: context, batches: batches, options: options)
+            let (before, after) = (CollectedWeights(), CollectedWeights())
+            try model.storeWeights(to: before)
+            let outcome = Result { try step.run(step: 0) }
+            try model.storeWeights(to: after)
+            let isUnchanged = before.tensors.allSatisfy { name, values in
+                after.tensors[name]?.elementsEqual(values) { $0.bitPattern == $1.bitPattern } ?? false
+            }
+            return (outcome, isUnchanged)
+        }
+    }
+
+    /// The one reason that some rank gives; all ranks must fail alike and with their weights as they were.
+    private func failure(
+        _ results: [(outcome: Result<TrainingStep.Outcome, any Error>, isUnchanged: Bool)]
+    ) throws -> (rank: Int, reason: String) {
+        var failures = [JobFailure]()
+        for result in results {
+            #expect(result.isUnchanged)
+            guard case .failure(let error) = result.outcome else {
+                Issue.record("a rank went on")
+                continue
+            }
+            failures.append(try #require(error as? JobFailure))
+        }
+        #expect(Set(failures.map(\.rank)).count == 1)
+        #expect(failures.allSatisfy { $0.exitCode == 1 })
+        let reporting = failures.indices.filter { failures[$0].reason != nil }
+        #expect(reporting == [failures[0].rank])
+        return (failures[0].rank, "\(try #require(failures[reporting[0]].reason))")
+    }
+
+    @Test(arguments: [1, 2, 3]) func infiniteWeightIsFoundWhereItIs(worldSize: Int) throws {
+        let fixture = try TrainingFixture()
+        let results = try step(
+            worldSize: worldSize, allocator: "expert-parallel", fixture: fixture,
+            overrides: ["model.layers.1.block_sparse_moe.experts.2.w1.weight": .infinity])
+        let failure = try failure(results)
+        // Expert e is on rank e mod W.
+        #expect(failure.rank == 2 % worldSize)
+        #expect(failure.reason.contains("step 1: the loss is not finite; layer 1: "), "\(failure.reason)")
+        #expect(failure.reason.contains("model.layers.1.block_sparse_moe.experts.2"), "\(failure.reason)")
+        #expect(failure.reason.contains("on rank \(2 % worldSize)"), "\(failure.reason)")
+    }
+
+    @Test(arguments: [1, 2, 3]) func overflowInALayerIsFoundThere(worldSize: Int) throws {
+        let fixture = try TrainingFixture()
+        // Finite weights whose products are not.
+        let overrides = Dictionary(
+            uniqueKeysWithValues: (0..<4).map {
+                ("model.layers.1.block_sparse_moe.experts.\($0).w1.weight", Float(3e38))
+            })
+        let failure = try failure(
+            step(worldSize: worldSize, allocator: "tensor-parallel", fixture: fixture, overrides: overrides))
+        #expect(failure.rank == 0)
+        #expect(
+            failure.reason.contains("step 1: the loss is not finite; layer 1: its output is not finite on rank 0"),
+            "\(failure.reason)")
+    }
+
+    @Test(arguments: [1, 2, 3]) func overflowOnTheWayBackIsFoundThere(worldSize: Int) throws {
+        let fixture = try TrainingFixture()
+        // All activations are zero, so each norm multiplies the gradient by 1 / √epsilon = 1e15 and the forward pass is
+        // finite. After the final norm, layer 2 and layer 1 the gradient is beyond fp32, and layer 0 gets it.
+        let failure = try failure(
+            step(
+                worldSize: worldSize, allocator: "replicated", fixture: fixture, layers: 3, rmsNormEpsilon: 1e-30,
+                overrides: ["model.embed_tokens.weight": 0]))
+        #expect(failure.rank == 0)
+        #expect(
+            failure.reason.contains("step 1: the gradient is not finite; layer 0: the gradient of model.layers.0."),
+            "\(failure.reason)")
+    }
+
+    @Test func skippedStepChangesNothing() throws {
+        let fixture = try TrainingFixture()
+        for overrides in [
+            ["model.layers.1.block_sparse_moe.experts.2.w1.weight": Float.infinity], ["lm_head.weight": Float.nan],
+        ] {
+            let results = try step(
+                worldSize: 2, allocator: "expert-parallel", fixture: fixture, overrides: overrides, onNonFinite: .skip)
+            for result in results {
+                #expect(result.isUnchanged)
+                #expect(try result.outcome.get().isSkipped)
+            }
+        }
+    }
+
+    @Test func skippedStepsAreCounted() throws {
+        let fixture = try TrainingFixture()
+        // So large a rate destroys the weights in the first step; from then on no step is of use.
+        let lines = try fixture.train(worldSize: 2, steps: 5) { options in
+            options.schedule.learningRate = 1e38
+            options.gradientClip = 0
+            options.onNonFinite = .skip
+        }
+        #expect(lines.map(\.skippedSteps) == [0, 1, 2, 3, 4])
+        #expect(lines.map(\.gradientNorm.isFinite) == [true, false, false, false, false])
+    }
+}

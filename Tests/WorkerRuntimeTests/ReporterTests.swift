@@ -1,0 +1,167 @@
+import ExpertPlacement
+import Logging
+import Synchronization
+import Testing
+import WorkerRuntime
+
+/// A coordinator whose state the test decides.
+private final class FakeCoordinator: Sendable {
+    struct Away: Error {}
+
+    struct State {
+        var isAway = false
+        var refusesEven = false
+        /// Reports that fail when they arrive, with the connection.
+        var failures = 0
+        var received = [Int]()
+        var connections = 0
+        var attempts = 0
+        /// Tests that wait for so many attempts to connect.
+        var waiting: (attempts: Int, continuation: CheckedContinuation<Void, Never>)?
+    }
+    let state = Mutex(State())
+
+    struct Channel: ReportChannel {
+        let coordinator: FakeCoordinator
+
+        func send(_ sample: PerformanceSample, sequence: Int) async throws {
+            try coordinator.state.withLock { state in
+                if state.isAway { throw Away() }
+                if state.failures > 0 {
+                    state.failures -= 1
+                    throw Away()
+                }
+                if state.refusesEven, sequence % 2 == 0 { throw ReportRefused(description: "even") }
+                state.received.append(sequence)
+            }
+        }
+        func close() async {}
+    }
+
+    func connect() async throws -> any ReportChannel {
+        let (isAway, waiting) = state.withLock { state in
+            state.attempts += 1
+            if !state.isAway { state.connections += 1 }
+            guard let waiting = state.waiting, state.attempts >= waiting.attempts else {
+                return (state.isAway, CheckedContinuation<Void, Never>?.none)
+            }
+            state.waiting = nil
+            return (state.isAway, waiting.continuation)
+        }
+        waiting?.resume()
+        if isAway { throw Away() }
+        return Channel(coordinator: self)
+    }
+
+    /// Returns when there were `count` attempts to connect.
+    func attempted(_ count: Int) async {
+        await withCheckedContinuation { continuation in
+            let isOver = state.withLock { state in
+                if state.attempts >= count { return true }
+                state.waiting = (count, continuation)
+                return false
+            }
+            if isOver { continuation.resume() }
+        }
+    }
+
+    func reporter(capacity: Int = 16) -> Reporter {
+        Reporter(
+            capacity: capacity, backOff: BackOff(first: .milliseconds(1), longest: .milliseconds(4)),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, connect: connect)
+    }
+}
+
+extension Reporter {
+    /// `finish`, off the cooperative pool. Long enough for a busy machine unless said otherwise.
+    fileprivate func end(within limit: Duration = .seconds(60)) async throws -> Statistics {
+        try await onOwnThread { self.finish(within: limit) }
+    }
+}
+
+@Suite struct ReporterTests {
+    private let sample = PerformanceSample(
+        firstStep: 1, stepCount: 1, planRevision: 1, stepSeconds: 1, phaseSeconds: [:], bytesSent: 0, tokens: 1,
+        residentBytes: 1)
+
+    @Test func deliversInOrderOverOneConnection() async throws {
+        let coordinator = FakeCoordinator()
+        let reporter = coordinator.reporter()
+        for _ in 0..<10 { reporter.submit(sample) }
+        let statistics = try await reporter.end()
+        #expect((statistics.submitted, statistics.delivered, statistics.dropped) == (10, 10, 0))
+        coordinator.state.withLock {
+            #expect($0.received == Array(1...10))
+            #expect($0.connections == 1)
+        }
+    }
+
+    @Test func connectsAgainAfterFailures() async throws {
+        let coordinator = FakeCoordinator()
+        coordinator.state.withLock { $0.failures = 3 }
+        let reporter = coordinator.reporter()
+        for _ in 0..<5 { reporter.submit(sample) }
+        let statistics = try await reporter.end()
+        #expect(statistics.delivered == 5)
+        coordinator.state.withLock {
+            #expect($0.received == Array(1...5))
+            #expect($0.connections == 4)
+        }
+    }
+
+    @Test func dropsTheOldestWhileTheCoordinatorIsAway() async throws {
+        let coordinator = FakeCoordinator()
+        coordinator.state.withLock { $0.isAway = true }
+        let reporter = coordinator.reporter(capacity: 4)
+        for _ in 0..<20 { reporter.submit(sample) }
+        await coordinator.attempted(3)
+        for _ in 0..<20 { reporter.submit(sample) }
+        coordinator.state.withLock { $0.isAway = false }
+        let statistics = try await reporter.end()
+        #expect(statistics.submitted == 40)
+        coordinator.state.withLock {
+            #expect($0.received.count == statistics.delivered)
+            #expect($0.received == $0.received.sorted())
+            #expect($0.received.last == 40)
+            #expect(statistics.dropped == 40 - $0.received.count)
+            // No more than the queue and the one on its way.
+            #expect($0.received.count <= 5)
+        }
+    }
+
+    @Test func endIsBoundedWhenNobodyListens() async throws {
+        let coordinator = FakeCoordinator()
+        coordinator.state.withLock { $0.isAway = true }
+        let reporter = coordinator.reporter()
+        for _ in 0..<3 { reporter.submit(sample) }
+        let statistics = try await reporter.end(within: .milliseconds(50))
+        #expect((statistics.submitted, statistics.delivered, statistics.dropped) == (3, 0, 3))
+    }
+
+    @Test func endIsBoundedWhenAConnectionHangs() async throws {
+        let reporter = Reporter(capacity: 4, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }) {
+            try await Task.sleep(for: .seconds(3600))
+            throw FakeCoordinator.Away()
+        }
+        for _ in 0..<9 { reporter.submit(sample) }
+        let statistics = try await reporter.end(within: .milliseconds(50))
+        #expect(statistics.dropped == 9)
+    }
+
+    @Test func refusedReportsAreDroppedAndOthersGoOn() async throws {
+        let coordinator = FakeCoordinator()
+        coordinator.state.withLock { $0.refusesEven = true }
+        let reporter = coordinator.reporter()
+        for _ in 0..<6 { reporter.submit(sample) }
+        let statistics = try await reporter.end()
+        #expect((statistics.delivered, statistics.dropped) == (3, 3))
+        coordinator.state.withLock { #expect($0.received == [1, 3, 5]) }
+    }
+
+    @Test func backOffDoublesUpToALimit() {
+        let backOff = BackOff(first: .milliseconds(100), longest: .seconds(1))
+        let pauses = (1...6).map { backOff.pause(afterFailures: $0) }
+        #expect(pauses == [100, 200, 400, 800, 1000, 1000].map { .milliseconds($0) })
+        #expect(backOff.pause(afterFailures: .max) == .seconds(1))
+    }
+}

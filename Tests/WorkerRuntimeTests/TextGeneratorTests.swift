@@ -1,0 +1,70 @@
+import Foundation
+import MessagePassing
+import Synchronization
+import Testing
+import WorkerRuntime
+
+@Suite struct TextGeneratorTests {
+    /// A checkpoint that was trained a little, with a tokenizer.
+    private func checkpoint(_ fixture: TrainingFixture) throws -> String {
+        let meta = #"{"format": 1, "tokenizer": "characters", "vocabulary_size": 13, "characters": "\nabcdefghijkl"}"#
+        try Data(meta.utf8).write(to: fixture.folder.appending(path: "meta.json"))
+        let directory = fixture.path("checkpoints")
+        _ = try fixture.train(worldSize: 2, steps: 3) { $0.checkpointDirectory = directory }
+        return directory + "/step-3"
+    }
+
+    private func text(_ options: GenerationOptions, worldSize: Int) throws -> [String] {
+        try ThreadCommunicator.run(worldSize: worldSize) { communicator in
+            let generator = try TextGenerator(
+                options: options, communicator: communicator, nodes: communicator.nodes())
+            var bytes = [UInt8]()
+            try generator.run { bytes += $0 }
+            return String(decoding: bytes, as: UTF8.self)
+        }
+    }
+
+    @Test func sameSeedGivesTheSameTextInAnyWorld() throws {
+        let fixture = try TrainingFixture()
+        let model = try checkpoint(fixture)
+        // 40 tokens are more than the model's 16 positions.
+        var options = GenerationOptions(
+            model: model, prompt: "abc", length: 40, temperature: 0.7, topK: 5, seed: 9)
+        let alone = try text(options, worldSize: 1)
+        #expect(alone[0].hasPrefix("abc"))
+        #expect(alone[0].count == 43)
+        for worldSize in [2, 3] {
+            let together = try text(options, worldSize: worldSize)
+            #expect(together == alone + [String](repeating: "", count: worldSize - 1))
+        }
+        options.seed = 10
+        #expect(try text(options, worldSize: 1) != alone)
+    }
+
+    @Test func withoutPromptItBeginsWithANewLine() throws {
+        let fixture = try TrainingFixture()
+        let options = GenerationOptions(
+            model: try checkpoint(fixture), prompt: "", length: 2, temperature: 0, topK: 0, seed: 0)
+        #expect(try text(options, worldSize: 1)[0].hasPrefix("\n"))
+    }
+
+    @Test func refusalsSayWhy() throws {
+        let fixture = try TrainingFixture()
+        let model = try checkpoint(fixture)
+        func refusal(_ change: (inout GenerationOptions) -> Void) throws -> String {
+            var options = GenerationOptions(model: model, prompt: "a", length: 1, temperature: 1, topK: 0, seed: 0)
+            change(&options)
+            do {
+                return try text(options, worldSize: 1)[0]
+            } catch let failure as JobFailure {
+                return "\(failure)"
+            }
+        }
+        #expect(try refusal { $0.prompt = "a!" }.contains("--prompt: the character \"!\""))
+        #expect(try refusal { $0.temperature = -1 }.contains("--temperature"))
+        #expect(try refusal { $0.length = -1 }.contains("--length"))
+        #expect(try refusal { $0.model = "/nonexistent" }.contains("/nonexistent"))
+        try FileManager.default.removeItem(atPath: model + "/meta.json")
+        #expect(try refusal { _ in }.contains("has no meta.json"))
+    }
+}
