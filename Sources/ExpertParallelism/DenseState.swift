@@ -19,7 +19,7 @@ final class DenseState {
     /// What this rank owns of them.
     private let owned: Range<Int>
     private let ownedCounts: [Int]
-    /// Sum over the ranks, moments: (1, owned).
+    /// Sum over the ranks, moments: (1, owned). With one rank the sum is the gradient itself.
     private let reducedGradient: Tensor
     private let firstMoment: Tensor
     private let secondMoment: Tensor
@@ -41,12 +41,12 @@ final class DenseState {
         let (rank, size) = (context.communicator.rank, context.communicator.size)
         owned = evenPart(rank, of: size, in: 0..<end)
         ownedCounts = (0..<size).map { evenPart($0, of: size, in: 0..<end).count }
-        reducedGradient = Tensor(rows: 1, columns: owned.count, repeating: 0)
+        reducedGradient = size == 1 ? gradients : Tensor(rows: 1, columns: owned.count, repeating: 0)
         firstMoment = Tensor(rows: 1, columns: owned.count, repeating: 0)
         secondMoment = Tensor(rows: 1, columns: owned.count, repeating: 0)
         for (parameter, place) in zip(parameters, places) {
             let value = values.columns(place).reshaped(rows: parameter.rows, columns: parameter.columns)
-            value.copy(from: parameter.value)
+            if parameter.isMaterialized { value.copy(from: parameter.value) } else { value.fill(0) }
             parameter.value = value
             parameter.gradient = gradients.columns(place).reshaped(rows: parameter.rows, columns: parameter.columns)
         }
@@ -57,6 +57,7 @@ final class DenseState {
     /// Sums the gradients over the ranks.
     /// - Returns: the sum of squares of the part this rank owns.
     func reduceGradients() throws -> Double {
+        guard context.communicator.size > 1 else { return Reductions.sumOfSquares(gradients) }
         // Spans live as long as the variable they borrow, so the tensors become local.
         let (all, part) = (gradients, reducedGradient)
         var target = part.mutableSpan

@@ -56,16 +56,17 @@ extension ExpertShard {
     /// - Parameters:
     ///   - x: (R, D)
     ///   - y: (R, D), overwritten.
-    func forward(_ x: Tensor, into y: Tensor) -> Activations {
+    /// - Returns: what backward needs; nil unless it is to be saved.
+    func forward(_ x: Tensor, into y: Tensor, savingForBackward: Bool) -> Activations? {
         let weights = NeuronMatrices(value)
         let gate = Tensor(rows: x.rows, columns: neurons.count)
         let up = Tensor(rows: x.rows, columns: neurons.count)
         GEMM.multiply(x, weights.w1, transposeB: true, into: gate)
         GEMM.multiply(x, weights.w3, transposeB: true, into: up)
-        let hidden = Tensor(rows: x.rows, columns: neurons.count)
+        let hidden = savingForBackward ? Tensor(rows: x.rows, columns: neurons.count) : gate
         SwiGLU.forward(gate: gate, up: up, into: hidden)
         GEMM.multiply(hidden, weights.w2, into: y)
-        return Activations(input: x, gate: gate, up: up)
+        return savingForBackward ? Activations(input: x, gate: gate, up: up) : nil
     }
 
     /// Adds to `gradient`; overwrites the activations.
@@ -75,6 +76,7 @@ extension ExpertShard {
     func backward(_ dy: Tensor, _ saved: Activations, into dx: Tensor) {
         let weights = NeuronMatrices(value)
         let gradients = NeuronMatrices(gradient)
+        // Computed again rather than kept: it is a third of the activations and costs no GEMM.
         let hidden = Tensor(rows: dy.rows, columns: neurons.count)
         SwiGLU.forward(gate: saved.gate, up: saved.up, into: hidden)
         GEMM.multiply(hidden, transposeA: true, dy, into: gradients.w2, beta: 1)

@@ -14,16 +14,16 @@ struct NeuronExchange {
     /// - Parameter transfers: those of all ranks, the same list on each.
     init(_ transfers: [NeuronTransfer], context: ExpertParallelContext) {
         let (rank, size) = (context.communicator.rank, context.communicator.size)
-        let sent = transfers.filter { $0.source == rank }
-        let received = transfers.filter { $0.destination == rank }
-        outgoing = (0..<size).flatMap { other in sent.filter { $0.destination == other } }
-        incoming = (0..<size).flatMap { other in received.filter { $0.source == other } }
-        sendCounts = (0..<size).map { other in
-            sent.reduce(0) { $0 + ($1.destination == other ? $1.neurons.count : 0) }
+        var sent = [[NeuronTransfer]](repeating: [], count: size)
+        var received = sent
+        for transfer in transfers {
+            if transfer.source == rank { sent[transfer.destination].append(transfer) }
+            if transfer.destination == rank { received[transfer.source].append(transfer) }
         }
-        receiveCounts = (0..<size).map { other in
-            received.reduce(0) { $0 + ($1.source == other ? $1.neurons.count : 0) }
-        }
+        outgoing = Array(sent.joined())
+        incoming = Array(received.joined())
+        sendCounts = sent.map { $0.reduce(0) { $0 + $1.neurons.count } }
+        receiveCounts = received.map { $0.reduce(0) { $0 + $1.neurons.count } }
         isEmpty = transfers.isEmpty
     }
 

@@ -12,31 +12,38 @@ public final class ParallelExperts: ExpertGroup {
     public let layer: Int
     /// Where the experts are.
     public let placement: LayerPlacement
+    /// Revision of the plan that says so; 0 when it has none.
+    public let planRevision: Int
 
     let context: ExpertParallelContext
     private var dispatcher: any TokenDispatcher
+    private let replicaRanks: ReplicaRanks
     /// What this rank holds of each expert; nil: nothing.
     let shards: [ExpertShard?]
 
     private struct Saved {
-        let routing: Routing
+        let routingCount: Int
         let exchange: RowExchange
+        /// Outputs before they are weighted: of this rank's experts by place, and from other ranks.
+        let results: Tensor
         let returned: Tensor
         let activations: [ExpertShard.Activations?]
     }
     private var saved: Saved?
 
     init(
-        layer: Int, placement: LayerPlacement, hiddenSize: Int, dispatcher: any TokenDispatcher,
+        layer: Int, placement: LayerPlacement, planRevision: Int, hiddenSize: Int, dispatcher: any TokenDispatcher,
         context: ExpertParallelContext
     ) {
         self.layer = layer
         self.placement = placement
+        self.planRevision = planRevision
         self.hiddenSize = hiddenSize
         self.dispatcher = dispatcher
         self.context = context
         expertCount = placement.experts.count
         widths = placement.experts.map(\.width)
+        replicaRanks = ReplicaRanks(placement)
         let rank = context.communicator.rank
         shards = placement.experts.map { expert in
             expert.residentNeurons(of: rank).map { ExpertShard(neurons: $0, hiddenSize: hiddenSize) }
@@ -54,34 +61,31 @@ public final class ParallelExperts: ExpertGroup {
     }
 
     public func forward(_ x: Tensor, routing: Routing, savingForBackward: Bool) throws -> Tensor {
-        let communicator = context.communicator
-        let exchange = try context.timer.measure(.dispatch) {
-            let origin = DispatchOrigin(
-                rank: communicator.rank, step: context.step, layer: layer, firstToken: context.firstToken)
-            let layout = try DispatchLayout(
-                routing: routing,
-                replicas: dispatcher.assignTask(routing, placement: placement, origin: origin),
-                placement: placement, rank: communicator.rank, worldSize: communicator.size,
-                exchangeCounts: exchangeCounts)
-            return RowExchange(layout: layout, context: context)
+        precondition(
+            routing.tokenCount == x.rows && routing.expertCount == expertCount,
+            "the routing is of other tokens or experts")
+        let (exchange, arrived) = try context.timer.measure(.dispatch) {
+            let exchange = RowExchange(layout: try layout(routing), context: context)
+            return (exchange, try exchange.dispatch(x))
         }
-        let arrived = try context.timer.measure(.dispatch) { try exchange.dispatch(x) }
 
         let results = Tensor(rows: arrived.rows, columns: hiddenSize)
         let activations = context.timer.measure(.experts) {
             zip(shards, exchange.layout.expertRows).map { shard, rows -> ExpertShard.Activations? in
                 guard let shard, !rows.isEmpty else { return nil }
-                return shard.forward(arrived.rows(rows), into: results.rows(rows))
+                return shard.forward(
+                    arrived.rows(rows), into: results.rows(rows), savingForBackward: savingForBackward)
             }
         }
 
         return try context.timer.measure(.combine) {
             let returned = try exchange.combine(results)
             let y = Tensor(rows: x.rows, columns: hiddenSize, repeating: 0)
-            Rows.scatterAdd(
-                returned, indices: exchange.layout.sentTokens, scales: weights(routing, exchange.layout), into: y)
+            exchange.add(results, returned, weighted: true, into: y)
             if savingForBackward {
-                saved = Saved(routing: routing, exchange: exchange, returned: returned, activations: activations)
+                saved = Saved(
+                    routingCount: routing.count, exchange: exchange, results: results, returned: returned,
+                    activations: activations)
             }
             return y
         }
@@ -90,39 +94,43 @@ public final class ParallelExperts: ExpertGroup {
     public func backward(_ outputGradient: Tensor) throws -> (inputGradient: Tensor, weightGradient: [Float]) {
         guard let saved else { preconditionFailure("backward without a forward pass that saved for it") }
         self.saved = nil
-        let layout = saved.exchange.layout
+        let exchange = saved.exchange
 
-        let (arrived, weightGradient) = try context.timer.measure(.dispatch) {
-            // dL/dweight of a row is the product of dy with the expert's output: the sum over its partial sums.
-            var weightGradient = [Float](repeating: 0, count: saved.routing.count)
-            let gradients = Tensor(rows: layout.sentCount, columns: hiddenSize)
-            Rows.gather(outputGradient, indices: layout.sentTokens, into: gradients)
-            for (row, product) in zip(layout.sentRows, Rows.dots(gradients, saved.returned)) {
-                weightGradient[Int(row)] += product
+        var weightGradient = [Float](repeating: 0, count: saved.routingCount)
+        let arrived = try context.timer.measure(.dispatch) {
+            try exchange.dispatch(outputGradient) { list, rows, places in
+                // dL/dweight of a row is the product of dy with the expert's output: the sum over its partial sums.
+                let outputs = places.map { saved.results.rows($0) } ?? saved.returned
+                for (row, product) in zip(list.rows, Rows.dots(rows, outputs)) { weightGradient[Int(row)] += product }
+                Rows.scale(rows, by: list.weights, into: rows)
             }
-            let arrived = try saved.exchange.dispatch(outputGradient, scales: weights(saved.routing, layout))
-            return (arrived, weightGradient)
         }
 
-        let results = Tensor(rows: arrived.rows, columns: hiddenSize)
+        let results = saved.results  // Needed no more: its memory takes the gradients.
         context.timer.measure(.experts) {
-            for (expert, rows) in layout.expertRows.enumerated() {
+            for (expert, rows) in exchange.layout.expertRows.enumerated() {
                 guard let shard = shards[expert], let activations = saved.activations[expert] else { continue }
                 shard.backward(arrived.rows(rows), activations, into: results.rows(rows))
             }
         }
 
         return try context.timer.measure(.combine) {
-            let returned = try saved.exchange.combine(results)
+            let returned = try exchange.combine(results)
             let inputGradient = Tensor(rows: outputGradient.rows, columns: hiddenSize, repeating: 0)
-            Rows.scatterAdd(returned, indices: layout.sentTokens, scales: nil, into: inputGradient)
+            exchange.add(results, returned, weighted: false, into: inputGradient)
             return (inputGradient, weightGradient)
         }
     }
 
-    /// The routing weight of each row that was sent.
-    private func weights(_ routing: Routing, _ layout: DispatchLayout) -> [Float] {
-        layout.sentRows.map { routing.weights[Int($0)] }
+    /// Picks replicas, and tells the other ranks what comes.
+    private func layout(_ routing: Routing) throws -> DispatchLayout {
+        let communicator = context.communicator
+        let origin = DispatchOrigin(
+            rank: communicator.rank, step: context.step, layer: layer, firstToken: context.firstToken)
+        return try DispatchLayout(
+            routing: routing, replicas: dispatcher.assignTask(routing, placement: placement, origin: origin),
+            ranks: replicaRanks, rank: communicator.rank, worldSize: communicator.size,
+            exchangeCounts: exchangeCounts)
     }
 
     /// Tells each rank how many rows it gets for each expert.

@@ -1,6 +1,5 @@
 import ExpertPlacement
 import Layers
-import Randomness
 
 /// A token's way to an expert: what a choice of replica may depend on.
 public struct DispatchOrigin: Sendable {
@@ -48,40 +47,5 @@ extension TokenDispatcher {
                 token: origin.firstToken + Int(routing.tokens[row]), expert: expert,
                 placement: placement, origin: origin)
         }
-    }
-}
-
-/// Picks replicas at random, each with the probability that the plan gives it. The default, as veScale's.
-public struct RandomDispatcher: TokenDispatcher {
-    public let seed: UInt64
-
-    public init(seed: UInt64) {
-        self.seed = seed
-    }
-
-    public func chooseReplica(token: Int, expert: Int, placement: ExpertPlacement, origin: DispatchOrigin) -> Int {
-        let generator = CounterBasedGenerator(
-            seed: seed, purpose: "dispatch", keys: [origin.step, origin.layer])
-        var remaining = generator.uniform(at: UInt64(truncatingIfNeeded: token) << 20 | UInt64(expert))
-        for replica in 0..<placement.mesh.dataParallel - 1 {
-            remaining -= placement.fraction(ofReplica: replica)
-            if remaining < 0 { return replica }
-        }
-        return placement.mesh.dataParallel - 1
-    }
-}
-
-/// Keeps a token on its own rank where that rank holds a replica (or a shard of one), and picks at random elsewhere.
-/// Saves traffic; does not obey the plan's fractions on ranks that hold a replica.
-public struct LocalFirstDispatcher: TokenDispatcher {
-    private let elsewhere: RandomDispatcher
-
-    public init(seed: UInt64) {
-        elsewhere = RandomDispatcher(seed: seed)
-    }
-
-    public func chooseReplica(token: Int, expert: Int, placement: ExpertPlacement, origin: DispatchOrigin) -> Int {
-        placement.mesh.position(of: origin.rank)?.replica
-            ?? elsewhere.chooseReplica(token: token, expert: expert, placement: placement, origin: origin)
     }
 }
