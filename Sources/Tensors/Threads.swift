@@ -3,7 +3,8 @@ import Synchronization
 
 /// How many threads a rank computes with: row kernels and matrix products alike. One for the whole process.
 ///
-/// Work is cut so that no result depends on the number.
+/// Row kernels and attention give the same bits whatever the number; a large matrix product is cut into blocks, at whose
+/// edges OpenBLAS may round differently.
 public enum Threads {
     private static let configured = Atomic<Int>(1)
 
