@@ -167,7 +167,9 @@ let package = Package(
                 "MessagePassing", "Mixtral", "Tensors", "TokenData", "WorkerRuntime",
                 .product(name: "Logging", package: "swift-log"),
             ]),
-        .testTarget(name: "ProgramsTests", dependencies: ["moe-coordinator", "moe-ctl", "moe-worker"]),
+        .testTarget(
+            name: "ProgramsTests",
+            dependencies: ["ControlProtocol", "ExpertPlacement", "moe-coordinator", "moe-ctl", "moe-worker"]),
     ],
     swiftLanguageModes: [.v6]
 )

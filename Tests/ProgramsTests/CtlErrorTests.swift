@@ -1,0 +1,96 @@
+import ControlProtocol
+import Foundation
+import Testing
+
+/// Errors go to stderr, with the exit code of their kind; nothing goes to stdout.
+@Suite struct CtlErrorTests {
+    private func expectFailure(_ call: CtlProgram, status: Int32, _ words: String...) {
+        #expect(call.status == status, "\(call.errors)")
+        #expect(call.output.isEmpty)
+        for word in words { #expect(call.errors.contains(word), "\(call.errors)") }
+    }
+
+    @Test(arguments: [
+        ["run", "lst"], ["run", "list", "-o", "xml"], ["run", "list", "--coordinator", "nowhere"],
+        ["placement", "show", "--layer", "one"], ["placement", "show", "--layer=-1"],
+        ["data", "prepare", "--output", "x", "--tokenizer", "bytes"], ["data", "prepare", "a", "--tokenizer", "bytes"],
+        ["data", "prepare", "a", "--output", "x", "--tokenizer", "words"],
+        ["data", "prepare", "a", "--output", "x", "--tokenizer", "bytes", "--validation-fraction", "1"],
+    ])
+    func wrongUsage(arguments: [String]) throws {
+        expectFailure(try CtlProgram(arguments), status: 64, "Error:")
+    }
+
+    @Test func aWrongVariableIsNamed() throws {
+        expectFailure(
+            try CtlProgram(["run", "list"], environment: ["MOE_COORDINATOR": "x"]), status: 64, "MOE_COORDINATOR")
+    }
+
+    @Test func anAbsentCoordinatorIsNamed() throws {
+        let coordinator = try CtlStubCoordinator(isAway: true, CtlSamples(now: .now()).answer)
+        defer { coordinator.stop() }
+        for command in [["run", "list"], ["run", "show"], ["placement", "show"], ["worker", "list"]] {
+            expectFailure(
+                try CtlProgram(command + ["--coordinator", coordinator.address]), status: 69, coordinator.address,
+                "--coordinator")
+        }
+    }
+
+    @Test(arguments: [["run", "show", "x"], ["placement", "show", "--run", "x"], ["worker", "list", "--run", "x"]])
+    func unknownRunsListTheKnown(command: [String]) throws {
+        let coordinator = try CtlStubCoordinator(CtlSamples(now: .now()).answer)
+        defer { coordinator.stop() }
+        expectFailure(
+            try CtlProgram(command + ["--coordinator", coordinator.address]), status: 1, "\"x\"",
+            "runs are: shakespeare, first-try")
+    }
+
+    @Test func unknownLayersAreTheCoordinatorsToTell() throws {
+        let coordinator = try CtlStubCoordinator(CtlSamples(now: .now()).answer)
+        defer { coordinator.stop() }
+        expectFailure(
+            try CtlProgram(
+                ["placement", "show", "--run", "shakespeare", "--layer", "3", "--coordinator", coordinator.address]),
+            status: 1, "layer 3")
+    }
+
+    @Test(arguments: [ControlError.Code.unsupportedVersion, .overloaded, ControlError.Code(rawValue: "new_one")])
+    func refusals(code: ControlError.Code) throws {
+        let coordinator = try CtlStubCoordinator { _ throws(ControlError) in throw ControlError(code, "not today") }
+        defer { coordinator.stop() }
+        expectFailure(
+            try CtlProgram(["run", "list", "--coordinator", coordinator.address]), status: 77, "Error: not today\n")
+    }
+
+    /// Without `--run` a note tells which run is meant.
+    @Test(arguments: [1, 2], [["run", "show"], ["placement", "show"]])
+    func theRunMeantIsNoted(count: Int, command: [String]) throws {
+        let samples = CtlSamples(now: .now())
+        let coordinator = try CtlStubCoordinator { request throws(ControlError) in
+            if case .listRuns = request { return Runs(runs: Array(samples.runs.prefix(count)), truncated: false) }
+            return try samples.answer(request)
+        }
+        defer { coordinator.stop() }
+        let call = try CtlProgram(command + ["--coordinator", coordinator.address])
+        #expect(call.status == 0)
+        #expect(call.output.contains("shakespeare"))
+        #expect(
+            call.errors
+                == (count == 1
+                    ? "Note: shakespeare is the only run.\n" : "Note: shakespeare is the newest of 2 runs.\n"))
+    }
+
+    @Test func withoutAnyRunThereIsNothingToShow() throws {
+        let coordinator = try CtlStubCoordinator { _ throws(ControlError) in Runs(runs: [], truncated: false) }
+        defer { coordinator.stop() }
+        expectFailure(
+            try CtlProgram(["placement", "show", "--coordinator", coordinator.address]), status: 1,
+            "no run is registered")
+    }
+
+    @Test func badTextsAreNamed() throws {
+        expectFailure(
+            try CtlProgram(["data", "prepare", "/nowhere/text", "--output", "/nowhere", "--tokenizer", "bytes"]),
+            status: 1, "/nowhere/text", "No such file or directory")
+    }
+}
