@@ -23,10 +23,32 @@ struct OutputOptions: ParsableArguments {
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
             print(String(decoding: try encoder.encode(value), as: UTF8.self))
         case .yaml:
-            let encoder = YAMLEncoder()
-            encoder.options.sortKeys = true
-            encoder.options.allowUnicode = true
-            print(try encoder.encode(value), terminator: "")
+            // As nodes, to mend the numbers on the way.
+            let node = try Yams.compose(yaml: YAMLEncoder().encode(value))?.withDecimalNumbers
+            print(
+                try Yams.serialize(node: node ?? Node([(Node, Node)]()), allowUnicode: true, sortKeys: true),
+                terminator: "")
+        }
+    }
+}
+
+extension Node {
+    /// With 0.1 as `0.1`, where Yams writes `1e-1`: correct, but readers of YAML 1.1, such as PyYAML, take that for a text.
+    fileprivate var withDecimalNumbers: Node {
+        switch self {
+        case .scalar(var scalar):
+            guard scalar.style == .plain, scalar.string.contains("e"),
+                scalar.string.allSatisfy({ "0123456789+-.e".contains($0) }), let number = Double(scalar.string)
+            else { return self }
+            scalar.string = "\(number)".contains(".") ? "\(number)" : "\(number)".replacing("e", with: ".0e")
+            return .scalar(scalar)
+        case .sequence(var sequence):
+            for index in sequence.indices { sequence[index] = sequence[index].withDecimalNumbers }
+            return .sequence(sequence)
+        case .mapping(var mapping):
+            for key in mapping.keys { mapping[key] = mapping[key]?.withDecimalNumbers }
+            return .mapping(mapping)
+        case .alias: return self
         }
     }
 }

@@ -5,7 +5,7 @@ import ExpertPlacement
 enum RunDetails {
     static func tables(_ run: RunShown) -> [Table] {
         let summary = run.summary
-        var entries: [(name: String, value: String)] = [
+        let entries: [(name: String, value: String)] = [
             ("Run", summary.run),
             ("State", summary.state.rawValue + (run.reason.map { " (\($0))" } ?? "")),
             ("Incarnation", "\(summary.incarnation)"),
@@ -24,8 +24,9 @@ enum RunDetails {
             ("Loss", Readable.loss(summary.loss)),
             ("Reports", "\(run.storedReports) stored, the last \(Readable.moment(summary.reportedAt))"),
         ]
-        entries += run.configuration.sorted { $0.key < $1.key }.map { ("  " + $0.key, $0.value) }
-        return [.details(entries), events(run.events)]
+        var configuration = Table([("CONFIGURATION", .left), ("VALUE", .left)], whenEmpty: "no configuration")
+        for (key, value) in run.configuration.sorted(by: { $0.key < $1.key }) { configuration.add([key, value]) }
+        return [.details(entries), configuration, events(run.events)]
     }
 
     private static func widths(_ model: ExpertModel) -> String {

@@ -26,7 +26,8 @@ struct Table {
         let widths = columns.indices.map { column in
             rows.reduce(columns[column].header.count) { max($0, $1[column].count) }
         }
-        return ([columns.map(\.header)] + rows).map { cells in
+        let headers = columns.map(\.header)
+        return ((headers.allSatisfy(\.isEmpty) ? [] : [headers]) + rows).map { cells in
             let line = cells.indices.map { column in
                 let blanks = String(repeating: " ", count: widths[column] - cells[column].count)
                 return columns[column].alignment == .left ? cells[column] + blanks : blanks + cells[column]

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 /// Every help page is as recorded.
@@ -11,5 +12,22 @@ import Testing
         #expect(page.status == 0)
         #expect(page.errors.isEmpty)
         try expectGolden(page.output, "help/" + (["moe-ctl"] + command).joined(separator: "-") + ".txt")
+    }
+
+    /// The manual has every command as it is, and examples as they come out.
+    @Test func theManualIsUpToDate() throws {
+        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let manual = try String(contentsOf: root.appendingPathComponent("docs/moe-ctl.md"), encoding: .utf8)
+        for command in ["data-prepare", "run-list", "run-show", "placement-show", "worker-list"] {
+            let golden = root.appendingPathComponent("Tests/golden/moe-ctl")
+            let page = try String(
+                contentsOf: golden.appendingPathComponent("help/moe-ctl-\(command).txt"), encoding: .utf8)
+            let usage = try #require(page.split(separator: "\n").first { $0.hasPrefix("USAGE: ") })
+            #expect(manual.contains("\n    \(usage.dropFirst("USAGE: ".count))\n"), "\(command)")
+            if command == "data-prepare" { continue }
+            let table = try String(contentsOf: golden.appendingPathComponent("output/\(command).txt"), encoding: .utf8)
+            #expect(manual.contains("\n\(table)```\n"), "\(command)")
+        }
     }
 }

@@ -58,7 +58,7 @@ final class CtlStubCoordinator: Sendable {
             let frame: Data
             do {
                 frame = try MessageCodec.frame(answer(request.request.get()), requestID: request.requestID)
-            } catch let error as ControlError {
+            } catch {
                 frame = try MessageCodec.frame(ErrorReply(error), requestID: request.requestID)
             }
             try send(frame, over: connection)
@@ -70,7 +70,7 @@ final class CtlStubCoordinator: Sendable {
         while !rest.isEmpty {
             // Without a signal when the other side has gone.
             let count = rest.withUnsafeBytes {
-                Glibc.send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue))
+                Glibc.send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
             }
             guard count > 0 else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
             rest = rest.dropFirst(count)
