@@ -89,10 +89,10 @@ public final class ControlPlane {
     private static let queuedReports = 256
 
     /// Hands over a report and returns at once.
-    func report(_ sample: PerformanceSample) { reporter?.submit(sample) }
+    package func report(_ sample: PerformanceSample) { reporter?.submit(sample) }
 
     /// Sends what is left and says that the run is done. Collective. A coordinator that is away is only warned of.
-    func complete(step: Int, communicator: any Communicator) throws {
+    package func complete(step: Int, communicator: any Communicator) throws {
         guard let reporter else { return }
         let statistics = reporter.finish(within: Self.closingTime)
         if statistics.dropped > 0 {
@@ -104,7 +104,7 @@ public final class ControlPlane {
     }
 
     /// Says that the run has failed, if the coordinator listens.
-    func fail(step: Int, reason: String) {
+    package func fail(step: Int, reason: String) {
         guard let reporter else { return }
         _ = reporter.finish(within: .seconds(1))
         finish(.failed, step: step, reason: reason)

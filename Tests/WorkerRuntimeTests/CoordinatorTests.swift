@@ -1,0 +1,166 @@
+import ControlProtocol
+import CoordinatorService
+import ExpertPlacement
+import Foundation
+import Logging
+import MessagePassing
+import Testing
+import WorkerRuntime
+
+/// Runs that report to a coordinator over TCP.
+@Suite struct CoordinatorTests {
+    /// A coordinator with a database of its own, until `body` returns.
+    private func withCoordinator(
+        _ fixture: TrainingFixture, _ body: (Endpoint, CoordinatorServer) async throws -> Void
+    ) async throws {
+        let store = try CoordinatorStore(path: fixture.path("moe-\(UUID().uuidString).db"))
+        let listener = try await Listener(Endpoint("127.0.0.1:0"))
+        let server = CoordinatorServer(
+            store: store, listener: listener, limits: .standard,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await server.run() }
+            defer { server.stop() }
+            try await body(listener.endpoint, server)
+        }
+        try store.close()
+    }
+
+    @Test func runIsRecordedAndItsReportsArrive() async throws {
+        let fixture = try TrainingFixture()
+        try await withCoordinator(fixture) { endpoint, _ in
+            let lines = try await onOwnThread {
+                try fixture.train(worldSize: 2, steps: 12) { options in
+                    options.coordinator = "\(endpoint)"
+                    options.run = "tiny"
+                    options.allocator = "expert-parallel"
+                    options.reportInterval = 5
+                }
+            }
+            let client = try await ControlClient.connect(to: endpoint)
+            defer { client.close() }
+            let run = try await client.send(ShowRun(run: "tiny"))
+            #expect(run.summary.state == .completed)
+            #expect(run.summary.worldSize == 2)
+            #expect(run.summary.planRevision == 1)
+            #expect(run.summary.allocator == "expert-parallel")
+            #expect(run.summary.step == 12)
+            #expect(run.summary.loss == lines.last?.loss)
+            #expect(run.configuration["steps"] == "12")
+            // Steps 1 to 5, 6 to 10, and 11 and 12; from each rank.
+            #expect(run.storedReports == 6)
+            let placement = try await client.send(ShowPlacement(run: "tiny"))
+            #expect(placement.plan.revision == 1)
+            for layer in placement.plan.layers { #expect(layer.experts.map(\.mesh.ranks) == [[0], [1], [0], [1]]) }
+            let workers = try await client.send(ListWorkers(run: "tiny")).workers
+            #expect(workers.map(\.rank) == [0, 1])
+            #expect(workers.allSatisfy { $0.step == 12 && ($0.stepSeconds ?? 0) > 0 && ($0.residentBytes ?? 0) > 0 })
+        }
+    }
+
+    @Test func anotherWorldSizeGetsANewRevision() async throws {
+        let fixture = try TrainingFixture()
+        try await withCoordinator(fixture) { endpoint, _ in
+            var revisions = [Int]()
+            for worldSize in [2, 2, 3] {
+                let lines = try await onOwnThread {
+                    try fixture.train(worldSize: worldSize, steps: 1) { options in
+                        options.coordinator = "\(endpoint)"
+                        options.run = "tiny"
+                    }
+                }
+                revisions += lines.map(\.planRevision)
+            }
+            #expect(revisions == [1, 1, 2])
+            let client = try await ControlClient.connect(to: endpoint)
+            defer { client.close() }
+            let run = try await client.send(ShowRun(run: "tiny"))
+            #expect(run.summary.incarnation == 3)
+            #expect(run.summary.worldSize == 3)
+        }
+    }
+
+    @Test func trainingGoesOnWithoutTheCoordinator() async throws {
+        let fixture = try TrainingFixture()
+        try await withCoordinator(fixture) { endpoint, server in
+            var options = fixture.options(steps: 1)
+            options.coordinator = "\(endpoint)"
+            options.coordinatorTimeoutSeconds = 60
+            let final = options
+            let model = ExpertModel(hiddenSize: 4, layers: [[4]])
+            let sample = PerformanceSample(
+                firstStep: 1, stepCount: 1, planRevision: 1, stepSeconds: 1, phaseSeconds: [:], bytesSent: 0,
+                tokens: 1, residentBytes: 1)
+            try await onOwnThread {
+                let communicator = ThreadCommunicator()
+                let control = try ControlPlane.open(
+                    options: final, model: model, nodes: communicator.nodes(), communicator: communicator,
+                    logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+                #expect(control.plan.revision == 1)
+                server.stop()
+                for _ in 0..<1000 { control.report(sample) }
+                try control.complete(step: 1, communicator: communicator)
+            }
+        }
+    }
+
+    @Test func failureIsRecordedWithItsReason() async throws {
+        let fixture = try TrainingFixture()
+        try await withCoordinator(fixture) { endpoint, _ in
+            await #expect(throws: JobFailure.self) {
+                try await onOwnThread {
+                    _ = try fixture.train(worldSize: 2, steps: 5) { options in
+                        options.coordinator = "\(endpoint)"
+                        options.run = "tiny"
+                        options.schedule.learningRate = 1e38
+                        options.gradientClip = 0
+                    }
+                }
+            }
+            let client = try await ControlClient.connect(to: endpoint)
+            defer { client.close() }
+            let run = try await client.send(ShowRun(run: "tiny"))
+            #expect(run.summary.state == .failed)
+            #expect(run.reason?.contains("step 2: the loss is not finite") == true, "\(run.reason ?? "no reason")")
+        }
+    }
+
+    @Test func refusalEndsTheJobOnAllRanks() async throws {
+        let fixture = try TrainingFixture()
+        try await withCoordinator(fixture) { endpoint, _ in
+            var options = fixture.options(steps: 1)
+            options.coordinator = "\(endpoint)"
+            options.allocator = "dp=2,tp=2"
+            let failures = try await failures(of: options)
+            #expect(failures.map(\.exitCode) == [77, 77])
+            #expect("\(failures[0])".contains("refused the run"), "\(failures[0])")
+            #expect(failures[1].reason == nil)
+        }
+    }
+
+    @Test func absentCoordinatorIsWaitedForOnlySoLong() async throws {
+        let fixture = try TrainingFixture()
+        // A port that was free a moment ago, and that nobody listens on.
+        var closed: Endpoint?
+        try await withCoordinator(fixture) { endpoint, _ in closed = endpoint }
+        var options = fixture.options(steps: 1)
+        options.coordinator = "\(try #require(closed))"
+        options.coordinatorTimeoutSeconds = 0.3
+        let failures = try await failures(of: options)
+        #expect(failures.map(\.exitCode) == [69, 69])
+        #expect("\(failures[0])".contains("no coordinator answered at 127.0.0.1:"), "\(failures[0])")
+        #expect(failures[1].reason == nil)
+    }
+
+    private func failures(of options: TrainingOptions) async throws -> [JobFailure] {
+        let results = try await onOwnThread {
+            try outcomes(worldSize: 2) { communicator in
+                try Trainer(options: options, communicator: communicator, nodes: communicator.nodes()).run()
+            }
+        }
+        return results.compactMap { result in
+            guard case .failure(let error) = result else { return nil }
+            return error as? JobFailure
+        }
+    }
+}
