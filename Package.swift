@@ -117,7 +117,11 @@ let package = Package(
             ],
             path: "Tests/PlacementInvariance"),
         .executableTarget(
-            name: "mpi-conformance", dependencies: ["CMPI", "CommunicatorConformance", "MPIMessagePassing"],
+            name: "mpi-conformance",
+            dependencies: [
+                "CMPI", "CommunicatorConformance", "ExpertParallelism", "ExpertPlacement", "MPIMessagePassing",
+                "PlacementInvariance",
+            ],
             path: "Tests/mpi-conformance"),
         .testTarget(name: "MessagePassingTests", dependencies: ["MessagePassing", "CommunicatorConformance"]),
         .testTarget(name: "MPIMessagePassingTests", dependencies: []),

@@ -22,6 +22,7 @@ public struct PlacementPlan: Hashable, Sendable {
         guard nodes.count == worldSize else {
             throw .invalidPlan("nodes of \(nodes.count) ranks are listed, the world has \(worldSize)")
         }
+        guard nodes.allSatisfy({ $0 >= 0 }) else { throw .invalidPlan("nodes \(nodes) must not be negative") }
         for (layer, placement) in layers.enumerated() {
             for (expert, placement) in placement.experts.enumerated() {
                 if let rank = placement.mesh.ranks.first(where: { $0 >= worldSize }) {

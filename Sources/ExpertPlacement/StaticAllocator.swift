@@ -24,6 +24,7 @@ public struct StaticAllocator: ExpertsAllocator {
         current: PlacementPlan?, model: ExpertModel, cluster: Cluster, step: Int
     ) throws(PlacementError) -> PlacementPlan? {
         if current != nil { return nil }
+        guard cluster.worldSize > 0 else { throw .unsuitableAllocator("a cluster without ranks can hold no expert") }
         var layers = [LayerPlacement]()
         for widths in model.layers {
             var experts = [ExpertPlacement]()
@@ -38,6 +39,7 @@ public struct StaticAllocator: ExpertsAllocator {
 
     private func mesh(expert: Int, width: Int, cluster: Cluster) throws(PlacementError) -> DeviceMesh {
         let worldSize = cluster.worldSize
+        guard width > 0 else { throw .unsuitableAllocator("an expert needs a neuron, expert \(expert) has \(width)") }
         switch rule {
         case .tensorParallel:
             let shards = min(worldSize, width)

@@ -20,6 +20,16 @@ import Testing
         #expect(job.output.contains("passed: all on \(ranks) ranks"), "\(job.output)")
     }
 
+    /// The law of the data plane holds over MPI too.
+    @Test(arguments: 2...4)
+    func placementDoesNotChangeResults(ranks: Int) throws {
+        let seed = UInt64.random(in: 0 ... .max)
+        print("placement over MPI, \(ranks) ranks: seed \(seed)")
+        let job = try MPIJob("mpi-conformance", ["placement", "\(seed)"], ranks: ranks)
+        #expect(job.exitStatus == 0, "\(job.output)")
+        #expect(job.output.contains("passed: 44 placements on \(ranks) ranks"), "\(job.output)")
+    }
+
     @Test func aRankThatFailsEndsTheJob() throws {
         let job = try MPIJob("mpi-conformance", ["fault"], ranks: 3)
         #expect(job.exitStatus != 0)

@@ -1,0 +1,129 @@
+import ExpertParallelism
+import ExpertPlacement
+import Layers
+import Randomness
+import Testing
+
+@Suite struct DispatcherTests {
+    /// A layer of experts on `worldSize` ranks, each with a replica on all of them, or two.
+    private func placement(worldSize: Int, fractions: [Double]?) throws -> LayerPlacement {
+        let replicas = fractions?.count ?? worldSize
+        return LayerPlacement(
+            experts: try (0..<3).map { _ in
+                try ExpertPlacement(
+                    width: 4, mesh: DeviceMesh(dataParallel: replicas, tensorParallel: 1, ranks: Array(0..<replicas)),
+                    fractions: fractions)
+            })
+    }
+
+    /// `tokens` tokens from `first`, each with two of three experts.
+    private func routing(first: Int, tokens: Int) -> Routing {
+        let rows = 0..<2 * tokens
+        return Routing(
+            tokenCount: tokens, expertCount: 3, tokens: rows.map { Int32($0 / 2) },
+            experts: rows.map { Int32((first + $0 / 2 + $0 % 2) % 3) }, weights: rows.map { _ in 0.5 })
+    }
+
+    private func origin(rank: Int = 0, step: Int = 0, layer: Int = 0, firstToken: Int = 0) -> DispatchOrigin {
+        DispatchOrigin(rank: rank, step: step, layer: layer, firstToken: firstToken)
+    }
+
+    @Test(arguments: [[0.5, 0.5], [0.9, 0.1], [0.25, 0.0, 0.75], [0, 1, 0], [0.2, 0.2, 0.2, 0.2, 0.2]])
+    func randomObeysTheFractions(fractions: [Double]) throws {
+        let seed = UInt64.random(in: 0 ... .max)
+        print("fractions \(fractions): seed \(seed)")
+        let placement = try placement(worldSize: fractions.count, fractions: fractions)
+        let tokens = 30_000
+        let routing = routing(first: 0, tokens: tokens)
+        let replicas = RandomDispatcher(seed: seed).assignTask(routing, placement: placement, origin: origin())
+        for expert in 0..<3 {
+            let chosen = zip(routing.experts, replicas).filter { $0.0 == expert }.map(\.1)
+            for (replica, fraction) in fractions.enumerated() {
+                let count = chosen.count { $0 == replica }
+                let expected = Double(chosen.count) * fraction
+                // Six standard deviations: beyond them falls one of 500 million draws.
+                let deviation = (expected * (1 - fraction)).squareRoot()
+                #expect(
+                    abs(Double(count) - expected) <= 6 * deviation,
+                    "expert \(expert), replica \(replica): \(count) rows, \(expected) expected (seed \(seed))")
+            }
+        }
+    }
+
+    @Test(arguments: TokenDispatchers.names) func assignTaskAgreesWithChooseReplica(name: String) throws {
+        let placement = LayerPlacement(
+            experts: [
+                try ExpertPlacement(
+                    width: 4, mesh: DeviceMesh(dataParallel: 2, tensorParallel: 2, ranks: [3, 1, 0, 2]),
+                    fractions: [0.3, 0.7]),
+                try ExpertPlacement(width: 4, mesh: DeviceMesh(dataParallel: 1, tensorParallel: 1, ranks: [2])),
+                try ExpertPlacement(width: 4, mesh: DeviceMesh(dataParallel: 3, tensorParallel: 1, ranks: [2, 4, 0])),
+            ])
+        var dispatcher = try TokenDispatchers.make(named: name, seed: 77)
+        for rank in 0..<5 {
+            let origin = origin(rank: rank, step: 3, layer: 1, firstToken: 40)
+            let routing = routing(first: 1, tokens: 50)
+            let replicas = dispatcher.assignTask(routing, placement: placement, origin: origin)
+            for row in 0..<routing.count {
+                let expert = Int(routing.experts[row])
+                #expect(
+                    replicas[row]
+                        == dispatcher.chooseReplica(
+                            token: 40 + Int(routing.tokens[row]), expert: expert,
+                            placement: placement.experts[expert], origin: origin))
+            }
+        }
+    }
+
+    /// A token's replica is the same whichever rank it is on, and however many there are.
+    @Test func randomDoesNotDependOnTheBlocks() throws {
+        let placement = try placement(worldSize: 4, fractions: nil)
+        let dispatcher = RandomDispatcher(seed: 9)
+        let whole = dispatcher.assignTask(routing(first: 0, tokens: 60), placement: placement, origin: origin())
+        for worldSize in 1...4 {
+            let parts = (0..<worldSize).flatMap { rank -> [Int] in
+                let tokens = evenPart(rank, of: worldSize, in: 0..<60)
+                return dispatcher.assignTask(
+                    routing(first: tokens.lowerBound, tokens: tokens.count), placement: placement,
+                    origin: origin(rank: rank, firstToken: tokens.lowerBound))
+            }
+            #expect(parts == whole)
+        }
+    }
+
+    @Test func randomDependsOnSeedStepAndLayer() throws {
+        let placement = try placement(worldSize: 4, fractions: nil)
+        func replicas(seed: UInt64 = 1, step: Int = 0, layer: Int = 0) -> [Int] {
+            RandomDispatcher(seed: seed).assignTask(
+                routing(first: 0, tokens: 60), placement: placement, origin: origin(step: step, layer: layer))
+        }
+        #expect(replicas() == replicas())
+        let all = [replicas(), replicas(seed: 2), replicas(step: 1), replicas(layer: 1)]
+        #expect(Set(all).count == all.count)
+    }
+
+    @Test func localFirstStaysWhereItCan() throws {
+        let placement = LayerPlacement(
+            experts: try (0..<3).map { _ in
+                try ExpertPlacement(
+                    width: 4, mesh: DeviceMesh(dataParallel: 2, tensorParallel: 2, ranks: [1, 3, 0, 2]))
+            })
+        let dispatcher = LocalFirstDispatcher(seed: 4)
+        let random = RandomDispatcher(seed: 4)
+        for (rank, replica) in [(0, 1), (1, 0), (2, 1), (3, 0)] {
+            let replicas = dispatcher.assignTask(
+                routing(first: 0, tokens: 20), placement: placement, origin: origin(rank: rank))
+            #expect(replicas == [Int](repeating: replica, count: 40))
+        }
+        #expect(
+            dispatcher.assignTask(routing(first: 0, tokens: 20), placement: placement, origin: origin(rank: 4))
+                == random.assignTask(routing(first: 0, tokens: 20), placement: placement, origin: origin(rank: 4)))
+    }
+
+    @Test func unknownNameListsTheKnown() {
+        #expect(throws: ParallelizationError.unknownDispatcher("nearest")) {
+            try TokenDispatchers.make(named: "nearest", seed: 0)
+        }
+        #expect("\(ParallelizationError.unknownDispatcher("nearest"))".contains("random, local-first"))
+    }
+}

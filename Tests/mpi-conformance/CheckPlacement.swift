@@ -1,0 +1,52 @@
+import CommunicatorConformance
+import ExpertParallelism
+import ExpertPlacement
+import MPIMessagePassing
+import PlacementInvariance
+
+/// Training steps over MPI give what one process gives that holds all experts, under every allocator and random plans.
+func checkPlacement(_ world: MPICommunicator, seed: UInt64) throws {
+    var plans = RandomPlan(seed: seed)
+    var cases = 0
+    for microBatches in 1...2 {
+        var training = InvarianceCase()
+        training.microBatches = microBatches
+        let reference = world.rank == 0 ? try training.reference() : nil
+        var candidates = try ["tensor-parallel", "expert-parallel", "replicated", "dp=1,tp=2", "dp=2,tp=1"].map {
+            ($0, try training.plan(allocator: $0, worldSize: world.size))
+        }
+        for round in 0..<6 {
+            let plan = try plans.plan(for: training.expertModel, worldSize: world.size)
+            candidates.append(("random plan \(round)", plan))
+        }
+        for (name, plan) in candidates {
+            for dispatcher in TokenDispatchers.names {
+                let record = try training.run(
+                    on: world, plan: plan, dispatcher: try TokenDispatchers.make(named: dispatcher, seed: seed))
+                do {
+                    if let reference { try record.check(against: reference, tolerance: 1e-5) }
+                } catch {
+                    throw ConformanceFailure(
+                        description: "\(name), \(dispatcher), \(microBatches) micro-batches (seed \(seed)): \(error)")
+                }
+                cases += 1
+            }
+        }
+    }
+    try checkTwentySteps(world, seed: seed)
+    if world.rank == 0 { print("passed: \(cases) placements on \(world.size) ranks") }
+}
+
+/// Updates reach all ranks: later losses agree too.
+private func checkTwentySteps(_ world: MPICommunicator, seed: UInt64) throws {
+    var training = InvarianceCase()
+    training.steps = 20
+    let dispatcher = RandomDispatcher(seed: seed)
+    for allocator in ["tensor-parallel", "replicated"] {
+        let plan = try training.plan(allocator: allocator, worldSize: world.size)
+        let record = try training.run(on: world, plan: plan, dispatcher: dispatcher)
+        if world.rank == 0 {
+            try record.checkLosses(against: try training.reference(), tolerance: 1e-3)
+        }
+    }
+}
