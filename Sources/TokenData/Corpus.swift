@@ -52,7 +52,7 @@ struct Corpus {
             }
             switch tokenizer.kind {
             case .bytes:
-                while case let piece = try reader.next(), !piece.isEmpty { try pass(piece.map(UInt16.init)) }
+                while case let piece = try reader.next(), !piece.isEmpty { try pass(piece.map { UInt16($0) }) }
             case .characters:
                 var piece = [UInt16]()
                 try reader.forEachScalar { (scalar) throws(TokenDataError) in

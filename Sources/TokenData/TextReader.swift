@@ -23,9 +23,9 @@ struct TextReader {
     }
 
     /// The next bytes; empty at the end.
-    func next() throws(TokenDataError) -> Data {
+    func next() throws(TokenDataError) -> [UInt8] {
         do {
-            return try handle.read(upToCount: Self.pieceBytes) ?? Data()
+            return [UInt8](try handle.read(upToCount: Self.pieceBytes) ?? Data())
         } catch {
             throw .unreadable(file: path, reason: reason(of: error))
         }
@@ -53,7 +53,7 @@ struct TextReader {
     /// The bytes one by one, as a parser wants them.
     private struct Bytes: IteratorProtocol {
         let reader: TextReader
-        var piece = Data().makeIterator()
+        var piece = [UInt8]().makeIterator()
         /// Why the bytes ended early.
         var failure: TokenDataError?
 

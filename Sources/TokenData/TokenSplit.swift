@@ -50,11 +50,6 @@ struct TokenSplit {
     }
 
     private static func littleEndian(_ tokens: ArraySlice<UInt16>) -> Data {
-        var data = Data(capacity: 2 * tokens.count)
-        for token in tokens {
-            data.append(UInt8(truncatingIfNeeded: token))
-            data.append(UInt8(token >> 8))
-        }
-        return data
+        tokens.map { $0.littleEndian }.withUnsafeBytes { Data($0) }
     }
 }
