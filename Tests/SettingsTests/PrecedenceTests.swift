@@ -43,6 +43,7 @@ import Testing
 
     @Test func theEnvironmentCanNameTheFile() throws {
         let path = try write("steps: 3\n")
+        defer { try? FileManager.default.removeItem(atPath: path) }
         let train = try #require(
             try Settings.parse(Program.self, arguments: [], environment: ["MOE_CONFIG": path]) as? Train)
         #expect(train.steps == 3)
