@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-steps=${STEPS:-2000}
+steps=${STEPS:-1500}
 ranks=${RANKS:-2}
 allocator=${ALLOCATOR:-tensor-parallel}
 # Ranks share cores when there are more of them than cores; where each runs is the kernel's choice.
@@ -88,7 +88,7 @@ stop_coordinator
 checkpoint=$run/checkpoints/step-$steps
 echo
 echo "text from the model (moe-worker generate --model $checkpoint)"
-"$programs/moe-worker" generate --model "$checkpoint" --length 600 --prompt "$(printf '\n')"
+"$programs/moe-worker" generate --model "$checkpoint" --length 600
 cat <<END
 
 where to look next
