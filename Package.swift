@@ -24,6 +24,7 @@ let package = Package(
         // C libraries
         .systemLibrary(
             name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev", "openmpi-bin"])]),
+        .systemLibrary(name: "CEpoll"),
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CVectors"),
 
@@ -53,7 +54,7 @@ let package = Package(
         // Control plane
         .target(
             name: "ControlProtocol",
-            dependencies: ["ExpertPlacement", .product(name: "FlyingSocks", package: "FlyingFox")]),
+            dependencies: ["CEpoll", "ExpertPlacement", .product(name: "FlyingSocks", package: "FlyingFox")]),
         .target(name: "CoordinatorCore", dependencies: ["ControlProtocol", "ExpertPlacement"]),
         .target(
             name: "CoordinatorService",

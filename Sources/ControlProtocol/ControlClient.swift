@@ -88,7 +88,7 @@ public final class ControlClient: Sendable {
                 do {
                     for await frame in frames { try await socket.write(frame) }
                 } catch {
-                    replies.end(.closed(endpoint, "sending failed"))
+                    replies.end(.closed(endpoint, SocketConnector.describe(error)))
                 }
             }
             group.addTask {
@@ -118,8 +118,10 @@ public final class ControlClient: Sendable {
             }
         } catch let error as ControlError {
             replies.end(error)
-        } catch {
+        } catch SocketError.disconnected {
             replies.end(.closed(endpoint, "the coordinator closed it"))
+        } catch {
+            replies.end(.closed(endpoint, SocketConnector.describe(error)))
         }
     }
 }

@@ -1,6 +1,7 @@
 import Dispatch
 import FlyingSocks
 import Foundation
+import Synchronization
 
 /// Addresses of hosts, by the system's resolver.
 public enum SocketAddresses {
@@ -10,10 +11,17 @@ public enum SocketAddresses {
     /// its size. The resolver blocks, so it runs on a thread of Dispatch's; when the caller is cancelled it is left to end by itself.
     /// - Throws: `unresolved_host`.
     public static func resolve(_ endpoint: Endpoint) async throws(ControlError) -> [any SocketAddress] {
-        let result = await withCheckedContinuation { continuation in
-            DispatchQueue.global().async {
-                continuation.resume(returning: Result { () throws(ControlError) in try lookUp(endpoint) })
+        let waiting = WaitingLookUp()
+        let result = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                waiting.begin(continuation)
+                DispatchQueue.global().async {
+                    waiting.end(Result { () throws(ControlError) in try lookUp(endpoint) })
+                }
+                if Task.isCancelled { waiting.end(.failure(.lookUpCancelled(endpoint))) }
             }
+        } onCancel: {
+            waiting.end(.failure(.lookUpCancelled(endpoint)))
         }
         return try result.get()
     }
@@ -57,5 +65,30 @@ public enum SocketAddresses {
             entry = current.ai_next
         }
         return addresses
+    }
+}
+
+/// Who waits for a look-up: it ends with the answer or with the task's cancellation, whichever comes first.
+private final class WaitingLookUp: Sendable {
+    typealias Outcome = Result<[any SocketAddress], ControlError>
+
+    private let continuation = Mutex<CheckedContinuation<Outcome, Never>?>(nil)
+
+    func begin(_ continuation: CheckedContinuation<Outcome, Never>) {
+        self.continuation.withLock { $0 = continuation }
+    }
+
+    func end(_ outcome: Outcome) {
+        let waiting = continuation.withLock { continuation in
+            defer { continuation = nil }
+            return continuation
+        }
+        waiting?.resume(returning: outcome)
+    }
+}
+
+extension ControlError {
+    fileprivate static func lookUpCancelled(_ endpoint: Endpoint) -> ControlError {
+        ControlError(.cancelled, "looking up the host \"\(endpoint.host)\" was cancelled")
     }
 }

@@ -4,16 +4,22 @@ import Foundation
 /// Connects to the first address of a host that answers.
 enum SocketConnector {
     static func connect(to endpoint: Endpoint, timeout: Duration) async throws(ControlError) -> AsyncSocket {
-        let result: Result<AsyncSocket, ControlError>?
-        do {
-            result = try await withDeadline(timeout) { await attempt(endpoint) }
-        } catch {
-            throw ControlError(.cancelled, "connecting to \(endpoint) was cancelled")
+        let result = await withTaskGroup(of: Result<AsyncSocket, ControlError>?.self) { group in
+            group.addTask { await attempt(endpoint) }
+            group.addTask {
+                try? await Task.sleep(for: timeout)
+                return nil
+            }
+            let first = await group.next() ?? nil
+            group.cancelAll()
+            // A connection that was made at the last moment is not wanted any more.
+            if first == nil, case .success(let late)?? = await group.next() { try? late.close() }
+            return first
         }
-        guard let result else {
-            throw ControlError(.timedOut, "no coordinator answered at \(endpoint) within \(timeout)")
-        }
-        return try result.get()
+        if let result { return try result.get() }
+        throw Task.isCancelled
+            ? ControlError(.cancelled, "connecting to \(endpoint) was cancelled")
+            : ControlError(.timedOut, "no coordinator answered at \(endpoint) within \(timeout)")
     }
 
     private static func attempt(_ endpoint: Endpoint) async -> Result<AsyncSocket, ControlError> {
@@ -36,14 +42,8 @@ enum SocketConnector {
         do {
             // Requests and answers are single small writes, which Nagle's algorithm would hold back.
             try socket.setValue(true, for: BoolSocketOption(level: Int32(IPPROTO_TCP), name: TCP_NODELAY))
-            let connection = try await AsyncSocket(socket: socket, pool: .client)
-            do {
-                try await connection.connect(to: address)
-            } catch SocketError.disconnected {
-                // The pool tells only that the attempt failed; the socket knows why.
-                let code = try socket.getValue(for: Int32SocketOption(name: SO_ERROR))
-                throw SocketError.failed(type: "Connect", errno: code, message: String(cString: strerror(code)))
-            }
+            let connection = try AsyncSocket(socket: socket, pool: SocketReadiness.shared)
+            try await connection.connect(to: address)
             return connection
         } catch {
             try? socket.close()
@@ -51,7 +51,7 @@ enum SocketConnector {
         }
     }
 
-    private static func describe(_ error: any Error) -> String {
+    static func describe(_ error: any Error) -> String {
         switch error {
         case SocketError.failed(_, _, let message): message
         default: "\(error)"

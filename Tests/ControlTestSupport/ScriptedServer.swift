@@ -1,5 +1,6 @@
 import ControlProtocol
 import Foundation
+import Synchronization
 
 /// A server that takes one connection and does what a script says, to see what clients make of it.
 public final class ScriptedServer: Sendable {
@@ -34,7 +35,7 @@ public final class ScriptedServer: Sendable {
     }
 
     public let port: UInt16
-    private let listener: Int32
+    private let listener: Listener
     private let receipts: AsyncStream<Void>
 
     public init(script: @escaping @Sendable (Connection) throws -> Void) throws {
@@ -50,7 +51,8 @@ public final class ScriptedServer: Sendable {
         }
         guard listener >= 0, result == 0 else { throw PlainClient.Failed(call: "listen", code: errno) }
         let (receipts, received) = AsyncStream.makeStream(of: Void.self)
-        self.listener = listener
+        let guarded = Listener(descriptor: listener)
+        self.listener = guarded
         self.receipts = receipts
         port = UInt16(bigEndian: address.sin_port)
         Thread.detachNewThread {
@@ -60,13 +62,33 @@ public final class ScriptedServer: Sendable {
                 close(descriptor)
             }
             received.finish()
-            close(listener)
+            guarded.close()
         }
     }
 
     deinit {
         // Ends the wait for a connection that never came; the thread then closes the socket.
-        shutdown(listener, Int32(SHUT_RDWR))
+        listener.interrupt()
+    }
+
+    /// A descriptor that is not touched after it was closed: its number may be another socket's then.
+    private final class Listener: Sendable {
+        private let descriptor: Mutex<Int32?>
+
+        init(descriptor: Int32) {
+            self.descriptor = Mutex(descriptor)
+        }
+
+        func interrupt() {
+            descriptor.withLock { if let descriptor = $0 { _ = shutdown(descriptor, Int32(SHUT_RDWR)) } }
+        }
+
+        func close() {
+            descriptor.withLock { descriptor in
+                if let descriptor { _ = Glibc.close(descriptor) }
+                descriptor = nil
+            }
+        }
     }
 
     /// Waits until the script has received its first request.

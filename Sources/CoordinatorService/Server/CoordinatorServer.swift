@@ -33,19 +33,11 @@ public struct CoordinatorServer: Service {
 
     /// Serves until a graceful shutdown, `stop` or cancellation. Closes the listening socket at the end.
     public func run() async throws {
-        let pool = SocketPool.make(maxEvents: 256)
-        try await pool.prepare()
         await withGracefulShutdownHandler {
             await withTaskGroup { helpers in
-                helpers.addTask {
-                    do { try await pool.run() } catch is CancellationError {} catch {
-                        logger.critical("waiting for sockets failed", metadata: ["reason": "\(error)"])
-                        stop()
-                    }
-                }
                 helpers.addTask { await processor.run() }
                 helpers.addTask { await endOverdueConnections() }
-                await acceptConnections(pool: pool)
+                await acceptConnections()
                 await processor.stop()
                 helpers.cancelAll()
             }
@@ -60,11 +52,11 @@ public struct CoordinatorServer: Service {
         listener.interrupt()
     }
 
-    private func acceptConnections(pool: some AsyncSocketPool) async {
+    private func acceptConnections() async {
         let handler = RequestHandler(store: store, processor: processor, limits: limits, logger: logger)
         await withDiscardingTaskGroup { connections in
             do {
-                let socket = try AsyncSocket(socket: listener.socket, pool: pool)
+                let socket = try AsyncSocket(socket: listener.socket, pool: SocketReadiness.shared)
                 var backOff = AcceptBackOff(logger: logger)
                 while !table.isStopping, !Task.isCancelled {
                     do {
@@ -81,7 +73,7 @@ public struct CoordinatorServer: Service {
                 logger.debug("accepting ended", metadata: ["reason": "\(error)"])
             }
             table.stop()
-            try? listener.socket.close()
+            listener.close()
         }
     }
 

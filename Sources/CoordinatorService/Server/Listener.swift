@@ -1,10 +1,13 @@
 import ControlProtocol
 import FlyingSocks
 import Foundation
+import Synchronization
 
 /// A listening socket on the loopback interface.
-public struct Listener: Sendable {
+public final class Listener: Sendable {
     let socket: Socket
+    /// Guards the descriptor: after it was closed its number may be another socket's.
+    private let isOpen = Mutex(true)
     /// Where it listens; the port is the one that the system chose if 0 was asked for.
     public let endpoint: Endpoint
 
@@ -55,8 +58,22 @@ public struct Listener: Sendable {
         }
     }
 
-    /// Makes a waiting `accept` return.
+    deinit {
+        close()
+    }
+
+    /// Makes a waiting `accept` return, and later ones fail.
     func interrupt() {
-        _ = Glibc.shutdown(socket.file.rawValue, Int32(SHUT_RDWR))
+        isOpen.withLock { isOpen in
+            if isOpen { _ = Glibc.shutdown(socket.file.rawValue, Int32(SHUT_RDWR)) }
+        }
+    }
+
+    /// While nobody waits in `accept`.
+    func close() {
+        isOpen.withLock { isOpen in
+            if isOpen { try? socket.close() }
+            isOpen = false
+        }
     }
 }

@@ -11,7 +11,7 @@ public final class CoordinatorStore: Sendable {
     static let applicationID = 0x4D6F_4543
 
     public let path: String
-    let queue: DatabaseQueue
+    package let queue: DatabaseQueue
 
     /// Opens the file, or makes it; checks it, and brings it to the newest schema.
     /// - Throws: `StoreError`.

@@ -1,0 +1,54 @@
+import ControlProtocol
+import ControlTestSupport
+import CoordinatorService
+import Foundation
+import Logging
+
+/// A coordinator in this process, with a database of its own and a free port.
+final class LiveCoordinator: Sendable {
+    let store: CoordinatorStore
+    let server: CoordinatorServer
+    let port: UInt16
+    private let folder: TemporaryFolder
+
+    private init(limits: Limits, host: String) async throws {
+        folder = try TemporaryFolder()
+        store = try CoordinatorStore(path: folder.path("moe.db"))
+        let listener = try await Listener(Endpoint(host: host, port: 0), limits: limits)
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        server = CoordinatorServer(store: store, listener: listener, limits: limits, logger: logger)
+        port = listener.endpoint.port
+    }
+
+    /// Runs `body` beside a coordinator.
+    static func run(
+        limits: Limits = .standard, host: String = "127.0.0.1",
+        _ body: @Sendable (LiveCoordinator) async throws -> Void
+    ) async throws {
+        let coordinator = try await LiveCoordinator(limits: limits, host: host)
+        try await withThrowingTaskGroup { group in
+            group.addTask { try await coordinator.server.run() }
+            do {
+                try await body(coordinator)
+            } catch {
+                coordinator.server.stop()
+                throw error
+            }
+            coordinator.server.stop()
+            try await group.waitForAll()
+        }
+        try coordinator.store.close()
+    }
+
+    func client() async throws -> ControlClient {
+        try await ControlClient.connect(host: "127.0.0.1", port: port)
+    }
+}
+
+/// Runs blocking calls on a thread of their own: the server needs those of Swift's pool.
+func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+    try await withCheckedThrowingContinuation { continuation in
+        Thread.detachNewThread { continuation.resume(with: Result(catching: body)) }
+    }
+}

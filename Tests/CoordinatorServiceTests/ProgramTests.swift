@@ -1,0 +1,145 @@
+import ControlTestSupport
+import CoordinatorService
+import Foundation
+import GRDB
+import Testing
+
+@Suite(.serialized) struct ProgramTests {
+    private let folder: TemporaryFolder
+
+    init() throws {
+        folder = try TemporaryFolder()
+    }
+
+    private func serve(_ database: String = "moe.db", listen: String = "127.0.0.1:0") -> [String] {
+        ["serve", "--database", folder.path(database), "--listen", listen]
+    }
+
+    /// At random moments the process is gone; what it acknowledged before is there, and nothing twice.
+    @Test func killedCoordinatorKeepsWhatItAcknowledged() async throws {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var random = SeededGenerator(seed: seed)
+        let arguments = serve()
+        var acknowledged = [Set<Int>](repeating: [], count: 3)
+        for round in 0..<5 {
+            let program = try CoordinatorProgram(arguments)
+            let port = program.port
+            try await blocking { try Self.register(port: port) }
+            let ranks = (0..<3).map { rank in
+                let first = (acknowledged[rank].max() ?? 0) + 1
+                return Task { try await blocking { try Self.report(rank: rank, from: first, port: port) } }
+            }
+            try await Task.sleep(for: .milliseconds(Int.random(in: 20...200, using: &random)))
+            let end = program.end(SIGKILL)
+            #expect(end.reason == .uncaughtSignal)
+            for (rank, task) in ranks.enumerated() { acknowledged[rank].formUnion(try await task.value) }
+
+            let store = try CoordinatorStore(path: folder.path("moe.db"))
+            let rows = try await store.queue.read { db in
+                try Row.fetchAll(db, sql: "SELECT rank, sequence FROM reports").map {
+                    ($0["rank"] as Int, $0["sequence"] as Int)
+                }
+            }
+            try store.close()
+            for rank in 0..<3 {
+                let stored = rows.filter { $0.0 == rank }.map(\.1)
+                #expect(Set(stored).count == stored.count, "seed \(seed), round \(round)")
+                #expect(acknowledged[rank].isSubset(of: Set(stored)), "seed \(seed), round \(round), rank \(rank)")
+            }
+        }
+        let total = acknowledged.reduce(0) { $0 + $1.count }
+        print("seed \(seed): \(total) reports acknowledged by five killed coordinators")
+        #expect(total > 0)
+    }
+
+    private static func register(port: UInt16) throws {
+        let client = try PlainClient(port: port)
+        _ = try client.ask(
+            "register_run",
+            [
+                "run": "demo", "registration": "one", "world_size": 3, "nodes": [0, 0, 0],
+                "model": ["hidden_size": 8, "layers": [[16, 16]]], "allocator": "replicated", "host": "node-1",
+                "process_id": 42, "configuration": [:],
+            ])
+        for rank in 0..<3 {
+            _ = try client.ask(
+                "register_worker",
+                ["run": "demo", "incarnation": 1, "rank": .integer(rank), "host": "node-1", "process_id": 42])
+        }
+    }
+
+    /// Reports until the connection ends, or `count` times.
+    /// - Returns: the sequence numbers acknowledged.
+    private static func report(rank: Int, from first: Int, count: Int = .max, port: UInt16) throws -> Set<Int> {
+        var acknowledged = Set<Int>()
+        guard let client = try? PlainClient(port: port) else { return [] }
+        for sequence in sequence(first: first, next: { $0 + 1 }) where acknowledged.count < count {
+            let sample: JSONValue = [
+                "first_step": .integer(sequence), "step_count": 1, "plan_revision": 1, "step_seconds": 0.5,
+                "phase_seconds": ["experts": 0.25], "bytes_sent": 1, "tokens": 1, "resident_bytes": 1,
+            ]
+            let answer = try? client.ask(
+                "report",
+                [
+                    "run": "demo", "incarnation": 1, "rank": .integer(rank), "sequence": .integer(sequence),
+                    "sample": sample,
+                ])
+            guard let answer else { break }
+            guard answer["type"] == "acknowledged" else { throw CoordinatorProgram.DidNotStart(output: "\(answer)") }
+            acknowledged.insert(sequence)
+            if acknowledged.count >= count { break }
+        }
+        return acknowledged
+    }
+
+    @Test func signalsEndItCleanly() throws {
+        for signal in [SIGTERM, SIGINT] {
+            let program = try CoordinatorProgram(serve())
+            // A client that stays connected does not hold it up.
+            let client = try PlainClient(port: program.port)
+            #expect(try client.ask("list_runs")["type"] == "runs")
+            let end = program.end(signal)
+            #expect(end.reason == .exit)
+            #expect(end.status == 0)
+            #expect(!FileManager.default.fileExists(atPath: folder.path("moe.db-wal")))
+        }
+    }
+
+    @Test func whatKeepsItFromStartingIsOneLine() throws {
+        let program = try CoordinatorProgram(serve())
+        try Data("This is a letter, not a database.".utf8).write(to: folder.url.appending(path: "letter"))
+        let cases: [(arguments: [String], status: Int32, text: String)] = [
+            (serve(), 1, "in use by another process"),
+            (serve("other.db", listen: "127.0.0.1:\(program.port)"), 1, "the port is in use"),
+            (serve("other.db", listen: "0.0.0.0:0"), 1, "not authenticated"),
+            (serve("other.db", listen: "[::]:0"), 1, "not authenticated"),
+            (serve("other.db", listen: "no-such-host.invalid:0"), 1, "cannot be resolved"),
+            (serve("letter"), 1, "is not a database"),
+            (serve("no/such/folder/moe.db"), 1, "cannot be written"),
+            (serve("other.db", listen: "7700"), 64, "HOST:PORT"),
+            (["serve", "--nonsense"], 64, "nonsense"),
+        ]
+        for (arguments, status, text) in cases {
+            let result = try CoordinatorProgram.run(arguments)
+            #expect(result.status == status, "\(arguments): \(result.output)")
+            #expect(result.output.contains(text), "\(arguments): \(result.output)")
+            if status == 1 { #expect(result.output.split(separator: "\n").count == 1, "\(result.output)") }
+        }
+        #expect(program.end(SIGTERM).status == 0)
+    }
+
+    @Test func memoryIsFlatOverThousandsOfReports() async throws {
+        let program = try CoordinatorProgram(serve())
+        let port = program.port
+        try await blocking {
+            try Self.register(port: port)
+            _ = try Self.report(rank: 0, from: 1, count: 2_000, port: port)
+        }
+        let before = try program.residentBytes
+        try await blocking { _ = try Self.report(rank: 0, from: 2_001, count: 4_000, port: port) }
+        let growth = try program.residentBytes - before
+        print("resident memory after 2,000 reports: \(before) bytes; \(growth) more after 6,000")
+        #expect(growth < 4 << 20)
+        #expect(program.end(SIGTERM).status == 0)
+    }
+}
