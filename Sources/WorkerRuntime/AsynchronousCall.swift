@@ -21,7 +21,11 @@ enum AsynchronousCall {
             outcome.result.withLock { $0 = result }
             hasEnded.signal()
         }
-        if hasEnded.wait(timeout: .now() + limit / .seconds(1)) == .timedOut { task.cancel() }
-        return try outcome.result.withLock { try $0?.get() }
+        guard hasEnded.wait(timeout: .now() + limit / .seconds(1)) == .timedOut else {
+            return try outcome.result.withLock { try $0?.get() }
+        }
+        task.cancel()
+        // The end may have come just now; an error after cancellation says nothing.
+        return outcome.result.withLock { try? $0?.get() }
     }
 }

@@ -11,6 +11,8 @@ public struct GenerationOptions: Sendable {
     public var temperature: Double
     public var topK: Int
     public var seed: UInt64
+    /// Tokens before the next one that the model sees at most; nil: as many as its configuration allows.
+    public var contextLength: Int?
     public var allocator = Allocators.defaultName
     public var dispatcher = TokenDispatchers.defaultName
 
@@ -26,6 +28,9 @@ public struct GenerationOptions: Sendable {
     /// - Throws: `WorkerError` that names the flag and what it takes.
     public func validate() throws(WorkerError) {
         guard length >= 0 else { throw .usage("--length must be at least 0, not \(length)") }
+        if let contextLength, contextLength < 1 {
+            throw .usage("--context-length must be at least 1, not \(contextLength)")
+        }
         guard topK >= 0 else { throw .usage("--top-k must be at least 0, not \(topK)") }
         guard temperature.isFinite, temperature >= 0 else {
             throw .usage("--temperature must be a finite number from 0, not \(temperature)")

@@ -51,8 +51,8 @@ struct NonFiniteCause: Equatable {
 
     static func name(ofPosition position: Int, layers: Int) -> String {
         switch position {
-        case ..<0: "the token embedding"
-        case layers...: "the output head"
+        case ..<0: "the token embedding, before layer 0"
+        case layers...: "the output head, after layer \(layers - 1)"
         default: "layer \(position)"
         }
     }

@@ -73,7 +73,7 @@ public final class TextGenerator {
     public func run(write: ([UInt8]) -> Void) throws {
         let sampler = TokenSampler(temperature: options.temperature, topK: options.topK, seed: options.seed)
         let hasSequence = communicator.rank == 0
-        let window = model.configuration.maximumPositions
+        let window = min(model.configuration.maximumPositions, options.contextLength ?? .max)
         var tokens = prompt
         if hasSequence { write(tokenizer.bytes(of: prompt)) }
         for index in 0..<options.length {

@@ -19,6 +19,7 @@ struct Generate: RankCommand {
         var options = GenerationOptions(
             model: text.model, prompt: text.prompt, length: text.length, temperature: text.temperature,
             topK: text.topK, seed: text.seed)
+        options.contextLength = text.contextLength
         options.allocator = text.allocator
         options.dispatcher = text.dispatcher
         let generator = try TextGenerator(options: options, communicator: world.communicator, nodes: world.nodes)

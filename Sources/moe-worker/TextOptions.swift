@@ -19,6 +19,12 @@ struct TextOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Choose among so many of the most likely tokens; 0: all.", valueName: "n"))
     var topK = 0
 
+    @Option(
+        help: ArgumentHelp(
+            "Tokens that the model sees at most. Best as long as the sequences it was trained on (default: the model's "
+                + "max_position_embeddings).", valueName: "n"))
+    var contextLength: Int?
+
     @Option(help: ArgumentHelp("Decides the random choices.", valueName: "n"))
     var seed: UInt64 = 0
 

@@ -14,14 +14,21 @@ final class RunningProgram {
     ///   - program: an executable of this package, which is built beside the tests.
     ///   - ranks: under `mpirun` with so many; nil: alone.
     ///   - timeLimitSeconds: after which `mpirun` ends the job with an error.
-    init(_ program: String, _ arguments: [String], ranks: Int? = nil, timeLimitSeconds: Int = 300) throws {
+    ///   - onTerminal: gives it a pseudo-terminal.
+    init(
+        _ program: String, _ arguments: [String], ranks: Int? = nil, timeLimitSeconds: Int = 300,
+        onTerminal: Bool = false
+    ) throws {
         let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         let executable = URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent(program).path
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         let launcher = ranks.map {
             ["mpirun", "-n", "\($0)", "--oversubscribe", "--bind-to", "none", "--timeout", "\(timeLimitSeconds)"]
         }
-        process.arguments = (launcher ?? []) + [executable] + arguments
+        let command = (launcher ?? []) + [executable] + arguments
+        process.arguments =
+            onTerminal
+            ? ["script", "-qec", command.map { "'\($0)'" }.joined(separator: " "), "/dev/null"] : command
         var environment = ProcessInfo.processInfo.environment
         environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
         environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"

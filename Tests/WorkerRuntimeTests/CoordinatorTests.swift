@@ -9,10 +9,12 @@ import WorkerRuntime
 
 /// Runs that report to a coordinator over TCP.
 @Suite struct CoordinatorTests {
+    private let fixture: TrainingFixture
+
+    init() throws { fixture = try TrainingFixture() }
+
     /// A coordinator with a database of its own, until `body` returns.
-    private func withCoordinator(
-        _ fixture: TrainingFixture, _ body: (Endpoint, CoordinatorServer) async throws -> Void
-    ) async throws {
+    private func withCoordinator(_ body: (Endpoint, CoordinatorServer) async throws -> Void) async throws {
         let store = try CoordinatorStore(path: fixture.path("moe-\(UUID().uuidString).db"))
         let listener = try await Listener(Endpoint("127.0.0.1:0"))
         let server = CoordinatorServer(
@@ -27,8 +29,7 @@ import WorkerRuntime
     }
 
     @Test func runIsRecordedAndItsReportsArrive() async throws {
-        let fixture = try TrainingFixture()
-        try await withCoordinator(fixture) { endpoint, _ in
+        try await withCoordinator { endpoint, _ in
             let lines = try await onOwnThread {
                 try fixture.train(worldSize: 2, steps: 12) { options in
                     options.coordinator = "\(endpoint)"
@@ -59,8 +60,7 @@ import WorkerRuntime
     }
 
     @Test func anotherWorldSizeGetsANewRevision() async throws {
-        let fixture = try TrainingFixture()
-        try await withCoordinator(fixture) { endpoint, _ in
+        try await withCoordinator { endpoint, _ in
             var revisions = [Int]()
             for worldSize in [2, 2, 3] {
                 let lines = try await onOwnThread {
@@ -81,8 +81,7 @@ import WorkerRuntime
     }
 
     @Test func trainingGoesOnWithoutTheCoordinator() async throws {
-        let fixture = try TrainingFixture()
-        try await withCoordinator(fixture) { endpoint, server in
+        try await withCoordinator { endpoint, server in
             var options = fixture.options(steps: 1)
             options.coordinator = "\(endpoint)"
             options.coordinatorTimeoutSeconds = 60
@@ -105,8 +104,7 @@ import WorkerRuntime
     }
 
     @Test func failureIsRecordedWithItsReason() async throws {
-        let fixture = try TrainingFixture()
-        try await withCoordinator(fixture) { endpoint, _ in
+        try await withCoordinator { endpoint, _ in
             await #expect(throws: JobFailure.self) {
                 try await onOwnThread {
                     _ = try fixture.train(worldSize: 2, steps: 5) { options in
@@ -126,8 +124,7 @@ import WorkerRuntime
     }
 
     @Test func refusalEndsTheJobOnAllRanks() async throws {
-        let fixture = try TrainingFixture()
-        try await withCoordinator(fixture) { endpoint, _ in
+        try await withCoordinator { endpoint, _ in
             var options = fixture.options(steps: 1)
             options.coordinator = "\(endpoint)"
             options.allocator = "dp=2,tp=2"
@@ -139,10 +136,9 @@ import WorkerRuntime
     }
 
     @Test func absentCoordinatorIsWaitedForOnlySoLong() async throws {
-        let fixture = try TrainingFixture()
         // A port that was free a moment ago, and that nobody listens on.
         var closed: Endpoint?
-        try await withCoordinator(fixture) { endpoint, _ in closed = endpoint }
+        try await withCoordinator { endpoint, _ in closed = endpoint }
         var options = fixture.options(steps: 1)
         options.coordinator = "\(try #require(closed))"
         options.coordinatorTimeoutSeconds = 0.3

@@ -29,10 +29,14 @@ private final class CollectedWeights: WeightSink {
 }
 
 @Suite struct NonFiniteTests {
+    private let fixture: TrainingFixture
+
+    init() throws { fixture = try TrainingFixture() }
+
     /// Runs one step on each rank.
     /// - Returns: by rank, what `run` gave, and whether all weights are as they were.
     private func step(
-        worldSize: Int, allocator: String, fixture: TrainingFixture, layers: Int = 2, rmsNormEpsilon: Double = 1e-5,
+        worldSize: Int, allocator: String, layers: Int = 2, rmsNormEpsilon: Double = 1e-5,
         overrides: [String: Float], onNonFinite: TrainingOptions.OnNonFinite = .stop
     ) throws -> [(outcome: Result<TrainingStep.Outcome, any Error>, isUnchanged: Bool)] {
         try ThreadCommunicator.run(worldSize: worldSize) { communicator in
@@ -85,9 +89,8 @@ private final class CollectedWeights: WeightSink {
     }
 
     @Test(arguments: [1, 2, 3]) func infiniteWeightIsFoundWhereItIs(worldSize: Int) throws {
-        let fixture = try TrainingFixture()
         let results = try step(
-            worldSize: worldSize, allocator: "expert-parallel", fixture: fixture,
+            worldSize: worldSize, allocator: "expert-parallel",
             overrides: ["model.layers.1.block_sparse_moe.experts.2.w1.weight": .infinity])
         let failure = try failure(results)
         // Expert e is on rank e mod W.
@@ -98,14 +101,13 @@ private final class CollectedWeights: WeightSink {
     }
 
     @Test(arguments: [1, 2, 3]) func overflowInALayerIsFoundThere(worldSize: Int) throws {
-        let fixture = try TrainingFixture()
         // Finite weights whose products are not.
         let overrides = Dictionary(
             uniqueKeysWithValues: (0..<4).map {
                 ("model.layers.1.block_sparse_moe.experts.\($0).w1.weight", Float(3e38))
             })
         let failure = try failure(
-            step(worldSize: worldSize, allocator: "tensor-parallel", fixture: fixture, overrides: overrides))
+            step(worldSize: worldSize, allocator: "tensor-parallel", overrides: overrides))
         #expect(failure.rank == 0)
         #expect(
             failure.reason.contains("step 1: the loss is not finite; layer 1: its output is not finite on rank 0"),
@@ -113,12 +115,11 @@ private final class CollectedWeights: WeightSink {
     }
 
     @Test(arguments: [1, 2, 3]) func overflowOnTheWayBackIsFoundThere(worldSize: Int) throws {
-        let fixture = try TrainingFixture()
         // All activations are zero, so each norm multiplies the gradient by 1 / √epsilon = 1e15 and the forward pass is
         // finite. After the final norm, layer 2 and layer 1 the gradient is beyond fp32, and layer 0 gets it.
         let failure = try failure(
             step(
-                worldSize: worldSize, allocator: "replicated", fixture: fixture, layers: 3, rmsNormEpsilon: 1e-30,
+                worldSize: worldSize, allocator: "replicated", layers: 3, rmsNormEpsilon: 1e-30,
                 overrides: ["model.embed_tokens.weight": 0]))
         #expect(failure.rank == 0)
         #expect(
@@ -126,13 +127,22 @@ private final class CollectedWeights: WeightSink {
             "\(failure.reason)")
     }
 
+    @Test func headIsNamedByTheLayerBefore() throws {
+        let failure = try failure(
+            step(
+                worldSize: 2, allocator: "replicated", overrides: ["model.norm.weight": .nan]))
+        #expect(
+            failure.reason.contains(
+                "the output head, after layer 1: the weights of model.norm.weight are not finite on rank 0"),
+            "\(failure.reason)")
+    }
+
     @Test func skippedStepChangesNothing() throws {
-        let fixture = try TrainingFixture()
         for overrides in [
             ["model.layers.1.block_sparse_moe.experts.2.w1.weight": Float.infinity], ["lm_head.weight": Float.nan],
         ] {
             let results = try step(
-                worldSize: 2, allocator: "expert-parallel", fixture: fixture, overrides: overrides, onNonFinite: .skip)
+                worldSize: 2, allocator: "expert-parallel", overrides: overrides, onNonFinite: .skip)
             for result in results {
                 #expect(result.isUnchanged)
                 #expect(try result.outcome.get().isSkipped)
@@ -141,7 +151,6 @@ private final class CollectedWeights: WeightSink {
     }
 
     @Test func skippedStepsAreCounted() throws {
-        let fixture = try TrainingFixture()
         // So large a rate destroys the weights in the first step; from then on no step is of use.
         let lines = try fixture.train(worldSize: 2, steps: 5) { options in
             options.schedule.learningRate = 1e38

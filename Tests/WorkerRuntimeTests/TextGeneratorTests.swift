@@ -5,8 +5,12 @@ import Testing
 import WorkerRuntime
 
 @Suite struct TextGeneratorTests {
+    private let fixture: TrainingFixture
+
+    init() throws { fixture = try TrainingFixture() }
+
     /// A checkpoint that was trained a little, with a tokenizer.
-    private func checkpoint(_ fixture: TrainingFixture) throws -> String {
+    private func checkpoint() throws -> String {
         let meta = #"{"format": 1, "tokenizer": "characters", "vocabulary_size": 13, "characters": "\nabcdefghijkl"}"#
         try Data(meta.utf8).write(to: fixture.folder.appending(path: "meta.json"))
         let directory = fixture.path("checkpoints")
@@ -25,8 +29,7 @@ import WorkerRuntime
     }
 
     @Test func sameSeedGivesTheSameTextInAnyWorld() throws {
-        let fixture = try TrainingFixture()
-        let model = try checkpoint(fixture)
+        let model = try checkpoint()
         // 40 tokens are more than the model's 16 positions.
         var options = GenerationOptions(
             model: model, prompt: "abc", length: 40, temperature: 0.7, topK: 5, seed: 9)
@@ -37,20 +40,23 @@ import WorkerRuntime
             let together = try text(options, worldSize: worldSize)
             #expect(together == alone + [String](repeating: "", count: worldSize - 1))
         }
+        options.contextLength = 8
+        let shortSighted = try text(options, worldSize: 1)
+        #expect(shortSighted[0].prefix(9) == alone[0].prefix(9))
+        #expect(shortSighted != alone)
+        options.contextLength = nil
         options.seed = 10
         #expect(try text(options, worldSize: 1) != alone)
     }
 
     @Test func withoutPromptItBeginsWithANewLine() throws {
-        let fixture = try TrainingFixture()
         let options = GenerationOptions(
-            model: try checkpoint(fixture), prompt: "", length: 2, temperature: 0, topK: 0, seed: 0)
+            model: try checkpoint(), prompt: "", length: 2, temperature: 0, topK: 0, seed: 0)
         #expect(try text(options, worldSize: 1)[0].hasPrefix("\n"))
     }
 
     @Test func refusalsSayWhy() throws {
-        let fixture = try TrainingFixture()
-        let model = try checkpoint(fixture)
+        let model = try checkpoint()
         func refusal(_ change: (inout GenerationOptions) -> Void) throws -> String {
             var options = GenerationOptions(model: model, prompt: "a", length: 1, temperature: 1, topK: 0, seed: 0)
             change(&options)
@@ -62,6 +68,7 @@ import WorkerRuntime
         }
         #expect(try refusal { $0.prompt = "a!" }.contains("--prompt: the character \"!\""))
         #expect(try refusal { $0.temperature = -1 }.contains("--temperature"))
+        #expect(try refusal { $0.contextLength = 0 }.contains("--context-length"))
         #expect(try refusal { $0.length = -1 }.contains("--length"))
         #expect(try refusal { $0.model = "/nonexistent" }.contains("/nonexistent"))
         try FileManager.default.removeItem(atPath: model + "/meta.json")

@@ -3,7 +3,7 @@ import MessagePassing
 import Mixtral
 import WorkerRuntime
 
-/// A folder with a little data and a model of a few thousand parameters. Removed with the value.
+/// A folder with a little data and a model of a few thousand parameters. Removed with the value, so a suite holds it.
 final class TrainingFixture: Sendable {
     static let vocabularySize = 13
     static let sequenceLength = 8

@@ -1,0 +1,114 @@
+import Foundation
+import Testing
+
+/// What cannot go on ends the whole job: one message of one rank, the same exit code everywhere, and nobody waits.
+@Suite(.serialized) struct WorkerErrorTests {
+    private let inputs: WorkerInputs
+
+    init() throws { inputs = try WorkerInputs() }
+
+    /// Runs `moe-worker` on two ranks, and expects it to fail.
+    /// - Parameter words: all are in the message.
+    private func expectFailure(_ arguments: [String], ranks: Int? = 2, status: Int32, _ words: String...) throws {
+        let job = try RunningProgram("moe-worker", arguments, ranks: ranks, timeLimitSeconds: 120)
+        #expect(job.waitForEnd() == status, "\(job.text)")
+        let messages = job.text.split(separator: "\n").filter { $0.contains("rror:") }
+        #expect(messages.count == 1, "\(job.text)")
+        for word in words { #expect(messages.first?.contains(word) == true, "\(word) in \(job.text)") }
+    }
+
+    @Test(
+        arguments: [
+            (["--batch-size": "1"], "--batch-size 1"),
+            (["--allocator": "best"], "unknown allocator \"best\"; known are tensor-parallel"),
+            (["--allocator": "dp=2,tp=2"], "does not fit a world of 2 ranks"),
+            (["--dispatcher": "best"], "unknown dispatcher \"best\"; known are random"),
+            (["--model": "somewhere"], "either --model DIR"), (["--model-config": nil], "either --model DIR"),
+            (["--world-size": "3"], "--world-size is 3"), (["--rank": "0"], "--rank is 0"),
+            (["--steps": nil], "--steps"),
+        ] as [([String: String?], String)])
+    func wrongUsageOnTwoRanks(changes: [String: String?], words: String) throws {
+        try expectFailure(inputs.arguments(changes), status: 64, words)
+    }
+
+    @Test(
+        arguments: [
+            (["--sequence-length": "17"], "max_position_embeddings 16"), (["--steps": "many"], "--steps"),
+            (["--threads": "0"], "--threads must be at least 1"), (["--coordinator": "here"], "\"here\" is no address"),
+            (["--learning-rate-schedule": "steep"], "--learning-rate-schedule"),
+        ] as [([String: String?], String)])
+    func wrongUsageAlone(changes: [String: String?], words: String) throws {
+        try expectFailure(inputs.arguments(changes), ranks: nil, status: 64, words)
+    }
+
+    @Test func wrongSettingIsNamedWithItsFile() throws {
+        try Data("learning-rat: 1\n".utf8).write(to: inputs.folder.appending(path: "moe.yaml"))
+        try expectFailure(
+            inputs.arguments(["--config": inputs.path("moe.yaml")]), status: 64, "moe.yaml", "\"learning-rat\"")
+    }
+
+    @Test func launcherIsNeededForMoreThanOneRank() throws {
+        try expectFailure(
+            inputs.arguments(["--world-size": "2"]), ranks: nil, status: 64, "needs a launcher",
+            "mpirun -n 2 moe-worker")
+    }
+
+    @Test func missingFiles() throws {
+        try expectFailure(inputs.arguments(["--data": "/nonexistent"]), status: 1, "/nonexistent/train.bin")
+        try expectFailure(inputs.arguments(["--model-config": "/nonexistent.json"]), status: 1, "/nonexistent.json")
+        try expectFailure(
+            inputs.arguments(["--model-config": nil, "--model": "/nonexistent"]), status: 1, "/nonexistent")
+    }
+
+    @Test func oddTokenFile() throws {
+        try Data([1, 0, 2]).write(to: inputs.folder.appending(path: "train.bin"))
+        try expectFailure(inputs.arguments(), status: 1, "train.bin has an odd number of bytes (3)")
+    }
+
+    @Test func tokenOutsideTheVocabulary() throws {
+        try Data([UInt8](repeating: 0, count: 100) + [17, 0]).write(to: inputs.folder.appending(path: "val.bin"))
+        try expectFailure(inputs.arguments(), status: 1, "val.bin: token 17 at position 50", "vocabulary of 17")
+    }
+
+    @Test func unwritableOutput() throws {
+        try expectFailure(
+            inputs.arguments(["--metrics": "/nonexistent/metrics"]), status: 1, "cannot open the metrics file")
+        // A file where a directory should be.
+        try expectFailure(
+            inputs.arguments(["--checkpoint-directory": inputs.path("meta.json")]), status: 1, "meta.json",
+            "--checkpoint-directory")
+        // Opens, but takes nothing.
+        try expectFailure(inputs.arguments(["--metrics": "/dev/full"]), status: 1, "/dev/full")
+    }
+
+    @Test func brokenCheckpoint() throws {
+        let checkpoint = try inputs.checkpoint()
+        let file = URL(fileURLWithPath: checkpoint).appending(path: "model.safetensors")
+        let data = try Data(contentsOf: file)
+        try data.dropLast(5).write(to: file)
+        let changes = ["--model-config": nil, "--model": checkpoint]
+        try expectFailure(inputs.arguments(changes), status: 1, "model.safetensors")
+        try expectFailure(["generate", "--model", checkpoint], status: 1, "model.safetensors")
+    }
+
+    @Test func weightThatIsNotFiniteIsNamed() throws {
+        let checkpoint = try inputs.checkpoint()
+        try inputs.poison("model.layers.1.block_sparse_moe.experts.3.w1.weight", in: checkpoint, with: .infinity)
+        try expectFailure(
+            inputs.arguments(["--model-config": nil, "--model": checkpoint, "--allocator": "expert-parallel"]),
+            status: 1, "step 1: the loss is not finite; layer 1: ", "experts.3", "on rank 1")
+    }
+
+    @Test func divergenceNamesStepLayerAndRank() throws {
+        try expectFailure(
+            inputs.arguments(["--learning-rate": "1e30"]), status: 1, "step 2: the ", " is not finite; ",
+            "layer ", "on rank ")
+    }
+
+    @Test func coordinatorThatIsAway() throws {
+        // Nothing listens on the discard port of this machine.
+        try expectFailure(
+            inputs.arguments(["--coordinator": "127.0.0.1:9", "--coordinator-timeout": "0.5"]), status: 69,
+            "no coordinator answered at 127.0.0.1:9")
+    }
+}

@@ -1,0 +1,70 @@
+import Foundation
+
+/// A folder with a small model and data for `moe-worker`. Removed with the value, so a suite holds it.
+final class WorkerInputs {
+    let folder: URL
+
+    init() throws {
+        folder = FileManager.default.temporaryDirectory.appending(path: "worker-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let tokens = (0..<2048).flatMap { index -> [UInt8] in [UInt8(index * index % 17), 0] }
+        try Data(tokens).write(to: folder.appending(path: "train.bin"))
+        try Data(tokens.prefix(300)).write(to: folder.appending(path: "val.bin"))
+        let meta = #"""
+            {"format": 1, "tokenizer": "characters", "vocabulary_size": 17, "characters": "\nabcdefghijklmnop"}
+            """#
+        try Data(meta.utf8).write(to: folder.appending(path: "meta.json"))
+        let configuration = """
+            {"model_type": "mixtral", "vocab_size": 17, "hidden_size": 16, "intermediate_size": 16,
+             "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "num_local_experts": 4,
+             "num_experts_per_tok": 2, "max_position_embeddings": 16, "hidden_act": "silu", "initializer_range": 0.1,
+             "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "router_aux_loss_coef": 0.01, "sliding_window": null,
+             "tie_word_embeddings": false}
+            """
+        try Data(configuration.utf8).write(to: folder.appending(path: "config.json"))
+    }
+
+    deinit { try? FileManager.default.removeItem(at: folder) }
+
+    func path(_ name: String) -> String { folder.appending(path: name).path }
+
+    /// Arguments of a short run; those that `changes` names are others, or left out for nil.
+    func arguments(_ changes: [String: String?] = [:]) -> [String] {
+        var options: [String: String?] = [
+            "--data": folder.path, "--model-config": path("config.json"), "--steps": "3", "--batch-size": "4",
+            "--sequence-length": "8", "--log-interval": "1",
+        ]
+        options.merge(changes) { $1 }
+        return options.sorted { $0.key < $1.key }.flatMap { name, value in value.map { [name, $0] } ?? [] }
+    }
+
+    /// Trains a little and saves the weights; the checkpoint's path.
+    func checkpoint() throws -> String {
+        let job = try RunningProgram(
+            "moe-worker", arguments(["--checkpoint-directory": path("checkpoints")]), ranks: 2)
+        guard job.waitForEnd() == 0 else { throw WorkerInputsError(output: job.text) }
+        return path("checkpoints/step-3")
+    }
+
+    /// Replaces one fp32 number of the tensor `name` in a checkpoint.
+    func poison(_ name: String, in checkpoint: String, with value: Float) throws {
+        let file = URL(fileURLWithPath: checkpoint).appending(path: "model.safetensors")
+        var data = try Data(contentsOf: file)
+        // safetensors: eight bytes with the header's length, the header in JSON, the numbers.
+        let length = data.prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) }
+        let header = try JSONSerialization.jsonObject(with: data[8..<8 + length]) as? [String: Any]
+        let entry = header?[name] as? [String: Any]
+        guard let offset = (entry?["data_offsets"] as? [Int])?.first else {
+            throw WorkerInputsError(output: "no tensor \(name) in \(file.path)")
+        }
+        withUnsafeBytes(of: value.bitPattern.littleEndian) {
+            data.replaceSubrange(8 + length + offset..<8 + length + offset + 4, with: $0)
+        }
+        try data.write(to: file)
+    }
+}
+
+struct WorkerInputsError: Error, CustomStringConvertible {
+    let output: String
+    var description: String { output }
+}
