@@ -69,6 +69,9 @@ public final class ControlPlane {
         plan = registration.plan
         incarnation = registration.incarnation
         isFirstRank = rank == 0
+        var logger = logger
+        // All ranks see the coordinator come and go; one that says so is enough.
+        if rank != 0 { logger.logLevel = .critical }
         self.logger = logger
         guard let address = options.coordinator, let incarnation = registration.incarnation else {
             endpoint = nil
