@@ -94,6 +94,17 @@ public final class ControlPlane {
     /// Hands over a report and returns at once.
     package func report(_ sample: PerformanceSample) { reporter?.submit(sample) }
 
+    /// Whether the run was started again elsewhere, so that this job must end. Known some time after the fact, and not on all
+    /// ranks at once.
+    var isSuperseded: Bool { reporter?.isSuperseded ?? false }
+
+    /// Why a job that is superseded ends.
+    var supersededError: WorkerError {
+        WorkerError(
+            .refused,
+            "the run \(run) was started again since: its incarnation \(incarnation ?? 0) is over, and so is this job")
+    }
+
     /// Sends what is left and says that the run is done. Collective. A coordinator that is away is only warned of.
     package func complete(step: Int, communicator: any Communicator) throws {
         guard let reporter else { return }
@@ -114,7 +125,7 @@ public final class ControlPlane {
     }
 
     private func finish(_ outcome: FinishRun.Outcome, step: Int, reason: String?) {
-        guard isFirstRank, let endpoint, let incarnation else { return }
+        guard isFirstRank, !isSuperseded, let endpoint, let incarnation else { return }
         let request = FinishRun(
             run: run, incarnation: incarnation, outcome: outcome, step: step,
             reason: reason?.fitting(bytes: Limits.standard.reasonBytes))

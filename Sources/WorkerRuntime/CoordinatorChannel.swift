@@ -16,14 +16,14 @@ struct CoordinatorChannel: ReportChannel {
 
     static func connect(to endpoint: Endpoint, as worker: WorkerIdentity) async throws -> CoordinatorChannel {
         let client = try await ControlClient.connect(to: endpoint)
-        do {
+        do throws(ControlError) {
             _ = try await client.send(
                 RegisterWorker(
                     run: worker.run, incarnation: worker.incarnation, rank: worker.rank, host: Self.host,
                     processID: Self.processID))
         } catch {
             client.close()
-            throw error
+            throw Self.meaning(of: error)
         }
         return CoordinatorChannel(client: client, worker: worker)
     }
@@ -35,9 +35,14 @@ struct CoordinatorChannel: ReportChannel {
                     run: worker.run, incarnation: worker.incarnation, rank: worker.rank, sequence: sequence,
                     sample: sample))
         } catch {
-            if error.isTransient || error.code == .cancelled { throw error }
-            throw ReportRefused(description: error.message)
+            throw Self.meaning(of: error)
         }
+    }
+
+    private static func meaning(of error: ControlError) -> any Error {
+        if error.isTransient || error.code == .cancelled { return error }
+        return error.code == .staleIncarnation
+            ? IncarnationOver(description: error.message) : ReportRefused(description: error.message)
     }
 
     func close() async { client.close() }

@@ -24,6 +24,7 @@ package final class Reporter: Sendable {
         var queue = Deque<Item>()
         var statistics = Statistics()
         var isFinishing = false
+        var isSuperseded = false
         /// Ends the pause before the next attempt to connect.
         var pause: Task<Void, Never>?
 
@@ -77,6 +78,9 @@ package final class Reporter: Sendable {
 
     package var statistics: Statistics { state.withLock(\.statistics) }
 
+    /// Whether the coordinator said that the run was started again, so that this process must end.
+    package var isSuperseded: Bool { state.withLock(\.isSuperseded) }
+
     /// Sends what is left, for at most `limit`, and ends the background task. Blocks the calling thread, which must not be
     /// one of the cooperative pool.
     package func finish(within limit: Duration) -> Statistics {
@@ -114,6 +118,9 @@ package final class Reporter: Sendable {
                 state.withLock { $0.statistics.delivered += 1 }
                 if failures > 0 { logger.notice("the coordinator takes reports again") }
                 failures = 0
+            } catch is IncarnationOver {
+                state.withLock { $0.isSuperseded = true }
+                break
             } catch let refusal as ReportRefused {
                 logger.warning("the coordinator refused report \(report.sequence): \(refusal)")
                 state.withLock { $0.statistics.dropped += 1 }

@@ -56,7 +56,7 @@ final class StepRecorder {
     }
 
     /// Records step `step`, from 0, which `time` has run. Collective.
-    /// - Throws: on rank 0 `WorkerError` when the metrics file cannot be written; on the others `OtherRankFailed`.
+    /// - Throws: `JobFailure` when the metrics file cannot be written, or the run was started again elsewhere.
     func record(_ outcome: TrainingStep.Outcome, step: Int, validationLoss: Double?, isLast: Bool) throws {
         let communicator = context.communicator
         if outcome.isSkipped { skippedSteps += 1 }
@@ -65,15 +65,19 @@ final class StepRecorder {
             tokens: ownTokensPerStep)
         if communicator.rank == 0 { sample.add(expertLoads: outcome.expertLoads, loss: outcome.loss) }
 
-        var slowest = [measurement.seconds]
-        var span = slowest.mutableSpan
+        // One reduction tells the slowest rank's time, and whether any rank heard that the run was started again.
+        let isSuperseded = control.isSuperseded
+        var largest = [measurement.seconds, isSuperseded ? 1 : 0]
+        var span = largest.mutableSpan
         try communicator.allReduce(&span, .maximum)
+        let stepSeconds = largest[0]
+        if largest[1] > 0 { try communicator.agree { if isSuperseded { throw control.supersededError } } }
         let residentBytes = ResidentMemory.bytes()
         let metrics = StepMetrics(
             step: step + 1, loss: outcome.loss, auxiliaryLoss: outcome.auxiliaryLoss,
             gradientNorm: outcome.gradientNorm, learningRate: options.schedule.rate(at: step),
-            tokensPerSecond: Double(options.batchSize * options.sequenceLength) / slowest[0],
-            stepSeconds: slowest[0], planRevision: planRevision, expertLoad: outcome.expertLoads,
+            tokensPerSecond: Double(options.batchSize * options.sequenceLength) / stepSeconds,
+            stepSeconds: stepSeconds, planRevision: planRevision, expertLoad: outcome.expertLoads,
             validationLoss: validationLoss,
             phaseSeconds: Dictionary(uniqueKeysWithValues: measurement.phases.map { ($0.key.rawValue, $0.value) }),
             bytesSent: measurement.bytesSent, residentBytes: residentBytes, skippedSteps: skippedSteps)

@@ -4,6 +4,7 @@ import ExpertPlacement
 import Foundation
 import Logging
 import MessagePassing
+import Synchronization
 import Testing
 import WorkerRuntime
 
@@ -103,6 +104,61 @@ import WorkerRuntime
         }
     }
 
+    @Test func jobEndsWhenItsRunIsStartedAgain() async throws {
+        try await withCoordinator { endpoint, _ in
+            var options = fixture.options(steps: 1 << 40)
+            options.coordinator = "\(endpoint)"
+            options.run = "tiny"
+            options.reportInterval = 1
+            let request = RegisterRun(
+                run: "tiny", registration: "again", worldSize: 1, nodes: [0],
+                model: ExpertModel(hiddenSize: 4, layers: [[4]]), allocator: "replicated", host: "elsewhere",
+                processID: 1)
+            // Rank 0 shows its first step; from then on there is another incarnation.
+            let startAgain = StartAgain(endpoint: endpoint, request: request)
+            let failures = try await failures(of: options, onLine: startAgain.notice)
+            #expect(failures.map(\.exitCode) == [77, 77])
+            let reason = failures.compactMap(\.reason)
+            #expect(reason.count == 1)
+            #expect("\(reason)".contains("its incarnation 1 is over"), "\(reason)")
+            // The end of the old one does not end the new one.
+            let client = try await ControlClient.connect(to: endpoint)
+            defer { client.close() }
+            let run = try await client.send(ShowRun(run: "tiny")).summary
+            #expect(run.incarnation == 2)
+            #expect(run.state == .running)
+        }
+    }
+
+    /// Registers a run again when its job shows a step.
+    private final class StartAgain: Sendable {
+        private let isDone = Mutex(false)
+        private let endpoint: Endpoint
+        private let request: RegisterRun
+
+        init(endpoint: Endpoint, request: RegisterRun) {
+            self.endpoint = endpoint
+            self.request = request
+        }
+
+        func notice(_ line: String) {
+            guard line.hasPrefix("step ") else { return }
+            let wasDone = isDone.withLock { isDone in
+                defer { isDone = true }
+                return isDone
+            }
+            if wasDone { return }
+            let hasEnded = DispatchSemaphore(value: 0)
+            Task { [endpoint, request] in
+                let client = try? await ControlClient.connect(to: endpoint)
+                _ = try? await client?.send(request)
+                client?.close()
+                hasEnded.signal()
+            }
+            hasEnded.wait()
+        }
+    }
+
     @Test func failureIsRecordedWithItsReason() async throws {
         try await withCoordinator { endpoint, _ in
             await #expect(throws: JobFailure.self) {
@@ -148,10 +204,15 @@ import WorkerRuntime
         #expect(failures[1].reason == nil)
     }
 
-    private func failures(of options: TrainingOptions) async throws -> [JobFailure] {
+    private func failures(
+        of options: TrainingOptions, onLine: @escaping @Sendable (String) -> Void = { _ in }
+    ) async throws -> [JobFailure] {
         let results = try await onOwnThread {
             try outcomes(worldSize: 2) { communicator in
-                try Trainer(options: options, communicator: communicator, nodes: communicator.nodes()).run()
+                let display = ProgressDisplay(steps: options.steps, interval: 1 << 40, isTerminal: false, write: onLine)
+                try Trainer(
+                    options: options, communicator: communicator, nodes: communicator.nodes(), display: display
+                ).run()
             }
         }
         return results.compactMap { result in

@@ -11,6 +11,7 @@ private final class FakeCoordinator: Sendable {
     struct State {
         var isAway = false
         var refusesEven = false
+        var isOver = false
         /// Reports that fail when they arrive, with the connection.
         var failures = 0
         var received = [Int]()
@@ -27,6 +28,7 @@ private final class FakeCoordinator: Sendable {
         func send(_ sample: PerformanceSample, sequence: Int) async throws {
             try coordinator.state.withLock { state in
                 if state.isAway { throw Away() }
+                if state.isOver { throw IncarnationOver(description: "started again") }
                 if state.failures > 0 {
                     state.failures -= 1
                     throw Away()
@@ -156,6 +158,17 @@ extension Reporter {
         let statistics = try await reporter.end()
         #expect((statistics.delivered, statistics.dropped) == (3, 3))
         coordinator.state.withLock { #expect($0.received == [1, 3, 5]) }
+    }
+
+    @Test func endOfTheIncarnationIsNoticed() async throws {
+        let coordinator = FakeCoordinator()
+        let reporter = coordinator.reporter()
+        #expect(!reporter.isSuperseded)
+        coordinator.state.withLock { $0.isOver = true }
+        for _ in 0..<3 { reporter.submit(sample) }
+        let statistics = try await reporter.end()
+        #expect(reporter.isSuperseded)
+        #expect((statistics.delivered, statistics.dropped) == (0, 3))
     }
 
     @Test func backOffDoublesUpToALimit() {
