@@ -53,11 +53,10 @@ import Testing
         var plans = RandomPlan(seed: seed)
         for _ in 0..<10 {
             let plan = try plans.plan(for: block.model, worldSize: worldSize)
-            _ = try ThreadCommunicator.run(worldSize: worldSize) { group in
-                let outcome = try block.run(
-                    on: CountingCommunicator(group), plan: plan, dispatcher: RandomDispatcher(seed: seed))
-                #expect(outcome.bytesSent == outcome.communicatorBytes)
+            let outcomes = try ThreadCommunicator.run(worldSize: worldSize) {
+                try block.run(on: CountingCommunicator($0), plan: plan, dispatcher: RandomDispatcher(seed: seed))
             }
+            #expect(outcomes.map(\.bytesSent) == outcomes.map(\.communicatorBytes))
         }
     }
 

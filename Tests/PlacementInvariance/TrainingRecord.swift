@@ -20,7 +20,8 @@ public struct TrainingRecord: Sendable {
         Set(other.choices).subtracting(choices).count
     }
 
-    /// Checks that losses and gradients of the first step are those of `reference`.
+    /// Checks that losses and gradients of the first step, and the weights after it when it is the only one, are those of
+    /// `reference`.
     /// - Parameter tolerance: relative; for a gradient, to the largest entry of its tensor.
     /// - Throws: `InvarianceFailure` that names what differs.
     public func check(against reference: TrainingRecord, tolerance: Double) throws {
@@ -32,6 +33,26 @@ public struct TrainingRecord: Sendable {
         }
         for (name, expected) in reference.gradients.sorted(by: { $0.key < $1.key }) {
             try compare("gradient of \(name)", (gradients[name] ?? [])[...], expected[...], tolerance)
+        }
+        if losses.count == 1 { try checkUpdatedWeights(against: reference, tolerance: tolerance) }
+    }
+
+    /// Checks the weights after the first step, but for entries whose gradient is so small that rounding can turn its sign,
+    /// and with it the direction of AdamW's first step.
+    private func checkUpdatedWeights(against reference: TrainingRecord, tolerance: Double) throws {
+        guard weights.keys.sorted() == reference.weights.keys.sorted() else {
+            throw InvarianceFailure(description: "other weights: \(weights.keys.sorted())")
+        }
+        for (name, expected) in reference.weights.sorted(by: { $0.key < $1.key }) {
+            let gradient = reference.gradients[name] ?? []
+            let largest = gradient.map { abs($0) }.max() ?? 0
+            let steady = gradient.indices.filter { abs(gradient[$0]) > 1e-3 * largest || gradient[$0] == 0 }
+            let found = weights[name] ?? []
+            guard found.count == expected.count, gradient.count == expected.count else {
+                throw InvarianceFailure(description: "\(name): \(found.count) weights instead of \(expected.count)")
+            }
+            try compare(
+                "weights of \(name)", steady.map { found[$0] }[...], steady.map { expected[$0] }[...], tolerance)
         }
     }
 
