@@ -17,6 +17,10 @@ require_swift() {
     [ "${major:-0}" -gt 6 ] || { [ "${major:-0}" -eq 6 ] && [ "${minor:-0}" -ge 3 ]; } ||
         fail "Swift 6.3 or newer is needed, $(command -v swift) is ${version:-of no known version}:" \
             "install it from https://www.swift.org/install/linux"
+    # The compiler can be there without the libraries that the package manager needs.
+    swift build --version >/dev/null 2>&1 ||
+        fail "swift build does not start ($(swift build --version 2>&1 | tail -n 1));" \
+            "install what https://www.swift.org/install/linux lists for this system"
 }
 
 missing=
@@ -29,6 +33,7 @@ need() {
 
 need_packages() {
     missing=
+    need git command -v git
     need pkg-config command -v pkg-config
     need libopenmpi-dev pkg-config --exists ompi-c
     need openmpi-bin command -v mpirun
