@@ -41,7 +41,7 @@ import Testing
         let coordinator = try CtlStubCoordinator(CtlSamples(now: .now()).answer)
         defer { coordinator.stop() }
         expectFailure(
-            try CtlProgram(command + ["--coordinator", coordinator.address]), status: 1, "\"x\"",
+            try CtlProgram(command + ["--coordinator", coordinator.address]), status: 1, "run x is not known",
             "runs are: shakespeare, first-try")
     }
 

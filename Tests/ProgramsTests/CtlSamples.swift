@@ -6,6 +6,10 @@ struct CtlSamples: Sendable {
     /// 2026-01-02T03:04:05.678Z.
     static let fixedMoment = Timestamp(milliseconds: 1_767_323_045_678)
 
+    /// In the words of the coordinator.
+    private static let who = "rank 0 on node-1, process 4711"
+    private static let why = "the world size went from 2 to 4; placed by the worker's allocator dp=2,tp=2"
+
     let now: Timestamp
 
     /// Middles of what the tables round to, so that a slow test shows the same.
@@ -34,10 +38,11 @@ struct CtlSamples: Sendable {
             configuration: ["learning_rate": "0.001", "steps": "2000"], storedReports: 96,
             events: [
                 RunEvent(
-                    kind: .planActivated, at: ago(minutes: 42), incarnation: 2, revision: 3, who: "shakespeare",
-                    why: "world size 4, was 2"),
+                    kind: .planActivated, at: ago(minutes: 42), incarnation: 2, revision: 3, who: Self.who,
+                    why: Self.why),
                 RunEvent(
-                    kind: .runRegistered, at: ago(minutes: 42), incarnation: 2, who: "shakespeare", why: "restarted"),
+                    kind: .runRegistered, at: ago(minutes: 42), incarnation: 2, who: Self.who,
+                    why: "incarnation 2, 4 ranks, allocator dp=2,tp=2"),
             ])
     }
 
@@ -73,8 +78,8 @@ struct CtlSamples: Sendable {
             ], switchStep: 40)
         let layers = [alike, alike, other]
         return Placement(
-            run: "shakespeare", state: .active, incarnation: 2, createdAt: ago(minutes: 42), who: "shakespeare",
-            why: "world size 4, was 2", layer: layer,
+            run: "shakespeare", state: .active, incarnation: 2, createdAt: ago(minutes: 42), who: Self.who,
+            why: Self.why, layer: layer,
             plan: try PlacementPlan(
                 revision: 3, worldSize: 4, nodes: [0, 0, 1, 1], layers: layer.map { [layers[$0]] } ?? layers))
     }
@@ -83,7 +88,7 @@ struct CtlSamples: Sendable {
     func answer(_ request: AnyRequest) throws(ControlError) -> any ControlMessage {
         func check(_ run: String?) throws(ControlError) {
             guard let run, !runs.contains(where: { $0.run == run }) else { return }
-            throw ControlError(.unknownRun, "there is no run \"\(run)\"")
+            throw ControlError(.unknownRun, "run \(run) is not known; see moe-ctl run list")
         }
         switch request {
         case .listRuns: return Runs(runs: runs, truncated: false)
