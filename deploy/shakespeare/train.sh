@@ -25,10 +25,13 @@ finish() {
     wait
 }
 trap finish EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
 start_coordinator() {
+    # Before it is read below, whichever of the two comes first.
+    : >"$run/coordinator.log"
     "$programs/moe-coordinator" serve --database "$run/moe.db" --listen 127.0.0.1:0 2>"$run/coordinator.log" &
     coordinator=$!
     address=
@@ -66,7 +69,9 @@ echo "preparing ${#texts[@]} text$([ ${#texts[@]} -eq 1 ] || echo s) in $run"
 start_coordinator
 echo
 echo "training with $ranks ranks; the coordinator listens on $address"
-"${launcher[@]}" -n "$ranks" "$programs/moe-worker" \
+# In a session of its own, for Ctrl-C goes to all processes of this one: on a second signal, from `finish`, mpirun would
+# leave at once, without waiting for its ranks.
+setsid "${launcher[@]}" -n "$ranks" "$programs/moe-worker" \
     --run "$name" --coordinator "$address" --allocator "$allocator" \
     --data "$run/data" --model-config deploy/shakespeare/config.json \
     --steps "$steps" --batch-size 16 --sequence-length 128 \
