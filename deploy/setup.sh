@@ -24,16 +24,16 @@ require_swift() {
 }
 
 missing=
-# need PACKAGE COMMAND…: PACKAGE is missing when COMMAND fails.
+# need PACKAGES COMMAND…: PACKAGES are missing when COMMAND fails.
 need() {
-    package=$1
+    packages=$1
     shift
-    "$@" >/dev/null 2>&1 || missing="$missing $package"
+    "$@" >/dev/null 2>&1 || missing="$missing $packages"
 }
 
 need_packages() {
     missing=
-    need git command -v git
+    need 'git ca-certificates' command -v git
     need pkg-config command -v pkg-config
     need libopenmpi-dev pkg-config --exists ompi-c
     need openmpi-bin command -v mpirun
