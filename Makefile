@@ -1,5 +1,5 @@
 # `make help` lists what there is. Variables: MARCH (the CPU to compile for, default: this one; `make MARCH=x86-64-v3 …`),
-# TEXT (a text file to train on), STEPS, RANKS, TINYSHAKESPEARE (a text for `make bench`).
+# TEXT (a text file to train on), STEPS, RANKS, ALLOCATOR (of `make train`), TINYSHAKESPEARE (a text for `make bench`).
 
 MARCH ?= native
 SWIFT ?= swift
@@ -16,7 +16,7 @@ endif
 .PHONY: help setup build train test lint bench clean
 
 help:
-	@echo 'make train   train a small Mixtral on Shakespeare with two ranks and a coordinator (TEXT=FILE: on any text)'
+	@echo 'make train   train a small Mixtral on Shakespeare with two ranks and a coordinator (TEXT=FILE: on any text; STEPS, RANKS, ALLOCATOR)'
 	@echo 'make test    run every test'
 	@echo 'make build   build the programs, optimised for this machine (MARCH=x86-64-v3: for most others)'
 	@echo 'make lint    check the formatting'

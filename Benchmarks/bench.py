@@ -41,7 +41,7 @@ def print_table(header, rows):
 
 
 def fastest_transformers(case, data, options):
-    """transformers at its fastest setting, chosen by a short run of each, and what each took."""
+    """transformers at its fastest setting, found by a short run of each, and what each took."""
     short = dataclasses.replace(case, steps=options.probe_steps, warmup_steps=0)
     trials, milliseconds = [], {}
     for attention in ["eager", "sdpa"]:
@@ -64,14 +64,24 @@ def fastest_transformers(case, data, options):
     return best, milliseconds
 
 
+def choose_peer(case, data, options):
+    """The peer, and what each of the settings took a step, in milliseconds."""
+    if options.peer:
+        return Transformers(*options.peer.split(",")), {}
+    say(f"{case.name}: choosing transformers' fastest setting ({options.probe_steps} steps each)")
+    peer, milliseconds = fastest_transformers(case, data, options)
+    if peer is None:
+        raise Failed("transformers runs at no setting")
+    return peer, milliseconds
+
+
 def measure_throughput(options, folder):
     """Tokens per second, medians over interleaved runs."""
     case = cases.throughput(options.steps)
     # Bytes without structure: what is in them does not change the work, and no text has to be at hand.
     tokens = numpy.random.default_rng(1).integers(0, case.vocab_size, 1 << 20)
     tokens.astype("<u2").tofile(os.path.join(folder, "train.bin"))
-    say(f"throughput: choosing transformers' fastest setting ({options.probe_steps} steps each)")
-    peer, probes = fastest_transformers(case, folder, options)
+    peer, probes = choose_peer(case, folder, options)
     contenders = [Worker(options.programs, allocator) for allocator in ALLOCATORS] + [peer]
     per_step = case.batch_size * case.sequence_length
     rates, facts = {contender.name: [] for contender in contenders}, {}
@@ -107,8 +117,7 @@ def write_characters(path, folder):
 def measure_recipe(options, folder):
     """Validation loss and seconds of training, over the seeds."""
     case = cases.recipe(write_characters(options.tinyshakespeare, folder))
-    say(f"recipe: choosing transformers' fastest setting ({options.probe_steps} steps each)")
-    peer, probes = fastest_transformers(case, folder, options)
+    peer, probes = choose_peer(case, folder, options)
     contenders = [Worker(options.programs, options.allocator), peer]
     losses = {contender.name: [] for contender in contenders}
     seconds = {contender.name: [] for contender in contenders}
@@ -142,6 +151,7 @@ def parse():
     parser.add_argument("--rounds", type=int, default=5, help="of the throughput")
     parser.add_argument("--steps", type=int, default=25, help="of a run of the throughput")
     parser.add_argument("--probe-steps", type=int, default=15)
+    parser.add_argument("--peer", help="transformers' setting, as ATTENTION,EXPERTS, instead of choosing the fastest")
     parser.add_argument("--compile", action="store_true", help="try torch.compile, too (needs a C++ compiler)")
     parser.add_argument("--results", default=os.path.join(HERE, "results"))
     options = parser.parse_args()
