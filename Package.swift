@@ -150,8 +150,11 @@ let package = Package(
             name: "ControlTestSupport", dependencies: ["ControlProtocol", "CoordinatorCore", "ExpertPlacement"],
             path: "Tests/ControlTestSupport"),
         .testTarget(
-            name: "ControlProtocolTests", dependencies: ["ControlProtocol", "ControlTestSupport", "ExpertPlacement"],
-            exclude: ["Golden"]),
+            name: "ControlProtocolTests",
+            dependencies: [
+                "ControlProtocol", "ControlTestSupport", "ExpertPlacement",
+                .product(name: "FlyingSocks", package: "FlyingFox"),
+            ], exclude: ["Golden"]),
         .testTarget(
             name: "CoordinatorCoreTests",
             dependencies: ["ControlProtocol", "ControlTestSupport", "CoordinatorCore", "ExpertPlacement"]),

@@ -104,9 +104,7 @@ public final class SocketReadiness: AsyncSocketPool {
         event.events = entry.events | EPOLLONESHOT.rawValue
         event.data.u64 = entry.key
         if epoll_ctl(queue, EPOLL_CTL_MOD, descriptor, &event) == 0 { return nil }
-        guard errno == ENOENT, epoll_ctl(queue, EPOLL_CTL_ADD, descriptor, &event) != 0 else {
-            return errno == ENOENT ? nil : SocketError.makeFailed("epoll_ctl")
-        }
+        if errno == ENOENT, epoll_ctl(queue, EPOLL_CTL_ADD, descriptor, &event) == 0 { return nil }
         return SocketError.makeFailed("epoll_ctl")
     }
 

@@ -18,6 +18,8 @@ actor ChangeProcessor {
     private let logger: Logger
     private var core: CoordinatorCore
     private var queue: [Item] = []
+    /// Nobody works through the queue any more.
+    private var hasEnded = false
     private let wakeUps: AsyncStream<Void>
     private let wakeUp: AsyncStream<Void>.Continuation
 
@@ -38,18 +40,20 @@ actor ChangeProcessor {
                     .overloaded, "\(limits.queuedChanges) changes are queued already (queued changes); try again later")
             )
         }
+        guard !hasEnded else { return .refused(ControlError(.overloaded, "the coordinator has stopped")) }
         return await withCheckedContinuation { continuation in
             queue.append(Item(request: request, answer: continuation))
             wakeUp.yield()
         }
     }
 
-    /// Works until `stop`, and through what is queued then.
+    /// Works until `stop` or cancellation, and through what is queued then. Later requests are refused.
     func run() async {
         for await _ in wakeUps {
             while !queue.isEmpty { await processBatch() }
         }
         while !queue.isEmpty { await processBatch() }
+        hasEnded = true
     }
 
     func stop() {

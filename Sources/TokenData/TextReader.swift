@@ -8,7 +8,7 @@ struct TextReader {
     let path: String
     private let handle: FileHandle
 
-    /// - Throws: `TokenDataError.unreadable`, also for what is not a regular file: texts are read twice.
+    /// - Throws: `TokenDataError.unreadable`, also for a directory.
     init(path: String) throws(TokenDataError) {
         do {
             handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
