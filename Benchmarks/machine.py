@@ -19,6 +19,10 @@ def _processor():
     return names[0] if names else platform.machine()
 
 
+def memory_bytes():
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def facts(programs):
     """Date, machine and commit. `load` is the machine's load average before the first run: the cores should be idle."""
     modified = bool(_output("git", "status", "--porcelain", "--untracked-files=no"))
@@ -26,7 +30,7 @@ def facts(programs):
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "memory_bytes": memory_bytes(),
         "system": " ".join([platform.system(), platform.release()]),
         "commit": (_output("git", "rev-parse", "--short=12", "HEAD") or "unknown") + ("+changes" if modified else ""),
         "mpi": (_output("mpirun", "--version").splitlines() or ["unknown"])[0],
