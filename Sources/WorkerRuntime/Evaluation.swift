@@ -22,24 +22,53 @@ public struct Evaluation {
 
     /// Mean cross-entropy over all tokens that were read. Collective.
     public func loss() throws -> Double {
-        let communicator = context.communicator
-        let (batchSize, sequenceLength) = (batches.batchSize, batches.sequenceLength)
-        let available = batches.sequencesWithoutWrapping
-        let limit = batchLimit.multipliedReportingOverflow(by: batchSize)
-        let sequences = batchLimit == 0 || limit.overflow ? available : min(available, limit.partialValue)
-        var sums = [0.0]
-        for (index, start) in stride(from: 0, to: sequences, by: batchSize).enumerated() {
-            // The last batch may be smaller, and leave some ranks without a sequence.
-            let own = BatchSource.block(
-                of: communicator.rank, in: start..<min(start + batchSize, sequences), worldSize: communicator.size)
-            let batch = batches.batch(step: 0, sequences: own)
-            context.step = index
-            context.firstToken = own.lowerBound * sequenceLength
-            sums[0] += try model.evaluationLossSum(
-                tokens: batch.tokens, targets: batch.targets, sequences: own.count, sequenceLength: sequenceLength)
+        var sum = 0.0
+        for index in 0..<batchCount {
+            let (batch, sequences) = own(batch: index)
+            sum += try model.evaluationLossSum(
+                tokens: batch.tokens, targets: batch.targets, sequences: sequences,
+                sequenceLength: batches.sequenceLength)
         }
+        return try total(sum) / Double(sequences * batches.sequenceLength)
+    }
+
+    /// Where on this rank numbers stop being finite, in the first batch whose loss is not. Collective.
+    func nonFiniteCause(_ optimizer: MoEOptimizer) throws -> NonFiniteCause? {
+        for index in 0..<batchCount {
+            let (batch, sequences) = own(batch: index)
+            // As in training, because that keeps what each layer got; there is no backward pass.
+            let losses = try model.trainingForward(
+                tokens: batch.tokens, targets: batch.targets, sequences: sequences,
+                sequenceLength: batches.sequenceLength, lossScale: 1)
+            guard try total(losses.lossSum).isFinite else { return .inForward(model: model, optimizer: optimizer) }
+        }
+        return nil
+    }
+
+    /// Sequences that are read.
+    private var sequences: Int {
+        let available = batches.sequencesWithoutWrapping
+        let limit = batchLimit.multipliedReportingOverflow(by: batches.batchSize)
+        return batchLimit == 0 || limit.overflow ? available : min(available, limit.partialValue)
+    }
+
+    private var batchCount: Int { (sequences - 1) / batches.batchSize + 1 }
+
+    /// This rank's part of a batch. The last batch may be smaller, and leave some ranks without a sequence.
+    private func own(batch index: Int) -> (batch: (tokens: [Int32], targets: [Int32]), sequences: Int) {
+        let start = index * batches.batchSize
+        let all = start..<start + min(batches.batchSize, sequences - start)
+        let own = BatchSource.block(of: context.communicator.rank, in: all, worldSize: context.communicator.size)
+        context.step = index
+        context.firstToken = own.lowerBound * batches.sequenceLength
+        return (batches.batch(step: 0, sequences: own), own.count)
+    }
+
+    /// Adds up over the ranks.
+    private func total(_ value: Double) throws -> Double {
+        var sums = [value]
         var span = sums.mutableSpan
-        try communicator.allReduce(&span, .sum)
-        return sums[0] / Double(sequences * sequenceLength)
+        try context.communicator.allReduce(&span, .sum)
+        return sums[0]
     }
 }

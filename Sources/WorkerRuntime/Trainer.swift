@@ -78,16 +78,41 @@ public final class Trainer {
             let outcome = try recorder.time { try step.run(step: index) }
             let isLast = index + 1 == options.steps
             let evaluates = isLast || (options.evaluationInterval > 0 && (index + 1) % options.evaluationInterval == 0)
-            let validationLoss = evaluates ? try evaluation?.loss() : nil
+            let validationLoss = evaluates ? try validate(evaluation, optimizer, step: index + 1) : nil
             try recorder.record(outcome, step: index, validationLoss: validationLoss, isLast: isLast)
             completedSteps = index + 1
         }
-        if options.steps == 0, let loss = try evaluation?.loss() { display?.say("validation loss \(loss)") }
+        if options.steps == 0, let loss = try validate(evaluation, optimizer, step: 0) {
+            display?.say("validation loss \(loss)")
+        }
+        if options.onNonFinite == .stop, output.savesWeights { try checkWeights(optimizer) }
         try output.save(model, step: options.steps, tokenizerFile: inputs.tokenizerFile, communicator: communicator)
             .map { display?.say("saved the weights to \($0)") }
     }
 
     private func introduce(_ model: MixtralModel, control: ControlPlane) {
+    /// The loss over the validation split; nil when there is none. Collective.
+    /// - Parameter step: steps done.
+    private func validate(_ evaluation: Evaluation?, _ optimizer: MoEOptimizer, step: Int) throws -> Double? {
+        guard let evaluation else { return nil }
+        let loss = try evaluation.loss()
+        if !loss.isFinite, options.onNonFinite == .stop {
+            try communicator.failNonFinite(
+                "validation loss", step: step, isUpdated: true, cause: try evaluation.nonFiniteCause(optimizer))
+        }
+        return loss
+    }
+
+    /// The last update may have made weights that no step has used. Collective.
+    private func checkWeights(_ optimizer: MoEOptimizer) throws {
+        try communicator.agree {
+            guard let path = optimizer.firstNonFiniteWeight() else { return }
+            throw WorkerError.failed(
+                "step \(options.steps): the weights of \(path) are not finite on rank \(communicator.rank) and were not "
+                    + "saved. Try a lower --learning-rate or --gradient-clip 1")
+        }
+    }
+
         guard let display else { return }
         let parameters = model.namedWeights().reduce(0) { $0 + $1.shape.reduce(1, *) }
         display.say(

@@ -26,6 +26,9 @@ struct TrainingOutput {
         }
     }
 
+    /// Whether weights are wanted.
+    var savesWeights: Bool { checkpointDirectory != nil }
+
     /// Saves the weights, if they are wanted. Collective.
     /// - Returns: the checkpoint's directory.
     func save(

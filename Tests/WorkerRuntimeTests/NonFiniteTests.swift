@@ -160,4 +160,33 @@ private final class CollectedWeights: WeightSink {
         #expect(lines.map(\.skippedSteps) == [0, 1, 2, 3, 4])
         #expect(lines.map(\.gradientNorm.isFinite) == [true, false, false, false, false])
     }
+
+    /// The update of the last step is what breaks the weights, so no loss or gradient of a step tells.
+    @Test(arguments: [1, 2]) func weightsBrokenByTheLastStepAreNotSaved(worldSize: Int) throws {
+        let folder = fixture.path("broken")
+        func reason() throws -> String {
+            var options = fixture.options(steps: 1)
+            // More than fp32 holds.
+            options.schedule.learningRate = 1e39
+            options.checkpointDirectory = folder
+            let final = options
+            let results = try outcomes(worldSize: worldSize) { communicator in
+                try Trainer(options: final, communicator: communicator, nodes: communicator.nodes()).run()
+            }
+            let reasons = results.compactMap { result -> String? in
+                guard case .failure(let failure as JobFailure) = result else { return "no failure" }
+                return failure.reason.map { "\($0)" }
+            }
+            try #require(reasons.count == 1)
+            return reasons[0]
+        }
+        let whileValidating = try reason()
+        #expect(whileValidating.hasPrefix("step 1: the validation loss is not finite; "), "\(whileValidating)")
+        #expect(whileValidating.contains("layer ") && whileValidating.contains(" on rank 0"), "\(whileValidating)")
+        try FileManager.default.removeItem(atPath: fixture.path("val.bin"))
+        let whileSaving = try reason()
+        #expect(whileSaving.hasPrefix("step 1: the weights of "), "\(whileSaving)")
+        #expect(whileSaving.contains("are not finite on rank 0 and were not saved"), "\(whileSaving)")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == [])
+    }
 }
