@@ -3,12 +3,14 @@ import ExpertPlacement
 import Layers
 import MessagePassing
 
-/// Turns steps into metrics, progress and reports to the coordinator.
-final class StepRecorder {
+/// Turns steps into metrics, progress, and samples for the coordinator and the dispatchers.
+package final class StepRecorder {
     private let options: TrainingOptions
     private let context: ExpertParallelContext
     private let planRevision: Int
     private let control: ControlPlane
+    /// Their dispatchers get this rank's samples.
+    private let experts: [ParallelExperts]
     private let display: ProgressDisplay?
     private let file: MetricsFile?
     private let ownTokensPerStep: Int
@@ -22,18 +24,19 @@ final class StepRecorder {
     }
     private var measurement = Measurement()
     private var skippedSteps = 0
-    /// What has happened since the last report.
+    /// What has happened since the last sample was handed on.
     private var sample: PerformanceSample
 
     /// - Parameter file: on rank 0, where metrics go.
-    init(
+    package init(
         options: TrainingOptions, context: ExpertParallelContext, planRevision: Int, control: ControlPlane,
-        display: ProgressDisplay?, file: MetricsFile?
+        experts: [ParallelExperts], display: ProgressDisplay?, file: MetricsFile?
     ) {
         self.options = options
         self.context = context
         self.planRevision = planRevision
         self.control = control
+        self.experts = experts
         self.display = display
         self.file = file
         ownTokensPerStep =
@@ -44,7 +47,7 @@ final class StepRecorder {
 
     /// Runs a step and remembers how long it took on this rank, and what it sent. What happened between steps (an
     /// evaluation) does not count.
-    func time<Result>(_ body: () throws -> Result) rethrows -> Result {
+    package func time<Result>(_ body: () throws -> Result) rethrows -> Result {
         _ = context.timer.take()
         _ = context.takeBytesSent()
         let start = clock.now
@@ -57,7 +60,7 @@ final class StepRecorder {
 
     /// Records step `step`, from 0, which `time` has run. Collective.
     /// - Throws: `JobFailure` when the metrics file cannot be written, or the run was started again elsewhere.
-    func record(_ outcome: TrainingStep.Outcome, step: Int, validationLoss: Double?, isLast: Bool) throws {
+    package func record(_ outcome: TrainingStep.Outcome, step: Int, validationLoss: Double?, isLast: Bool) throws {
         let communicator = context.communicator
         if outcome.isSkipped { skippedSteps += 1 }
         sample.add(
@@ -86,6 +89,7 @@ final class StepRecorder {
         if isLast || (step + 1) % options.reportInterval == 0 {
             sample.residentBytes = residentBytes
             control.report(sample)
+            for group in experts { group.collectPerformance(sample, rank: communicator.rank) }
             sample = PerformanceSample(firstStep: step + 2, planRevision: planRevision)
         }
     }

@@ -73,7 +73,8 @@ public final class Trainer {
         }
         let recorder = StepRecorder(
             options: options, context: context, planRevision: control.plan.revision, control: control,
-            display: display, file: output.metrics)
+            experts: model.namedModules().compactMap { $0.module as? ParallelExperts }, display: display,
+            file: output.metrics)
         for index in 0..<options.steps {
             let outcome = try recorder.time { try step.run(step: index) }
             let isLast = index + 1 == options.steps
@@ -90,7 +91,6 @@ public final class Trainer {
             .map { display?.say("saved the weights to \($0)") }
     }
 
-    private func introduce(_ model: MixtralModel, control: ControlPlane) {
     /// The loss over the validation split; nil when there is none. Collective.
     /// - Parameter step: steps done.
     private func validate(_ evaluation: Evaluation?, _ optimizer: MoEOptimizer, step: Int) throws -> Double? {
@@ -113,6 +113,7 @@ public final class Trainer {
         }
     }
 
+    private func introduce(_ model: MixtralModel, control: ControlPlane) {
         guard let display else { return }
         let parameters = model.namedWeights().reduce(0) { $0 + $1.shape.reduce(1, *) }
         display.say(

@@ -19,6 +19,8 @@ public final class TrainingStep {
         public var expertLoads = [[Int]]()
         /// Whether the weights were left alone because something was not finite.
         public var isSkipped = false
+
+        package init() {}
     }
 
     public let model: MixtralModel
