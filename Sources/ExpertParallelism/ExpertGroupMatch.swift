@@ -8,7 +8,7 @@ struct ExpertGroupMatch {
     let group: any ExpertGroup
 }
 
-/// The groups whose paths match one of the patterns, in the order of the tree.
+/// The groups whose paths match one of the patterns, in the order of the tree. Each pattern matches at least one.
 func expertGroups(in model: any Module, matching patterns: [String]) throws -> [ExpertGroupMatch] {
     let expressions = try patterns.map { pattern in
         do {
@@ -18,10 +18,13 @@ func expertGroups(in model: any Module, matching patterns: [String]) throws -> [
         }
     }
     var matches = [ExpertGroupMatch]()
+    var unused = Set(patterns.indices)
     for (parentPath, parent) in model.namedModules() {
         for (name, module) in parent.children {
             let path = join(parentPath, name)
-            guard try expressions.contains(where: { try $0.wholeMatch(in: path) != nil }) else { continue }
+            let matching = try expressions.indices.filter { try expressions[$0].wholeMatch(in: path) != nil }
+            if matching.isEmpty { continue }
+            unused.subtract(matching)
             guard let group = module as? any ExpertGroup else {
                 throw ParallelizationError.notExperts(
                     path: path, type: "\(type(of: module))", groups: groupPaths(in: model))
@@ -29,8 +32,9 @@ func expertGroups(in model: any Module, matching patterns: [String]) throws -> [
             matches.append(ExpertGroupMatch(path: path, parent: parent, name: name, group: group))
         }
     }
-    guard !matches.isEmpty else {
-        throw ParallelizationError.noMatch(patterns: patterns, groups: groupPaths(in: model))
+    guard !matches.isEmpty, unused.isEmpty else {
+        throw ParallelizationError.noMatch(
+            patterns: unused.sorted().map { patterns[$0] }, groups: groupPaths(in: model))
     }
     return matches
 }

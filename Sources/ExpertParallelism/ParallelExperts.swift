@@ -82,11 +82,11 @@ public final class ParallelExperts: ExpertGroup {
             let returned = try exchange.combine(results)
             let y = Tensor(rows: x.rows, columns: hiddenSize, repeating: 0)
             exchange.add(results, returned, weighted: true, into: y)
-            if savingForBackward {
-                saved = Saved(
+            saved =
+                savingForBackward
+                ? Saved(
                     routingCount: routing.count, exchange: exchange, results: results, returned: returned,
-                    activations: activations)
-            }
+                    activations: activations) : nil
             return y
         }
     }

@@ -187,6 +187,8 @@ import Testing
         #expect(throws: error) { _ = try parallelize(model, [#"layers\.\d+\.moe"#], configuration()) }
         #expect("\(error)".contains("model.layers.2.block_sparse_moe.experts"))
         #expect("\(error)".contains(#""layers\.\d+\.moe""#))
+        // Among several patterns too.
+        #expect(throws: error) { _ = try parallelize(model, [Self.pattern, #"layers\.\d+\.moe"#], configuration()) }
         #expect(groups(model).isEmpty)
         #expect(throws: ParallelizationError.noMatch(patterns: [], groups: paths)) {
             _ = try parallelize(model, [], configuration())
