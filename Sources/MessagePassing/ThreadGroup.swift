@@ -19,18 +19,19 @@ final class ThreadGroup: @unchecked Sendable {  // Everything that changes does 
     /// - Returns: all contributions in rank order. Their memory is valid until this rank calls `part`.
     func meet(_ contribution: Contribution, rank: Int) throws -> [Contribution] {
         try world.locked {
+            try world.checkUsable()
             contributions[rank] = contribution
-            try arrive(contribution.name)
+            try arrive(contribution.name, isRead: false)
             return contributions.compactMap { $0 }
         }
     }
 
     /// Waits until all ranks have done with the contributions.
     func part(_ contribution: Contribution) throws {
-        try world.locked { try arrive(contribution.name) }
+        try world.locked { try arrive(contribution.name, isRead: true) }
     }
 
-    private func arrive(_ call: String) throws {
+    private func arrive(_ call: String, isRead: Bool) throws {
         let meeting = meetings
         arrived += 1
         if arrived == members.count {
@@ -38,7 +39,7 @@ final class ThreadGroup: @unchecked Sendable {  // Everything that changes does 
             meetings += 1
             world.wakeAll()
         } else {
-            try world.wait(for: members, call: call) { meetings != meeting }
+            try world.wait(for: members, isRead: isRead, call: call) { meetings != meeting }
         }
     }
 

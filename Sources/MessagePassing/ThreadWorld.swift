@@ -33,14 +33,23 @@ final class ThreadWorld: @unchecked Sendable {  // Everything that changes does 
     /// Wakes all that wait. Called with the lock held.
     func wakeAll() { pthread_cond_broadcast(condition) }
 
+    /// Called with the lock held, before a call begins.
+    /// - Throws: `CommunicatorError` when a rank failed: groups may have lost count of their ranks.
+    func checkUsable() throws {
+        if let firstFailure {
+            throw CommunicatorError.rankFailed(rank: firstFailure.rank, reason: "\(firstFailure.error)")
+        }
+    }
+
     /// Waits, with the lock held, until `isDone`.
+    /// - Parameter isRead: whether other members may be reading this rank's memory. Then the failure of a rank of another
+    ///   group does not end the wait: those members come, or leave.
     /// - Throws: `CommunicatorError` when a rank failed, or one of `members` ended, and so it will never be.
-    func wait(for members: [Int], call: String, until isDone: () -> Bool) throws {
+    func wait(for members: [Int], isRead: Bool, call: String, until isDone: () -> Bool) throws {
         while !isDone() {
-            if let firstFailure {
-                throw CommunicatorError.rankFailed(rank: firstFailure.rank, reason: "\(firstFailure.error)")
-            }
-            if let rank = members.first(where: { hasLeft[$0] }) {
+            let left = members.first { hasLeft[$0] }
+            if !isRead || left != nil { try checkUsable() }
+            if let rank = left {
                 let error = CommunicatorError.rankLeft(rank: rank, call: call)
                 firstFailure = (rank, error)  // The group's state is lost: no rank may go on in it.
                 wakeAll()

@@ -72,6 +72,26 @@ import Testing
         }
     }
 
+    /// A rank that carries on after another has failed meets nobody, rather than itself.
+    @Test func noCallSucceedsAfterAFailure() throws {
+        let errors = Mutex([CommunicatorError]())
+        #expect(throws: Failure(rank: 1)) {
+            _ = try ThreadCommunicator.run(worldSize: 2) { group in
+                if group.rank == 1 { throw Failure(rank: 1) }
+                for _ in 0..<3 {
+                    var values = [1]
+                    var span = values.mutableSpan
+                    do {
+                        try group.broadcast(&span, root: 1)
+                    } catch let error as CommunicatorError {
+                        errors.withLock { $0.append(error) }
+                    }
+                }
+            }
+        }
+        #expect(errors.withLock { $0.count } == 3)
+    }
+
     @Test func aRankThatEndsEarlyIsNamed() throws {
         #expect(throws: CommunicatorError.rankLeft(rank: 1, call: "barrier")) {
             _ = try ThreadCommunicator.run(worldSize: 3) { group in
