@@ -11,9 +11,12 @@ public enum Threads {
     /// Threads a rank; 1 unless `configure` said otherwise.
     public static var count: Int { configured.load(ordering: .relaxed) }
 
-    /// Sets the number of threads, at least 1.
+    /// The largest number that can be configured; more than the threads of any node.
+    public static let limit = 4_096
+
+    /// Sets the number of threads, 1 ... `limit`.
     public static func configure(_ count: Int) {
-        precondition(count >= 1, "a rank needs a thread")
+        precondition(count >= 1 && count <= limit, "\(count) threads")
         configured.store(count, ordering: .relaxed)
     }
 

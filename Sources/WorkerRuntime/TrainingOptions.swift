@@ -1,6 +1,7 @@
 import ControlProtocol
 import ExpertParallelism
 import ExpertPlacement
+import Tensors
 import TokenData
 
 /// What a training run is asked to do: the flags of `moe-worker`, resolved.
@@ -90,6 +91,7 @@ public struct TrainingOptions: Sendable {
             try require(value >= least, "--\(flag) must be at least \(least), not \(value)")
             try require(value <= 1 << 40, "--\(flag) \(value) is too large")
         }
+        try require(threads <= Threads.limit, "--threads must be at most \(Threads.limit), not \(threads)")
         let (tokens, overflow) = batchSize.multipliedReportingOverflow(by: sequenceLength)
         try require(
             !overflow && tokens <= Int(Int32.max),

@@ -30,8 +30,9 @@ enum Program {
             }
             command = ranked
             try launch.validate(rank: command.world.rank, worldSize: command.world.worldSize)
-            guard command.world.threads > 0 else {
-                throw WorkerError.usage("--threads must be at least 1, not \(command.world.threads)")
+            guard (1...Threads.limit).contains(command.world.threads) else {
+                throw WorkerError.usage(
+                    "--threads must be at least 1 and at most \(Threads.limit), not \(command.world.threads)")
             }
         } catch {
             // All ranks have the same arguments, and MPI has not started.

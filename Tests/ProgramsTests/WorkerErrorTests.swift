@@ -34,7 +34,8 @@ import Testing
     @Test(
         arguments: [
             (["--sequence-length": "17"], "max_position_embeddings 16"), (["--steps": "many"], "--steps"),
-            (["--threads": "0"], "--threads must be at least 1"), (["--coordinator": "here"], "\"here\" is no address"),
+            (["--threads": "0"], "--threads must be at least 1"),
+            (["--threads": "1099511627776"], "at most 4096"), (["--coordinator": "here"], "\"here\" is no address"),
             (["--learning-rate-schedule": "steep"], "--learning-rate-schedule"),
         ] as [([String: String?], String)])
     func wrongUsageAlone(changes: [String: String?], words: String) throws {

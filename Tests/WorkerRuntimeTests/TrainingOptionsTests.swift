@@ -29,6 +29,7 @@ import WorkerRuntime
             ("--batch-size 4 in 4 micro-batches", { $0.microBatches = 4 }),
             ("--batch-size 4 must be a multiple of --micro-batches 3", { $0.microBatches = 3 }),
             ("--micro-batches must be at least 1", { $0.microBatches = 0 }),
+            ("--threads must be at most 4096", { $0.threads = 4097 }),
             ("--steps must be at least 0", { $0.steps = -1 }),
             ("--sequence-length must be at least 1", { $0.sequenceLength = 0 }),
             ("smaller --batch-size", { $0.sequenceLength = 1 << 40 }),
