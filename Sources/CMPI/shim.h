@@ -21,6 +21,7 @@ static inline MPI_Op cmpi_min(void) { return MPI_MIN; }
 static inline MPI_Op cmpi_max(void) { return MPI_MAX; }
 
 static inline int cmpi_success(void) { return MPI_SUCCESS; }
+static inline int cmpi_error_pending(void) { return MPI_ERR_PENDING; }
 static inline int cmpi_error_in_status(void) { return MPI_ERR_IN_STATUS; }
 static inline int cmpi_max_error_string(void) { return MPI_MAX_ERROR_STRING; }
 static inline int cmpi_thread_funneled(void) { return MPI_THREAD_FUNNELED; }
