@@ -84,7 +84,8 @@ struct BlockCase {
 
 /// The largest difference, relative to the largest entry of `expected`.
 func relativeDifference(_ found: [Float], _ expected: [Float]) -> Double {
-    guard found.count == expected.count else { return .infinity }
+    // A number that is none must not pass: comparisons with it are false.
+    guard found.count == expected.count, (found + expected).allSatisfy(\.isFinite) else { return .infinity }
     let largest = expected.map { abs($0) }.max() ?? 0
     let difference = zip(found, expected).map { abs($0 - $1) }.max() ?? 0
     return difference == 0 ? 0 : Double(difference / largest)

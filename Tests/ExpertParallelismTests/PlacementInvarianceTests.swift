@@ -95,7 +95,7 @@ import Testing
         let reference = try training.reference()
         let alone = try run(training, try training.plan(allocator: "replicated", worldSize: 1), dispatcher: "random")
         #expect(reference.losses[19] < reference.losses[0])
-        for worldSize in [2, 3, 4] {
+        for worldSize in 1...4 {
             guard let plan = try? training.plan(allocator: allocator, worldSize: worldSize) else { continue }
             let record = try run(training, plan, dispatcher: "random")
             print(

@@ -31,6 +31,8 @@ import Testing
                     : AuxiliaryLoss.gradient(
                         counts: losses.expertLoads, tokens: tokens.count, coefficient: curve.coefficient))
             let norm = parameters.reduce(0) { $0 + Reductions.sumOfSquares($1.gradient) }.squareRoot()
+            // A number that is none would be lost among the worst.
+            try #require(losses.lossSum.isFinite && auxiliary.isFinite && norm.isFinite)
             worst.loss = max(worst.loss, abs(losses.lossSum / Double(tokens.count) - curve.loss[step]))
             worst.auxiliaryLoss = max(worst.auxiliaryLoss, abs(auxiliary - curve.auxiliaryLoss[step]))
             worst.gradientNorm = max(worst.gradientNorm, abs(norm / curve.gradientNorm[step] - 1))
