@@ -1,6 +1,7 @@
 import Tensors
 
-/// The neurons of one expert that this rank computes with, and their gradient.
+/// Neighbouring neurons of one expert, and their gradient: those that this rank computes with, or masters of some that it
+/// owns only.
 ///
 /// Neuron-major: neuron f has 3·D entries in a row: row f of w1, row f of w3, column f of w2. So a range of neurons is one
 /// block of memory in all three matrices, and moving it is one copy.
@@ -9,13 +10,28 @@ struct ExpertShard {
     let neurons: Range<Int>
     /// Weights, (n, 3·D).
     let value: Tensor
-    /// dL/dvalue, (n, 3·D).
-    let gradient: Tensor
+    /// dL/dvalue, (n, 3·D). Without rows while the expert migrates: between two steps gradients are dead.
+    private(set) var gradient: Tensor
 
     init(neurons: Range<Int>, hiddenSize: Int) {
         self.neurons = neurons
         value = Tensor(rows: neurons.count, columns: 3 * hiddenSize, repeating: 0)
         gradient = Tensor(rows: neurons.count, columns: 3 * hiddenSize, repeating: 0)
+    }
+
+    /// Weights that are not set yet, without a gradient.
+    init(withoutGradient neurons: Range<Int>, hiddenSize: Int) {
+        self.neurons = neurons
+        value = Tensor(rows: neurons.count, columns: 3 * hiddenSize)
+        gradient = Tensor(rows: 0, columns: 3 * hiddenSize)
+    }
+
+    /// Gives the gradient's memory back.
+    mutating func dropGradient() { gradient = Tensor(rows: 0, columns: value.columns) }
+
+    /// Gives the gradient memory, unless it has some.
+    mutating func makeGradient() {
+        if gradient.rows == 0 { gradient = Tensor(rows: value.rows, columns: value.columns, repeating: 0) }
     }
 
     /// The rows of `value` that hold `range`, which lies within `neurons`.

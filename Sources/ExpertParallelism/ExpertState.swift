@@ -7,33 +7,58 @@ import Tensors
 final class ExpertState {
     let path: String
     let experts: ParallelExperts
+    let ownership: OwnershipPolicy
+    /// By expert; nil: nothing.
+    var owned: [OwnedState?]
+    private var gradientExchange: NeuronExchange
+    private var refreshExchange: NeuronExchange
+    /// Whether masters beside the shards have their weights. Experts may get theirs after the optimizer was made.
+    private var mastersAreSet: Bool
 
-    private struct Owned {
-        let expert: Int
-        let neurons: Range<Int>
-        /// (n, 3·D) as the shard's values, which are the fp32 master weights.
-        let firstMoment: Tensor
-        let secondMoment: Tensor
-    }
-    private let owned: [Owned]
-    private let gradientExchange: NeuronExchange
-    private let refreshExchange: NeuronExchange
-
-    init(path: String, experts: ParallelExperts) {
+    init(path: String, experts: ParallelExperts, ownership: OwnershipPolicy) {
         self.path = path
         self.experts = experts
-        let rank = experts.context.communicator.rank
-        let columns = 3 * experts.hiddenSize
-        owned = experts.placement.experts.enumerated().compactMap { expert, placement in
-            let neurons = placement.ownedNeurons(of: rank)
-            if neurons.isEmpty { return nil }
-            return Owned(
-                expert: expert, neurons: neurons,
-                firstMoment: Tensor(rows: neurons.count, columns: columns, repeating: 0),
-                secondMoment: Tensor(rows: neurons.count, columns: columns, repeating: 0))
+        self.ownership = ownership
+        let communicator = experts.context.communicator
+        let hiddenSize = experts.hiddenSize
+        owned = experts.placement.experts.indices.map { expert in
+            let ranges = experts.placement.stateRanges(
+                of: expert, rank: communicator.rank, ownership, layer: experts.layer, worldSize: communicator.size)
+            if ranges.owned.isEmpty { return nil }
+            return OwnedState(
+                neurons: ranges.owned,
+                masters: ranges.masters.map { ExpertShard(neurons: $0, hiddenSize: hiddenSize) },
+                firstMoment: Tensor(rows: ranges.owned.count, columns: 3 * hiddenSize, repeating: 0),
+                secondMoment: Tensor(rows: ranges.owned.count, columns: 3 * hiddenSize, repeating: 0))
         }
-        gradientExchange = NeuronExchange(experts.placement.gradientTransfers, context: experts.context)
-        refreshExchange = NeuronExchange(experts.placement.refreshTransfers, context: experts.context)
+        mastersAreSet = ownership == .colocated
+        (gradientExchange, refreshExchange) = Self.exchanges(experts, ownership)
+    }
+
+    /// The ways of gradients and weights under the placement in force.
+    private static func exchanges(
+        _ experts: ParallelExperts, _ ownership: OwnershipPolicy
+    ) -> (gradients: NeuronExchange, refresh: NeuronExchange) {
+        let context = experts.context
+        let (layer, worldSize) = (experts.layer, context.communicator.size)
+        return (
+            NeuronExchange(
+                experts.placement.gradientTransfers(ownership, layer: layer, worldSize: worldSize), context: context),
+            NeuronExchange(
+                experts.placement.refreshTransfers(ownership, layer: layer, worldSize: worldSize), context: context)
+        )
+    }
+
+    /// Goes by the placement that the experts have got. What this rank holds is in its place.
+    func followPlacement() {
+        (gradientExchange, refreshExchange) = Self.exchanges(experts, ownership)
+    }
+
+    func zeroGradients() {
+        experts.zeroGradients()
+        for case let state? in owned {
+            for master in state.masters { master.gradient.fill(0) }
+        }
     }
 
     /// Sums the replicas' gradients at the owners.
@@ -41,24 +66,46 @@ final class ExpertState {
     func reduceGradients() throws -> Double {
         try gradientExchange.run(
             columns: 3 * experts.hiddenSize, context: experts.context,
-            read: { shard($0.expert).gradient(of: $0.neurons) },
-            deliver: { Rows.add($1, into: shard($0.expert).gradient(of: $0.neurons)) })
-        return owned.reduce(0) { $0 + Reductions.sumOfSquares(shard($1.expert).gradient(of: $1.neurons)) }
+            read: { holding($0.transfer).gradient(of: $0.transfer.neurons) },
+            deliver: { Rows.add($1, into: holding($0.transfer).gradient(of: $0.transfer.neurons)) })
+        var sum = 0.0
+        forEachOwnedPart { _, shard, neurons, _ in sum += Reductions.sumOfSquares(shard.gradient(of: neurons)) }
+        return sum
     }
 
     /// Updates what this rank owns and gives it to the other replicas.
     func step(_ step: Int, configuration: AdamW.Configuration, gradientScale: Float) throws {
-        for part in owned {
-            let shard = shard(part.expert)
+        try setMasters()
+        forEachOwnedPart { _, shard, neurons, state in
             AdamW.update(
-                value: shard.value(of: part.neurons), gradient: shard.gradient(of: part.neurons),
-                firstMoment: part.firstMoment, secondMoment: part.secondMoment,
+                value: shard.value(of: neurons), gradient: shard.gradient(of: neurons),
+                firstMoment: state.firstMoment.rows(state.local(neurons)),
+                secondMoment: state.secondMoment.rows(state.local(neurons)),
                 step: step, configuration: configuration, gradientScale: gradientScale)
         }
         try refreshExchange.run(
             columns: 3 * experts.hiddenSize, context: experts.context,
-            read: { shard($0.expert).value(of: $0.neurons) },
-            deliver: { shard($0.expert).value(of: $0.neurons).copy(from: $1) })
+            read: { holding($0.transfer).value(of: $0.transfer.neurons) },
+            deliver: { holding($0.transfer).value(of: $0.transfer.neurons).copy(from: $1) })
+    }
+
+    /// Brings the weights to owners that do not compute with them, before they are first needed. Collective.
+    func setMasters() throws {
+        if mastersAreSet { return }
+        mastersAreSet = true
+        let context = experts.context
+        let (layer, worldSize) = (experts.layer, context.communicator.size)
+        var sources = TransferSources(nodes: [Int](repeating: 0, count: worldSize))
+        let transfers = experts.placement.experts.enumerated().flatMap { expert, placement in
+            sources.transfers(
+                expert: expert, from: placement.residents,
+                to: placement.owners(ownership, layer: layer, expert: expert, worldSize: worldSize), cost: 1,
+                uncut: { _, _, _ in false })
+        }
+        try NeuronExchange(transfers, context: context).run(
+            columns: 3 * experts.hiddenSize, context: context,
+            read: { holding($0.transfer).value(of: $0.transfer.neurons) },
+            deliver: { holding($0.transfer).value(of: $0.transfer.neurons).copy(from: $1) })
     }
 
     /// The experts whose gradients on this rank are not finite.
@@ -68,16 +115,57 @@ final class ExpertState {
     func firstNonFiniteWeight() -> String? { affectedExperts(\.value).first }
 
     private func affectedExperts(_ part: (ExpertShard) -> Tensor) -> [String] {
-        experts.shards.enumerated()
-            .filter { $0.element.map { !Reductions.allFinite(part($0)) } ?? false }
-            .map { join(path, "\($0.offset)") }
+        owned.indices
+            .filter { holdings($0).contains { !Reductions.allFinite(part($0)) } }
+            .map { join(path, "\($0)") }
     }
 
-    /// A shard that the placement gives this rank.
-    private func shard(_ expert: Int) -> ExpertShard {
-        guard let shard = experts.shards[expert] else {
-            preconditionFailure("expert \(expert) is not resident where the placement says so")
+    /// What this rank holds of an expert: the shard that it computes with, and masters. Their ranges do not overlap.
+    func holdings(_ expert: Int) -> [ExpertShard] {
+        (experts.shards[expert].map { [$0] } ?? []) + (owned[expert]?.masters ?? [])
+    }
+
+    /// The neurons that this rank owns, shard by shard with the state of their expert.
+    func forEachOwnedPart(_ body: (_ expert: Int, ExpertShard, _ neurons: Range<Int>, OwnedState) -> Void) {
+        for (expert, state) in owned.enumerated() {
+            guard let state else { continue }
+            for shard in holdings(expert) {
+                let neurons = shard.neurons.clamped(to: state.neurons)
+                if !neurons.isEmpty { body(expert, shard, neurons, state) }
+            }
         }
-        return shard
+    }
+
+    /// The one that has the neurons of a transfer from or to this rank: none goes beyond what a rank computes with.
+    private func holding(_ transfer: NeuronTransfer) -> ExpertShard {
+        holdings(transfer.expert).holder(of: transfer.neurons)
+    }
+}
+
+extension [ExpertShard] {
+    /// The one that has `neurons`, as the placement says that one has.
+    func holder(of neurons: Range<Int>) -> ExpertShard {
+        guard let holder = first(where: { $0.neurons.clamped(to: neurons) == neurons }) else {
+            preconditionFailure("neurons \(neurons) are not where the placement says")
+        }
+        return holder
+    }
+}
+
+extension ExpertState {
+    /// Hands the summed gradients to rank 0's sink. Collective.
+    func storeGradients(to sink: any WeightSink) throws {
+        let worldSize = experts.context.communicator.size
+        for (expert, placement) in experts.placement.experts.enumerated() {
+            let owners = placement.owners(ownership, layer: experts.layer, expert: expert, worldSize: worldSize)
+            let whole = try experts.gather(expert: expert, owners) { owned in
+                let rows = Tensor(rows: owned.count, columns: 3 * experts.hiddenSize)
+                forEachOwnedPart { other, shard, neurons, state in
+                    if other == expert { rows.rows(state.local(neurons)).copy(from: shard.gradient(of: neurons)) }
+                }
+                return rows
+            }
+            if let whole { try experts.store(whole, expert: expert, to: sink, path: path) }
+        }
     }
 }

@@ -1,34 +1,39 @@
+import ExpertPlacement
 import Layers
 import MessagePassing
 import Tensors
 
 /// AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) over a model whose experts are spread over ranks.
 ///
-/// The state of an expert is co-located with it: each rank of its mesh owns a part of the neurons it holds (veScale's
-/// `MoEOptimizer`, volcengine/veScale pull request 59). The state of dense parameters is cut evenly over all ranks. Every
-/// parameter is owned by exactly one rank, where it counts once in the global gradient norm.
+/// An `OwnershipPolicy` says which ranks own the state of an expert's neurons: those that compute with it (veScale's
+/// `MoEOptimizer`, volcengine/veScale pull request 59), or all ranks. The state of dense parameters is cut evenly over all
+/// ranks. Every parameter is owned by exactly one rank, where it counts once in the global gradient norm.
 ///
 /// All methods but `zeroGradients` and those that look for numbers that are not finite are collective.
 public final class MoEOptimizer {
     private let dense: DenseState
     private let experts: [ExpertState]
     private let context: ExpertParallelContext
+    public let ownership: OwnershipPolicy
     /// Updates made so far.
     public private(set) var updates = 0
 
-    /// Moves the dense parameters of `model` into one buffer. Load weights before or after, but parallelise before.
-    public init(model: any Module, context: ExpertParallelContext) {
+    /// Moves the dense parameters of `model` into one buffer. Parallelise before; load weights before the first step.
+    public init(
+        model: any Module, context: ExpertParallelContext, ownership: OwnershipPolicy = .defaultPolicy
+    ) {
         self.context = context
+        self.ownership = ownership
         dense = DenseState(model.namedParameters(), context: context)
         experts = model.namedModules().compactMap { path, module in
-            (module as? ParallelExperts).map { ExpertState(path: path, experts: $0) }
+            (module as? ParallelExperts).map { ExpertState(path: path, experts: $0, ownership: ownership) }
         }
     }
 
     /// Sets all gradients to zero, before the first micro-batch of a step.
     public func zeroGradients() {
         dense.zeroGradients()
-        for layer in experts { layer.experts.zeroGradients() }
+        for layer in experts { layer.zeroGradients() }
     }
 
     /// Sums the gradients of all ranks at their owners, after the last micro-batch of a step.
@@ -57,10 +62,70 @@ public final class MoEOptimizer {
         }
     }
 
+    /// Where the layers of experts are.
+    public var placements: [LayerPlacement] { experts.map(\.experts.placement) }
+
+    /// What it takes to bring the experts from where they are to where `plan` has them.
+    /// - Throws: `PlacementError` when the plan does not fit the model or the ranks.
+    public func migration(to plan: PlacementPlan) throws -> Migration {
+        try validate(plan)
+        return try Migration(from: placements, to: plan, ownership: ownership)
+    }
+
+    private func validate(_ plan: PlacementPlan) throws {
+        let model = ExpertModel(
+            hiddenSize: experts.first?.experts.hiddenSize ?? 0, layers: experts.map(\.experts.widths))
+        try plan.validate(for: model, worldSize: context.communicator.size)
+    }
+
+    /// Moves weights and state to where `plan` has them, between two steps; results stay what they would have been.
+    /// - Parameters:
+    ///   - plan: the same on all ranks.
+    ///   - layers: which of its layers switch; nil: all.
+    ///   - chunkBytes: the most that a rank sends, and that it receives, in one exchange; `LayerMigration.peakBytes` tells
+    ///     the memory that this takes.
+    /// - Throws: `PlacementError`, before anything moves, when the plan does not fit the model or the ranks.
+    ///   After `MigrationError` the job has to end.
+    @discardableResult
+    public func apply(
+        _ plan: PlacementPlan, layers: [Int]? = nil, chunkBytes: Int = MoEOptimizer.defaultChunkBytes
+    ) throws -> MigrationReport {
+        try validate(plan)
+        let migrations = try (layers ?? Array(experts.indices)).map { layer in
+            try LayerMigration(
+                layer: layer, from: experts[layer].experts.placement, to: plan.layers[layer], ownership: ownership,
+                nodes: plan.nodes)
+        }
+        var report = MigrationReport()
+        for migration in migrations {
+            report += try experts[migration.layer].migrate(
+                migration, planRevision: plan.revision, chunkBytes: chunkBytes)
+        }
+        return report
+    }
+
+    /// Large enough to hide what an exchange costs, small enough for a core's cache.
+    public static let defaultChunkBytes = 1 << 20
+
     /// The factor that brings a gradient of the norm `norm` to at most `limit`, as `torch.nn.utils.clip_grad_norm_` has it;
     /// a limit of 0: none.
     public static func clippingScale(norm: Double, limit: Double) -> Float {
         limit > 0 ? Float(min(1, limit / (norm + 1e-6))) : 1
+    }
+
+    /// Weights and moments of the experts' neurons that this rank holds, for tests: what it computes with, then what it
+    /// owns. `body` gets a layer, an expert, a part, and its neurons' rows, (n, 3·D).
+    package func forEachExpertPart(_ body: (Int, Int, StatePart, Range<Int>, Tensor) -> Void) {
+        for layer in experts {
+            for expert in layer.owned.indices {
+                for shard in layer.holdings(expert) {
+                    body(layer.experts.layer, expert, .weights, shard.neurons, shard.value)
+                }
+                guard let state = layer.owned[expert] else { continue }
+                body(layer.experts.layer, expert, .firstMoment, state.neurons, state.firstMoment)
+                body(layer.experts.layer, expert, .secondMoment, state.neurons, state.secondMoment)
+            }
+        }
     }
 
     /// Paths of the parameters and experts whose gradients on this rank are not finite.
@@ -76,6 +141,6 @@ public final class MoEOptimizer {
     /// Hands the summed gradients to the sinks: dense ones on all ranks, those of experts on rank 0. For tests.
     package func storeGradients(to sink: any WeightSink) throws {
         try dense.storeGradients(to: sink)
-        for layer in experts { try layer.experts.storeOwnGradients(to: sink, path: layer.path) }
+        for layer in experts { try layer.storeGradients(to: sink) }
     }
 }

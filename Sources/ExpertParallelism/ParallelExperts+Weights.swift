@@ -38,20 +38,17 @@ extension ParallelExperts {
     /// Gathers one expert after the other on rank 0, whose sink gets it; the other ranks' sinks get nothing. Collective.
     public func storeOwnWeights(to sink: any WeightSink, path: String) throws {
         for expert in 0..<expertCount {
-            guard let whole = try gather(expert: expert, { $0.value(of: $1) }) else { continue }
+            // Every rank that computes with neurons has their weights; these cut them evenly over the replicas.
+            let parts = placement.experts[expert].owners
+            let whole = try gather(expert: expert, parts) { neurons in
+                shards[expert].map { $0.value(of: neurons) }
+            }
+            guard let whole else { continue }
             try store(whole, expert: expert, to: sink, path: path)
         }
     }
 
-    /// Hands the gradients over as `storeOwnWeights` does the weights. Call it when the owners have them. Collective.
-    package func storeOwnGradients(to sink: any WeightSink, path: String) throws {
-        for expert in 0..<expertCount {
-            guard let whole = try gather(expert: expert, { $0.gradient(of: $1) }) else { continue }
-            try store(whole, expert: expert, to: sink, path: path)
-        }
-    }
-
-    private func store(_ whole: Tensor, expert: Int, to sink: any WeightSink, path: String) throws {
+    func store(_ whole: Tensor, expert: Int, to sink: any WeightSink, path: String) throws {
         let width = widths[expert]
         let weights = NeuronMatrices(whole)
         let matrix = Tensor(rows: width, columns: hiddenSize)
@@ -64,29 +61,32 @@ extension ParallelExperts {
         try sink.store(join(path, "\(expert).w3.weight"), shape: [width, hiddenSize], matrix)
     }
 
-    /// All neurons of an expert, (F, 3·D), on rank 0 from their owners; nil on other ranks.
-    private func gather(expert: Int, _ part: (ExpertShard, Range<Int>) -> Tensor) throws -> Tensor? {
+    /// All neurons of an expert, (F, 3·D), on rank 0; nil on other ranks. Collective.
+    /// - Parameters:
+    ///   - parts: who hands over which neurons; each rank one range.
+    ///   - read: neurons of this rank's range, (n, 3·D) without gaps.
+    func gather(expert: Int, _ parts: [RankRange], _ read: (Range<Int>) -> Tensor?) throws -> Tensor? {
         let communicator = context.communicator
-        let placement = placement.experts[expert]
-        let owned = placement.ownedNeurons(of: communicator.rank)
+        let ranges = Dictionary(uniqueKeysWithValues: parts.map { ($0.rank, $0.neurons) })
+        let owned = ranges[communicator.rank] ?? 0..<0
         let columns = 3 * hiddenSize
         var sendCounts = [Int](repeating: 0, count: communicator.size)
         sendCounts[0] = owned.count * columns
         let isRoot = communicator.rank == 0
         let receiveCounts = (0..<communicator.size).map {
-            isRoot ? placement.ownedNeurons(of: $0).count * columns : 0
+            isRoot ? (ranges[$0]?.count ?? 0) * columns : 0
         }
-        let sent = shards[expert].map { part($0, owned) } ?? Tensor(rows: 0, columns: columns)
-        let received = Tensor(rows: isRoot ? placement.width : 0, columns: columns)
+        let sent = (owned.isEmpty ? nil : read(owned)) ?? Tensor(rows: 0, columns: columns)
+        let received = Tensor(rows: isRoot ? widths[expert] : 0, columns: columns)
         var target = received.mutableSpan
         try communicator.allToAll(sent.span, sendCounts: sendCounts, into: &target, receiveCounts: receiveCounts)
         guard isRoot else { return nil }
 
         // Blocks came in rank order; put them in neuron order.
-        let whole = Tensor(rows: placement.width, columns: columns)
+        let whole = Tensor(rows: widths[expert], columns: columns)
         var row = 0
         for rank in 0..<communicator.size {
-            let neurons = placement.ownedNeurons(of: rank)
+            let neurons = ranges[rank] ?? 0..<0
             whole.rows(neurons).copy(from: received.rows(row..<row + neurons.count))
             row += neurons.count
         }

@@ -10,16 +10,16 @@ public final class ParallelExperts: ExpertGroup {
     public let hiddenSize: Int
     /// Index among the model's layers of experts.
     public let layer: Int
-    /// Where the experts are.
-    public let placement: LayerPlacement
+    /// Where the experts are. `MoEOptimizer.apply` changes it.
+    public private(set) var placement: LayerPlacement
     /// Revision of the plan that says so; 0 when it has none.
-    public let planRevision: Int
+    public private(set) var planRevision: Int
 
     let context: ExpertParallelContext
     private var dispatcher: any TokenDispatcher
-    private let replicaRanks: ReplicaRanks
+    private var replicaRanks: ReplicaRanks
     /// What this rank holds of each expert; nil: nothing.
-    let shards: [ExpertShard?]
+    var shards: [ExpertShard?]
 
     private struct Saved {
         let routingCount: Int
@@ -48,6 +48,14 @@ public final class ParallelExperts: ExpertGroup {
         shards = placement.experts.map { expert in
             expert.residentNeurons(of: rank).map { ExpertShard(neurons: $0, hiddenSize: hiddenSize) }
         }
+    }
+
+    /// Goes by another placement from now on, whose shards are in their places.
+    func adopt(_ placement: LayerPlacement, planRevision: Int) {
+        precondition(saved == nil, "experts moved between a forward pass and its backward pass")
+        self.placement = placement
+        self.planRevision = planRevision
+        replicaRanks = ReplicaRanks(placement)
     }
 
     /// Hands a sample to this layer's dispatcher.

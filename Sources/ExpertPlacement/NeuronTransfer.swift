@@ -26,9 +26,12 @@ extension ExpertPlacement {
 extension LayerPlacement {
     /// Gradients on their way from every resident to the owners, which add them. Ranges that are in place already are left
     /// out, so their bytes are the least that can be sent.
-    public var gradientTransfers: [NeuronTransfer] {
+    /// - Parameters:
+    ///   - layer: index of this layer among those with experts.
+    ///   - worldSize: W.
+    public func gradientTransfers(_ ownership: OwnershipPolicy, layer: Int, worldSize: Int) -> [NeuronTransfer] {
         experts.enumerated().flatMap { expert, placement in
-            placement.owners.flatMap { owner in
+            placement.owners(ownership, layer: layer, expert: expert, worldSize: worldSize).flatMap { owner in
                 placement.residents.compactMap { resident in
                     guard resident.rank != owner.rank else { return nil }
                     let neurons = owner.neurons.clamped(to: resident.neurons)
@@ -42,8 +45,8 @@ extension LayerPlacement {
     }
 
     /// Updated weights on their way from the owners to the other residents.
-    public var refreshTransfers: [NeuronTransfer] {
-        gradientTransfers.map {
+    public func refreshTransfers(_ ownership: OwnershipPolicy, layer: Int, worldSize: Int) -> [NeuronTransfer] {
+        gradientTransfers(ownership, layer: layer, worldSize: worldSize).map {
             NeuronTransfer(expert: $0.expert, neurons: $0.neurons, source: $0.destination, destination: $0.source)
         }
     }

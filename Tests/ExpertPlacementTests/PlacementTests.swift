@@ -81,8 +81,9 @@ import Testing
             for width in 1...5 {
                 try withEveryPlacement(worldSize: worldSize, width: width) { placement in
                     let layer = LayerPlacement(experts: [placement])
+                    let gradients = layer.gradientTransfers(.colocated, layer: 0, worldSize: worldSize)
                     var arrivals = [Int: [Int]]()  // By neuron: sources.
-                    for transfer in layer.gradientTransfers {
+                    for transfer in gradients {
                         #expect(transfer.source != transfer.destination && !transfer.neurons.isEmpty)
                         for neuron in transfer.neurons {
                             #expect(placement.ownedNeurons(of: transfer.destination).contains(neuron))
@@ -96,12 +97,12 @@ import Testing
                         #expect((arrivals[neuron] ?? []).sorted() == others.sorted())
                     }
                     // Each replica but the owner's part sends its gradient once: (D − 1)·F neurons in all.
-                    let moved = layer.gradientTransfers.reduce(0) { $0 + $1.neurons.count }
+                    let moved = gradients.reduce(0) { $0 + $1.neurons.count }
                     #expect(moved == (placement.mesh.dataParallel - 1) * width)
                     #expect(
-                        Set(layer.refreshTransfers)
+                        Set(layer.refreshTransfers(.colocated, layer: 0, worldSize: worldSize))
                             == Set(
-                                layer.gradientTransfers.map {
+                                gradients.map {
                                     NeuronTransfer(
                                         expert: 0, neurons: $0.neurons, source: $0.destination, destination: $0.source)
                                 }))
@@ -117,7 +118,7 @@ import Testing
             try ExpertPlacement(width: 3, mesh: alone), try ExpertPlacement(width: 3, mesh: mesh),
         ])
         #expect(
-            layer.gradientTransfers == [
+            layer.gradientTransfers(.colocated, layer: 0, worldSize: 2) == [
                 NeuronTransfer(expert: 1, neurons: 0..<2, source: 1, destination: 0),
                 NeuronTransfer(expert: 1, neurons: 2..<3, source: 0, destination: 1),
             ])

@@ -22,6 +22,9 @@ public struct InvarianceCase: Sendable {
     public var gradientClip = 1.0
     public var learningRate = 3e-3
     public var seed: UInt64 = 1
+    public var ownership = OwnershipPolicy.defaultPolicy
+    /// The first step, whose tokens and replicas are its own.
+    public var firstStep = 0
 
     public init() {}
 
@@ -32,9 +35,12 @@ public struct InvarianceCase: Sendable {
 
     /// The run on the ranks of `communicator`. Collective.
     /// - Parameter plan: where the experts are; nil: they stay in the model, which one rank can do only.
+    /// - Parameter weights: what the run begins with; nil: drawn from the seed.
+    /// - Parameter moves: how experts move, and what is compared, between steps.
     /// - Returns: what happened; weights and gradients on rank 0 only.
     public func run(
-        on communicator: any Communicator, plan: PlacementPlan?, dispatcher: any TokenDispatcher
+        on communicator: any Communicator, plan: PlacementPlan?, dispatcher: any TokenDispatcher,
+        weights: (any WeightSource)? = nil, moves: ExpertMoves? = nil
     ) throws -> TrainingRecord {
         let context = ExpertParallelContext(communicator: communicator)
         let model = MixtralModel(configuration: try configuration())
@@ -46,14 +52,23 @@ public struct InvarianceCase: Sendable {
                 configuration: ParallelConfiguration(
                     layers: layers, expertsPerLayer: .uniform(experts), context: context, plan: plan))
         }
-        try model.loadWeights(from: RandomWeights(seed: seed, standardDeviation: 0.25))
-        let optimizer = MoEOptimizer(model: model, context: context)
+        try model.loadWeights(from: weights ?? RandomWeights(seed: seed, standardDeviation: 0.25))
+        let optimizer = MoEOptimizer(model: model, context: context, ownership: ownership)
         var record = TrainingRecord()
-        for step in 0..<steps {
+        var moves = moves
+        for step in firstStep..<firstStep + steps {
+            try moves?.move(before: step, optimizer: optimizer, communicator: communicator, record: &record)
+            let before = moves?.comparesSteps == true ? try collected { try model.storeWeights(to: $0) } : nil
             try gradients(step: step, model: model, optimizer: optimizer, context: context, record: &record)
             let norm = try optimizer.reduceGradients()
             record.gradientNorms.append(norm)
-            if step == 0 { record.gradients = try collected { try optimizer.storeGradients(to: $0) } }
+            if step == firstStep || before != nil {
+                let gradients = try collected { try optimizer.storeGradients(to: $0) }
+                if step == firstStep { record.gradients = gradients }
+                if let before, communicator.rank == 0 {
+                    try compare(step: step, weights: before, gradients: gradients, record: &record)
+                }
+            }
             try optimizer.step(
                 AdamW.Configuration(learningRate: learningRate, weightDecay: 0.1),
                 gradientScale: MoEOptimizer.clippingScale(norm: norm, limit: gradientClip))
@@ -62,6 +77,33 @@ public struct InvarianceCase: Sendable {
         record.choices = try communicator.gathered(recorder.choices).sorted()
         record.bytesSent = context.takeBytesSent()
         return record
+    }
+
+    /// Compares a step's loss and gradients with those of one process that begins with the same weights.
+    private func compare(
+        step: Int, weights: [String: [Float]], gradients: [String: [Float]], record: inout TrainingRecord
+    ) throws {
+        var alone = self
+        alone.steps = 1
+        alone.firstStep = step
+        let reference = try alone.run(
+            on: ThreadCommunicator(), plan: nil, dispatcher: RandomDispatcher(seed: seed),
+            weights: MemoryWeights(weights))
+        guard Array(record.expertLoads.suffix(microBatches)) == reference.expertLoads else {
+            record.flippedSteps += 1  // A router's choice hung by a rounding error: gradients may differ.
+            return
+        }
+        var found = TrainingRecord()
+        found.losses = [record.losses[record.losses.count - 1]]
+        found.auxiliaryLosses = [record.auxiliaryLosses[record.auxiliaryLosses.count - 1]]
+        found.gradientNorms = [record.gradientNorms[record.gradientNorms.count - 1]]
+        found.gradients = gradients
+        do {
+            try found.checkFirstStep(against: reference, tolerance: 1e-5)
+        } catch {
+            throw InvarianceFailure(description: "step \(step): \(error)")
+        }
+        record.comparedSteps += 1
     }
 
     /// The model that a plan has to fit.

@@ -2,7 +2,7 @@ import ExpertPlacement
 import Randomness
 
 /// Draws plans with meshes of any shape, uneven cuts, and fractions of which some are 0.
-public struct RandomPlan {
+public struct RandomPlan: Sendable {
     private let generator: CounterBasedGenerator
     private var index: UInt64 = 0
 

@@ -1,3 +1,5 @@
+import ExpertParallelism
+
 /// What a run of an `InvarianceCase` did.
 public struct TrainingRecord: Sendable {
     /// By step.
@@ -15,6 +17,12 @@ public struct TrainingRecord: Sendable {
     /// Bytes that this rank sent.
     public var bytesSent = 0
 
+    /// Steps whose loss and gradients were found to be those of one process, and those where routers chose otherwise.
+    public var comparedSteps = 0
+    public var flippedSteps = 0
+    /// What the experts' moves took, on this rank, and how many layers switched.
+    public var migration = MigrationReport()
+
     /// How many choices of `other` this run did not make.
     public func flips(from other: TrainingRecord) -> Int {
         Set(other.choices).subtracting(choices).count
@@ -25,6 +33,11 @@ public struct TrainingRecord: Sendable {
     /// - Parameter tolerance: relative; for a gradient, to the largest entry of its tensor.
     /// - Throws: `InvarianceFailure` that names what differs.
     public func check(against reference: TrainingRecord, tolerance: Double) throws {
+        try checkFirstStep(against: reference, tolerance: tolerance)
+        if losses.count == 1 { try checkUpdatedWeights(against: reference, tolerance: tolerance) }
+    }
+
+    func checkFirstStep(against reference: TrainingRecord, tolerance: Double) throws {
         try compare("loss", losses.prefix(1), reference.losses.prefix(1), tolerance)
         try compare("auxiliary loss", auxiliaryLosses.prefix(1), reference.auxiliaryLosses.prefix(1), tolerance)
         try compare("gradient norm", gradientNorms.prefix(1), reference.gradientNorms.prefix(1), tolerance)
@@ -34,7 +47,6 @@ public struct TrainingRecord: Sendable {
         for (name, expected) in reference.gradients.sorted(by: { $0.key < $1.key }) {
             try compare("gradient of \(name)", (gradients[name] ?? [])[...], expected[...], tolerance)
         }
-        if losses.count == 1 { try checkUpdatedWeights(against: reference, tolerance: tolerance) }
     }
 
     /// Checks the weights after the first step, but for entries whose gradient is so small that rounding can turn its sign,
