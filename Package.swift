@@ -120,8 +120,8 @@ let package = Package(
         .executableTarget(
             name: "mpi-conformance",
             dependencies: [
-                "CMPI", "CommunicatorConformance", "ExpertParallelism", "ExpertPlacement", "MPIMessagePassing",
-                "PlacementInvariance",
+                "CMPI", "CommunicatorConformance", "ExpertParallelism", "ExpertPlacement", "Layers",
+                "MPIMessagePassing", "MessagePassing", "PlacementInvariance", "Tensors",
             ],
             path: "Tests/mpi-conformance"),
         .testTarget(name: "MessagePassingTests", dependencies: ["MessagePassing", "CommunicatorConformance"]),
@@ -138,7 +138,8 @@ let package = Package(
             dependencies: ["GradientChecks", "Layers", "Mixtral", "Randomness", "Safetensors", "Tensors"],
             exclude: ["Golden"]),
         .testTarget(name: "TokenDataTests", dependencies: ["TokenData"]),
-        .testTarget(name: "ExpertPlacementTests", dependencies: ["ExpertPlacement"]),
+        .testTarget(
+            name: "ExpertPlacementTests", dependencies: ["ExpertPlacement", "PlacementInvariance", "Randomness"]),
         .testTarget(
             name: "ExpertParallelismTests",
             dependencies: [

@@ -21,8 +21,8 @@ public struct DispatchOrigin: Sendable {
 /// Picks the replica that computes each (token, expert) pair. After veScale's `TokenDispatcher` (volcengine/veScale
 /// pull request 59).
 ///
-/// Where a replica's choice is random, it depends on the seed, the step, the layer, the token's index in the global
-/// batch and the expert, never on the world size.
+/// Random choices depend on the seed, the step and the layer, and on the token's index in the global batch and the expert
+/// where rows are independent of one another. A dispatcher that counts rows counts those of one rank.
 public protocol TokenDispatcher: Sendable {
     /// Takes a sample into account.
     mutating func collectPerformance(_ sample: PerformanceSample, rank: Int)

@@ -10,7 +10,9 @@ extension LayerMigration {
     /// An expert under way has its old and its new weights and moments, and no gradients, which are dead between two steps;
     /// ranges that do not change stay where they are. With what is sent and received that makes at most
     ///
-    ///     2 · max(chunkBytes, neuron) + before + new weights and moments of the experts whose ranges change
+    ///     2 · max(chunkBytes, neuron) + Σ max(before, after, old and new weights and moments)
+    ///
+    /// over the layer's experts, each with what this rank holds of it; never more than chunks, before and after together.
     public func peakBytes(of rank: Int, hiddenSize: Int, chunkBytes: Int) -> Int {
         let stages = stages(neuronLimit: Self.neuronLimit(chunkBytes: chunkBytes, hiddenSize: hiddenSize))
         let experts = target.experts.indices.map { expert in

@@ -32,6 +32,6 @@ final class Storage {
     }
 
     deinit {
-        StoragePool.shared.give(base, capacity: capacity)
+        StoragePool.shared.give(base, count: count, capacity: capacity)
     }
 }

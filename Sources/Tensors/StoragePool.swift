@@ -4,12 +4,23 @@ import Synchronization
 /// Freed blocks kept for the next request of their size class, because the system's allocator returns large blocks to
 /// the kernel and pays for fresh pages at each step.
 package final class StoragePool: Sendable {
-    static let shared = StoragePool()
+    package static let shared = StoragePool()
 
     private struct Block: @unchecked Sendable {  // A free block belongs to the pool alone.
         let base: UnsafeMutablePointer<Float>
     }
-    private let free = Mutex<[Int: [Block]]>([:])
+    private struct State {
+        var free = [Int: [Block]]()
+        var use = Use()
+    }
+    private let state = Mutex(State())
+
+    /// Bytes that tensors asked for and have not given back, of all ranks of this process.
+    package struct Use: Sendable {
+        package var bytes = 0
+        /// The most since `resetPeak`.
+        package var peakBytes = 0
+    }
 
     /// Large blocks ask for huge pages, which make passes over them up to 40 % faster.
     private static let hugePageBytes = 2 << 20
@@ -25,7 +36,12 @@ package final class StoragePool: Sendable {
 
     package func take(count: Int) -> (base: UnsafeMutablePointer<Float>, capacity: Int) {
         let capacity = Self.capacity(for: count)
-        if let block = free.withLock({ $0[capacity]?.popLast() }) { return (block.base, capacity) }
+        let block = state.withLock { state in
+            state.use.bytes += count * MemoryLayout<Float>.stride
+            state.use.peakBytes = max(state.use.peakBytes, state.use.bytes)
+            return state.free[capacity]?.popLast()
+        }
+        if let block { return (block.base, capacity) }
         let byteCount = capacity * MemoryLayout<Float>.stride
         let isLarge = byteCount >= 2 * Self.hugePageBytes
         let raw = UnsafeMutableRawPointer.allocate(
@@ -35,7 +51,16 @@ package final class StoragePool: Sendable {
         return (raw.bindMemory(to: Float.self, capacity: capacity), capacity)
     }
 
-    package func give(_ base: UnsafeMutablePointer<Float>, capacity: Int) {
-        free.withLock { $0[capacity, default: []].append(Block(base: base)) }
+    package func give(_ base: UnsafeMutablePointer<Float>, count: Int, capacity: Int) {
+        let block = Block(base: base)
+        state.withLock { state in
+            state.use.bytes -= count * MemoryLayout<Float>.stride
+            state.free[capacity, default: []].append(block)
+        }
     }
+
+    /// What the tensors of this process take now, and took at most since `resetPeak`. For tests of memory.
+    package var use: Use { state.withLock { $0.use } }
+
+    package func resetPeak() { state.withLock { $0.use.peakBytes = $0.use.bytes } }
 }

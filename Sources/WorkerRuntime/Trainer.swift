@@ -63,7 +63,7 @@ public final class Trainer {
                     context: context, nodes: nodes, plan: control.plan, logger: logger))
             try model.loadWeights(from: inputs.weights)
         }
-        let optimizer = MoEOptimizer(model: model, context: context)
+        let optimizer = MoEOptimizer(model: model, context: context, ownership: options.optimizerPlacement)
         introduce(model, control: control)
 
         let step = TrainingStep(

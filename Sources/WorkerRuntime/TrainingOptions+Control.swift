@@ -21,7 +21,8 @@ extension TrainingOptions {
             "minimum-learning-rate": "\(schedule.minimum)", "warmup-steps": "\(schedule.warmupSteps)",
             "beta1": "\(beta1)", "beta2": "\(beta2)", "epsilon": "\(epsilon)", "weight-decay": "\(weightDecay)",
             "gradient-clip": "\(gradientClip)", "on-nonfinite": onNonFinite.rawValue, "dispatcher": dispatcher,
-            "threads": "\(threads)", "report-interval": "\(reportInterval)",
+            "optimizer-placement": optimizerPlacement.rawValue, "threads": "\(threads)",
+            "report-interval": "\(reportInterval)",
         ]
         facts["model"] = model
         facts["model-config"] = modelConfiguration

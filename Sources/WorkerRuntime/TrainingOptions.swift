@@ -41,6 +41,9 @@ public struct TrainingOptions: Sendable {
     // Placement
     public var allocator = Allocators.defaultName
     public var dispatcher = TokenDispatchers.defaultName
+    public var optimizerPlacement = OwnershipPolicy.defaultPolicy
+    /// Bytes of weights and moments that all ranks together move before one step; nil: any number.
+    public var migrationBudgetBytes: Int?
 
     // Output
     /// Steps between validations; 0: none but the last.
@@ -107,6 +110,10 @@ public struct TrainingOptions: Sendable {
             (model == nil) != (modelConfiguration == nil),
             "give either --model DIR (a checkpoint) or --model-config FILE (weights drawn from the seed)")
         try PlacementChoice.validate(allocator: allocator, dispatcher: dispatcher)
+        if let migrationBudgetBytes {
+            try require(
+                migrationBudgetBytes > 0, "--migration-budget must be at least 1 byte, not \(migrationBudgetBytes)")
+        }
         if let coordinator { _ = try endpoint(coordinator) }
         if let run { try require(RunName.isValid(run), "--run \"\(run)\": \(RunName.rule)") }
         try requireRange("learning-rate", schedule.learningRate, 0...Double.greatestFiniteMagnitude)

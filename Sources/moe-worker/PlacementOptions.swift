@@ -15,6 +15,18 @@ struct PlacementOptions: ParsableArguments {
             "Choice of replicas: \(TokenDispatchers.names.joined(separator: ", ")).", valueName: "name"))
     var dispatcher = TokenDispatchers.defaultName
 
+    @Option(
+        help: ArgumentHelp(
+            "Which ranks hold the optimizer state of an expert: those that compute with it (colocated), or all, so that "
+                + "a new placement moves none of it (decoupled).", valueName: "name"))
+    var optimizerPlacement = OwnershipPolicy.defaultPolicy
+
+    @Option(
+        help: ArgumentHelp(
+            "The most bytes of weights and optimizer state that all ranks together move before one step (default: any "
+                + "number).", valueName: "bytes"))
+    var migrationBudget: Int?
+
     @Option(help: ArgumentHelp("The run's name with the coordinator (default: made from the time).", valueName: "name"))
     var run: String?
 
@@ -32,9 +44,13 @@ struct PlacementOptions: ParsableArguments {
     func apply(to options: inout TrainingOptions) {
         options.allocator = allocator
         options.dispatcher = dispatcher
+        options.optimizerPlacement = optimizerPlacement
+        options.migrationBudgetBytes = migrationBudget
         options.run = run
         options.coordinator = coordinator
         options.coordinatorTimeoutSeconds = coordinatorTimeout
         options.reportInterval = reportInterval
     }
 }
+
+extension OwnershipPolicy: ExpressibleByArgument {}

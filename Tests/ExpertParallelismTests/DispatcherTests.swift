@@ -50,7 +50,7 @@ import Testing
         }
     }
 
-    @Test(arguments: TokenDispatchers.names) func assignTaskAgreesWithChooseReplica(name: String) throws {
+    @Test(arguments: ["random", "local-first"]) func assignTaskAgreesWithChooseReplica(name: String) throws {
         let placement = LayerPlacement(
             experts: [
                 try ExpertPlacement(
@@ -120,10 +120,97 @@ import Testing
                 == random.assignTask(routing(first: 0, tokens: 20), placement: placement, origin: origin(rank: 4)))
     }
 
+    /// Every rank gives each replica its share to less than a row, and the steps' rounding evens out.
+    @Test(arguments: [[0.5, 0.5], [0.9, 0.1], [0.25, 0.0, 0.75], [0, 1, 0], [0.07, 0.33, 0.2, 0.2, 0.2]])
+    func weightedCountsAreExact(fractions: [Double]) throws {
+        let seed = UInt64.random(in: 0 ... .max)
+        print("weighted \(fractions): seed \(seed)")
+        let placement = try placement(worldSize: fractions.count, fractions: fractions)
+        var totals = [Double](repeating: 0, count: fractions.count)
+        var rows = 0
+        for step in 0..<200 {
+            let routing = routing(first: step, tokens: 1 + step % 37)
+            let replicas = WeightedDispatcher(seed: seed).assignTask(
+                routing, placement: placement, origin: origin(step: step))
+            for expert in 0..<3 {
+                let chosen = zip(routing.experts, replicas).filter { $0.0 == expert }.map(\.1)
+                rows += chosen.count
+                for (replica, fraction) in fractions.enumerated() {
+                    let count = chosen.count { $0 == replica }
+                    totals[replica] += Double(count)
+                    let share = fraction * Double(chosen.count)
+                    #expect(abs(Double(count) - share) < 1 + 1e-9, "\(count) rows of \(share)")
+                    #expect(fraction > 0 || count == 0)
+                }
+            }
+        }
+        for (total, fraction) in zip(totals, fractions) {
+            // 600 roundings, each with a variance of a quarter row at most: six standard deviations.
+            #expect(abs(total - fraction * Double(rows)) <= 6 * (600.0 / 4).squareRoot(), "seed \(seed)")
+        }
+    }
+
+    @Test func leastLoadedCountsAreExact() throws {
+        let seed = UInt64.random(in: 0 ... .max)
+        print("least-loaded: seed \(seed)")
+        func expert(_ replicas: Int, _ shards: Int, _ ranks: [Int], width: Int = 4, fractions: [Double]? = nil) throws
+            -> ExpertPlacement
+        {
+            try ExpertPlacement(
+                width: width, mesh: DeviceMesh(dataParallel: replicas, tensorParallel: shards, ranks: ranks),
+                fractions: fractions)
+        }
+        func counts(_ experts: [ExpertPlacement], rows: [Int], rank: Int) -> [[Int]] {
+            let order = rows.enumerated().flatMap { [Int32](repeating: Int32($0.offset), count: $0.element) }
+            let routing = Routing(
+                tokenCount: order.count, expertCount: rows.count, tokens: order.indices.map(Int32.init),
+                experts: order, weights: order.map { _ in 1 })
+            let replicas = LeastLoadedDispatcher(seed: seed).assignTask(
+                routing, placement: LayerPlacement(experts: experts), origin: origin(rank: rank))
+            return experts.enumerated().map { expert, placement in
+                (0..<placement.mesh.dataParallel).map { replica in
+                    zip(order, replicas).count { $0 == (Int32(expert), replica) }
+                }
+            }
+        }
+        for rank in 0..<3 {
+            // Equal replicas share evenly.
+            let even = counts([try expert(3, 1, [0, 1, 2])], rows: [31], rank: rank)
+            #expect(even[0].sorted() == [10, 10, 11])
+            // Rank 0 has 10 rows already, of an expert without choice: all even out at 20.
+            let filled = counts(
+                [try expert(3, 1, [2, 0, 1]), try expert(1, 1, [0])], rows: [50, 10], rank: rank)
+            #expect(filled == [[20, 10, 20], [10]])
+            // Rank 0 has 6 rows of half the neurons, the work of 3 whole ones: 5 and 3 against 8.
+            let halves = counts(
+                [try expert(1, 2, [0, 1]), try expert(2, 1, [0, 2])], rows: [6, 13], rank: rank)
+            #expect(halves == [[6], [5, 8]])
+            // A replica without a fraction gets nothing.
+            let closed = counts([try expert(3, 1, [0, 1, 2], fractions: [0.5, 0, 0.5])], rows: [8], rank: rank)
+            #expect(closed == [[4, 0, 4]])
+        }
+    }
+
+    @Test(arguments: ["least-loaded", "weighted"]) func countsComeFromTheSeed(name: String) throws {
+        let placement = try placement(worldSize: 4, fractions: nil)
+        func replicas(_ seed: UInt64, step: Int) throws -> [Int] {
+            var dispatcher = try TokenDispatchers.make(named: name, seed: seed)
+            return dispatcher.assignTask(
+                routing(first: 0, tokens: 61), placement: placement, origin: origin(step: step))
+        }
+        #expect(try replicas(1, step: 0) == replicas(1, step: 0))
+        let draws = Set(try (0..<20).map { try replicas(UInt64($0), step: 0) })
+        #expect(draws.count > 1)
+        let steps = Set(try (0..<20).map { try replicas(1, step: $0) })
+        #expect(steps.count > 1)
+    }
+
     @Test func unknownNameListsTheKnown() {
         #expect(throws: ParallelizationError.unknownDispatcher("nearest")) {
             try TokenDispatchers.make(named: "nearest", seed: 0)
         }
-        #expect("\(ParallelizationError.unknownDispatcher("nearest"))".contains("random, local-first"))
+        #expect(
+            "\(ParallelizationError.unknownDispatcher("nearest"))".contains(
+                "random, local-first, least-loaded, weighted"))
     }
 }

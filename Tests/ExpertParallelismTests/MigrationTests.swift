@@ -59,4 +59,104 @@ import Testing
         #expect(record.flippedSteps <= 2)
         try record.checkLosses(against: reference, tolerance: 1e-3)
     }
+
+    /// One layer on this rank, with its optimizer.
+    private func layer(
+        _ block: BlockCase, on communicator: any Communicator, plan: PlacementPlan, ownership: OwnershipPolicy
+    ) throws -> MoEOptimizer {
+        let context = ExpertParallelContext(communicator: communicator)
+        let module = block.block()
+        try parallelizeExperts(
+            in: module, matching: "experts", allocator: StaticAllocator(.replicated),
+            dispatcher: RandomDispatcher(seed: 1),
+            configuration: ParallelConfiguration(
+                layers: 1, expertsPerLayer: .perLayer([block.widths.count]), context: context, plan: plan))
+        try module.loadWeights(from: block.weights)
+        return MoEOptimizer(model: module, context: context, ownership: ownership)
+    }
+
+    /// What passes through the communicator is what the migration says, not a byte more.
+    @Test(arguments: OwnershipPolicy.allCases) func noOtherBytesMove(ownership: OwnershipPolicy) throws {
+        let seed = UInt64.random(in: 0 ... .max)
+        print("bytes of migrations, \(ownership): seed \(seed)")
+        var plans = RandomPlan(seed: seed)
+        let block = BlockCase()
+        for worldSize in 1...5 {
+            for chunkBytes in [1, 500, 1 << 20] {
+                let plan = try plans.plan(for: block.model, worldSize: worldSize)
+                let next = try plans.plan(for: block.model, worldSize: worldSize)
+                let bytes = try ThreadCommunicator.run(worldSize: worldSize) { group in
+                    let counter = CountingCommunicator(group)
+                    let optimizer = try layer(block, on: counter, plan: plan, ownership: ownership)
+                    // The first change brings masters to decoupled owners.
+                    try optimizer.apply(plan)
+                    let before = counter.bytesSent
+                    let report = try optimizer.apply(next, chunkBytes: chunkBytes)
+                    let there = counter.bytesSent
+                    let again = try optimizer.apply(next)
+                    return [there - before, report.sentBytes, counter.bytesSent - there, again.totalBytes]
+                }
+                let expected = try Migration(from: plan, to: next, ownership: ownership).layers[0]
+                for (rank, bytes) in bytes.enumerated() {
+                    let sent = expected.bytesSent(by: rank, hiddenSize: block.hiddenSize)
+                    #expect(bytes == [sent, sent, 0, 0], "rank \(rank) of \(worldSize), seed \(seed)")
+                }
+            }
+        }
+    }
+
+    /// A bit that changes on its way is found, on every rank, before the old copy is gone.
+    @Test func aChangedBitIsFound() throws {
+        let block = BlockCase()
+        func plan(_ rank: Int) throws -> PlacementPlan {
+            try PlacementPlan(
+                worldSize: 3,
+                layers: [
+                    LayerPlacement(
+                        experts: try block.widths.map {
+                            try ExpertPlacement(
+                                width: $0, mesh: DeviceMesh(dataParallel: 1, tensorParallel: 1, ranks: [rank]))
+                        })
+                ])
+        }
+        let (here, there) = (try plan(0), try plan(2))
+        // Experts of 3, 7, 1 and 5 neurons move from rank 0 to rank 2, 24 entries a neuron.
+        let errors = try ThreadCommunicator.run(worldSize: 3) { group in
+            let corrupting = CorruptingCommunicator(group, entry: group.rank == 2 ? 4 * 24 + 5 : nil)
+            let optimizer = try layer(block, on: corrupting, plan: here, ownership: .colocated)
+            do {
+                try optimizer.apply(there)
+                return MigrationError?.none
+            } catch let error as MigrationError {
+                return error
+            }
+        }
+        let transfer = NeuronTransfer(expert: 0, neurons: 0..<3, source: 0, destination: 2)
+        let expected = MigrationError.checksum(layer: 0, part: .firstMoment, transfer: transfer)
+        #expect(errors == [expected, expected, expected])
+        #expect("\(expected)".contains("layer 0, expert 0: the first moments of neurons 0..<3"))
+    }
+
+    @Test func aPlanThatDoesNotFitMovesNothing() throws {
+        let block = BlockCase()
+        var plans = RandomPlan(seed: 2)
+        let plan = try plans.plan(for: block.model, worldSize: 2)
+        let others = [
+            try plans.plan(for: block.model, worldSize: 3),
+            try plans.plan(for: ExpertModel(hiddenSize: 8, layers: [[3, 7, 1, 6]]), worldSize: 2),
+            try plans.plan(for: ExpertModel(hiddenSize: 8, layers: [[3], [7]]), worldSize: 2),
+        ]
+        let refusals = try ThreadCommunicator.run(worldSize: 2) { group in
+            let optimizer = try layer(block, on: group, plan: plan, ownership: .colocated)
+            return others.count { other in
+                do {
+                    try optimizer.apply(other)
+                    return false
+                } catch {
+                    return error is PlacementError && optimizer.placements == plan.layers
+                }
+            }
+        }
+        #expect(refusals == [3, 3])
+    }
 }

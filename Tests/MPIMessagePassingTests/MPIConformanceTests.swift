@@ -27,7 +27,18 @@ import Testing
         print("placement over MPI, \(ranks) ranks: seed \(seed)")
         let job = try MPIJob("mpi-conformance", ["placement", "\(seed)"], ranks: ranks)
         #expect(job.exitStatus == 0, "\(job.output)")
-        #expect(job.output.contains("passed: 44 placements on \(ranks) ranks"), "\(job.output)")
+        #expect(job.output.contains("passed: 88 placements on \(ranks) ranks"), "\(job.output)")
+    }
+
+    /// Nor do experts that move while they train.
+    @Test(arguments: 2...4)
+    func migrationDoesNotChangeResults(ranks: Int) throws {
+        let seed = UInt64.random(in: 0 ... .max)
+        print("migration over MPI, \(ranks) ranks: seed \(seed)")
+        let job = try MPIJob("mpi-conformance", ["migration", "\(seed)"], ranks: ranks)
+        print(job.output)
+        #expect(job.exitStatus == 0, "\(job.output)")
+        #expect(job.output.contains("passed: migration on \(ranks) ranks"), "\(job.output)")
     }
 
     @Test func aRankThatFailsEndsTheJob() throws {

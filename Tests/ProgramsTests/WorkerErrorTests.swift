@@ -37,6 +37,7 @@ import Testing
             (["--threads": "0"], "--threads must be at least 1"),
             (["--threads": "1099511627776"], "at most 4096"), (["--coordinator": "here"], "\"here\" is no address"),
             (["--learning-rate-schedule": "steep"], "--learning-rate-schedule"),
+            (["--optimizer-placement": "far"], "--optimizer-placement"),
         ] as [([String: String?], String)])
     func wrongUsageAlone(changes: [String: String?], words: String) throws {
         try expectFailure(inputs.arguments(changes), ranks: nil, status: 64, words)

@@ -15,12 +15,25 @@ import Testing
         let first = pool.take(count: 1_000)
         let second = pool.take(count: 1_000)
         #expect(first.base != second.base)
-        pool.give(first.base, capacity: first.capacity)
+        pool.give(first.base, count: 1_000, capacity: first.capacity)
         let third = pool.take(count: 990)
         #expect(third.base == first.base)
-        pool.give(second.base, capacity: second.capacity)
-        pool.give(third.base, capacity: third.capacity)
+        pool.give(second.base, count: 1_000, capacity: second.capacity)
+        pool.give(third.base, count: 990, capacity: third.capacity)
         #expect(pool.take(count: 10).base != first.base)
+    }
+
+    @Test func useIsWhatWasAskedFor() {
+        let pool = StoragePool()
+        let first = pool.take(count: 1_000)
+        let second = pool.take(count: 10)
+        pool.give(first.base, count: 1_000, capacity: first.capacity)
+        #expect(pool.use.bytes == 40)
+        #expect(pool.use.peakBytes == 4_040)
+        pool.resetPeak()
+        #expect(pool.use.peakBytes == 40)
+        pool.give(second.base, count: 10, capacity: second.capacity)
+        #expect(pool.use.bytes == 0)
     }
 
     @Test func blocksAreAligned() {

@@ -39,6 +39,7 @@ import WorkerRuntime
             ("unknown allocator \"best\"; known are tensor-parallel", { $0.allocator = "best" }),
             ("unknown allocator", { $0.allocator = "dp=0,tp=1" }),
             ("unknown dispatcher \"best\"; known are random", { $0.dispatcher = "best" }),
+            ("--migration-budget must be at least 1 byte", { $0.migrationBudgetBytes = 0 }),
             ("--learning-rate must be", { $0.schedule.learningRate = .nan }),
             ("--learning-rate must be", { $0.schedule.learningRate = -1 }),
             ("--beta1 must be", { $0.beta1 = 1 }),
