@@ -21,7 +21,8 @@ import Testing
             inputs.arguments([
                 "--steps": "20", "--log-interval": "10", "--report-interval": "5", "--coordinator": address,
                 "--run": "small",
-                "--allocator": "expert-parallel", "--optimizer-placement": "decoupled", "--metrics": inputs.path("metrics.jsonl"),
+                "--allocator": "expert-parallel", "--optimizer-placement": "decoupled",
+                "--metrics": inputs.path("metrics.jsonl"),
                 "--checkpoint-directory": inputs.path("checkpoints"),
             ]), ranks: 2)
         #expect(job.waitForEnd() == 0, "\(job.text)")
