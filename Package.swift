@@ -139,7 +139,8 @@ let package = Package(
             exclude: ["Golden"]),
         .testTarget(name: "TokenDataTests", dependencies: ["TokenData"]),
         .testTarget(
-            name: "ExpertPlacementTests", dependencies: ["ExpertPlacement", "PlacementInvariance", "Randomness"]),
+            name: "ExpertPlacementTests", dependencies: ["ExpertPlacement", "PlacementInvariance", "Randomness"],
+            exclude: ["Golden"]),
         .testTarget(
             name: "ExpertParallelismTests",
             dependencies: [

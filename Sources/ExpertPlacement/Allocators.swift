@@ -1,19 +1,49 @@
-/// The allocators that can be chosen by name (`--allocator`).
+/// The allocators that can be chosen by name (`--allocator`), with options behind a colon:
+/// `load-balanced:window=5,slots=4`.
 public enum Allocators {
-    /// What `make(named:)` takes.
-    public static let names = ["tensor-parallel", "expert-parallel", "replicated", "dp=D,tp=T"]
+    /// What `make(named:options:)` takes.
+    public static let names = [
+        "tensor-parallel", "expert-parallel", "replicated", "dp=D,tp=T", "load-balanced", "eplb", "exact",
+    ]
     public static let defaultName = "tensor-parallel"
 
-    /// - Throws: `PlacementError.unknownAllocator`.
-    public static func make(named name: String) throws(PlacementError) -> any ExpertsAllocator {
-        switch name {
-        case "tensor-parallel": return StaticAllocator(.tensorParallel)
-        case "expert-parallel": return StaticAllocator(.expertParallel)
-        case "replicated": return StaticAllocator(.replicated)
-        default:
-            guard let grid = parseGrid(name) else { throw .unknownAllocator(name) }
-            return StaticAllocator(grid)
+    /// - Parameter options: further options; those in the name go first.
+    /// - Throws: `PlacementError.unknownAllocator`, or `.invalidOption` with the known ones named.
+    public static func make(
+        named name: String, options: AllocatorOptions = AllocatorOptions()
+    ) throws(PlacementError) -> any ExpertsAllocator {
+        var options = options
+        var base = name
+        if let colon = name.firstIndex(of: ":") {
+            base = String(name[..<colon])
+            guard names.contains(base) || parseGrid(base) != nil else { throw .unknownAllocator(name) }
+            let named = try AllocatorOptions(parsing: name[name.index(after: colon)...], of: base)
+            options.values.merge(named.values) { $1 }
         }
+        switch base {
+        case "tensor-parallel": return try withoutOptions(.tensorParallel, options, base)
+        case "expert-parallel": return try withoutOptions(.expertParallel, options, base)
+        case "replicated": return try withoutOptions(.replicated, options, base)
+        case "load-balanced":
+            try options.checkNames(known: LoadBalancedAllocator.Options.names, allocator: base)
+            return LoadBalancedAllocator(try LoadBalancedAllocator.Options(options))
+        case "eplb":
+            try options.checkNames(known: ReplicaBalancerAllocator.Options.names, allocator: base)
+            return LayerwiseAllocator(ReplicaBalancerAllocator(try ReplicaBalancerAllocator.Options(options)))
+        case "exact":
+            try options.checkNames(known: ExactAllocator.optionNames, allocator: base)
+            return LayerwiseAllocator(try ExactAllocator(options))
+        default:
+            guard let grid = parseGrid(base) else { throw .unknownAllocator(name) }
+            return try withoutOptions(grid, options, base)
+        }
+    }
+
+    private static func withoutOptions(
+        _ rule: StaticAllocator.Rule, _ options: AllocatorOptions, _ name: String
+    ) throws(PlacementError) -> StaticAllocator {
+        try options.checkNames(known: [], allocator: name)
+        return StaticAllocator(rule)
     }
 
     /// Reads `dp=D,tp=T` with D and T from 1.

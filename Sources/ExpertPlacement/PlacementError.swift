@@ -4,6 +4,7 @@ public enum PlacementError: Error, Equatable, Sendable, CustomStringConvertible 
     case invalidPlan(String)
     case unknownAllocator(String)
     case unsuitableAllocator(String)
+    case invalidOption(String)
 
     public var description: String {
         switch self {
@@ -11,7 +12,7 @@ public enum PlacementError: Error, Equatable, Sendable, CustomStringConvertible 
         case .invalidPlan(let reason): "invalid placement plan: \(reason)"
         case .unknownAllocator(let name):
             "unknown allocator \"\(name)\"; known are \(Allocators.names.joined(separator: ", "))"
-        case .unsuitableAllocator(let reason): reason
+        case .unsuitableAllocator(let reason), .invalidOption(let reason): reason
         }
     }
 }

@@ -1,0 +1,134 @@
+/// `load-balanced`: chooses replica counts, mesh shapes, ranks and token fractions that minimise the predicted time
+/// of the slowest rank, starting from the plan in force so that little moves, and only where the gain over the plan's
+/// life exceeds the cost of the move by a margin.
+///
+/// Layers run one after the other, so the step's time is the sum of their slowest ranks' and each layer is decided
+/// alone.
+public struct LoadBalancedAllocator: ExpertsAllocator {
+    public var options: Options
+    /// What things cost; nil: guessed from the model, and fitted to the reports. Latency and bandwidth are measured
+    /// at start.
+    public var costs: CostModel?
+    public private(set) var forecast: LoadForecast
+    public private(set) var speeds = SpeedEstimate()
+    /// What was predicted of the plan proposed last.
+    public private(set) var prediction: PlanPrediction?
+
+    /// Seconds that ranks spent on experts in a step under a revision, not yet held against their rows.
+    private var timings = [Timing]()
+    private struct Timing: Hashable {
+        let rank: Int
+        let revision: Int
+        let seconds: Double
+    }
+    private static let timingLimit = 100_000
+
+    public init(_ options: Options = Options(), costs: CostModel? = nil) {
+        self.options = options
+        self.costs = costs
+        forecast = LoadForecast(window: options.window, jump: options.jump)
+    }
+
+    /// Whether the load has left its forecast, so that the plan should be looked at before its time.
+    public var hasLoadJumped: Bool { forecast.hasJumped }
+
+    public mutating func collectPerformance(_ sample: PerformanceSample, rank: Int) {
+        forecast.record(sample)
+        guard sample.stepCount > 0, let seconds = sample.phaseSeconds["experts"], timings.count < Self.timingLimit
+        else {
+            return
+        }
+        timings.append(
+            Timing(rank: rank, revision: sample.planRevision, seconds: seconds / Double(sample.stepCount)))
+    }
+
+    public mutating func allocateExperts(
+        current: PlacementPlan?, model: ExpertModel, cluster: Cluster, step: Int
+    ) throws(PlacementError) -> PlacementPlan? {
+        guard cluster.worldSize > 0 else { throw .unsuitableAllocator("a cluster without ranks can hold no expert") }
+        let measured = forecast.fits(model)
+        if let current, measured { fitSpeeds(current, model: model) }
+        timings.removeAll()
+        let costs = speeds.fitted(self.costs ?? .nominal(hiddenSize: model.hiddenSize))
+        try costs.validate(worldSize: cluster.worldSize)
+        guard let current else { return try firstPlan(model: model, cluster: cluster, costs: costs) }
+        try current.validate(for: model, worldSize: cluster.worldSize)
+        guard measured else { return nil }
+
+        let loads = forecast.loads
+        let deviations = forecast.deviations
+        var layers = [LayerPlacement]()
+        var sum = PlanPrediction.zero
+        for layer in model.layers.indices {
+            let planner = LayerPlanner(
+                layer: layer, model: model, cluster: cluster, costs: costs, options: options, loads: loads[layer],
+                deviations: deviations[layer])
+            let choice = try planner.choose(current: current.layers[layer])
+            layers.append(choice.placement)
+            sum.add(choice, layers: model.layers.count)
+        }
+        guard sum.secondsBefore - sum.secondsAfter > options.minimumGain * sum.secondsBefore else { return nil }
+        sum.forecastError = forecast.errors.last
+        prediction = sum
+        return try PlacementPlan(worldSize: cluster.worldSize, nodes: cluster.nodes, layers: layers)
+    }
+
+    /// Holds the seconds reported against the rows that the plan in force sends to each rank.
+    private mutating func fitSpeeds(_ plan: PlacementPlan, model: ExpertModel) {
+        var work = [Double](repeating: 0, count: plan.worldSize)
+        for (layer, loads) in zip(plan.layers, forecast.loads) {
+            for (placement, load) in zip(layer.experts, loads) {
+                let mesh = placement.mesh
+                for replica in 0..<mesh.dataParallel {
+                    let rows = load * placement.fraction(ofReplica: replica)
+                    for shard in 0..<mesh.tensorParallel {
+                        work[mesh.rank(replica: replica, shard: shard)] +=
+                            rows * Double(placement.neurons(ofShard: shard).count)
+                    }
+                }
+            }
+        }
+        for timing in timings where timing.revision == plan.revision && work.indices.contains(timing.rank) {
+            speeds.record(
+                rank: timing.rank, seconds: timing.seconds, work: work[timing.rank], worldSize: plan.worldSize)
+        }
+    }
+
+    /// Expert e whole on rank e mod W, as far as memory allows: nothing is known of the loads yet.
+    private func firstPlan(
+        model: ExpertModel, cluster: Cluster, costs: CostModel
+    ) throws(PlacementError) -> PlacementPlan {
+        var layers = [LayerPlacement]()
+        for (layer, widths) in model.layers.enumerated() {
+            guard widths.allSatisfy({ $0 > 0 }) else {
+                throw .unsuitableAllocator("an expert needs a neuron, those of layer \(layer) have \(widths)")
+            }
+            let slots = try SlotBudget.slots(
+                layer: layer, model: model, cluster: cluster, fixed: options.slots, costs: costs)
+            let problem = try ReplicaProblem(
+                loads: widths.map(Double.init), secondsPerRow: [Double](repeating: 1, count: cluster.worldSize),
+                slots: slots, replicaLimit: widths.count,
+                current: widths.indices.map { [$0 % cluster.worldSize] })
+            // A price no gain can pay: experts move only where they must.
+            layers.append(
+                try ReplicaPlanner().plan(problem, transferPrice: 1e12).placement(widths: widths, current: nil))
+        }
+        return try PlacementPlan(worldSize: cluster.worldSize, nodes: cluster.nodes, layers: layers)
+    }
+}
+
+extension PlanPrediction {
+    static let zero = PlanPrediction(
+        secondsBefore: 0, secondsAfter: 0, balanceBefore: 0, balanceAfter: 0, replicaNeurons: 0, homeNeurons: 0,
+        moveSeconds: 0)
+
+    mutating func add(_ choice: LayerPlanner.Choice, layers: Int) {
+        secondsBefore += choice.before.seconds
+        secondsAfter += choice.after.seconds
+        balanceBefore += choice.before.balance / Double(layers)
+        balanceAfter += choice.after.balance / Double(layers)
+        replicaNeurons += choice.change.replicaNeurons.reduce(0, +)
+        homeNeurons += choice.change.homeNeurons.reduce(0, +)
+        moveSeconds += choice.moveSeconds
+    }
+}

@@ -1,0 +1,91 @@
+/// What computing, exchanging and moving experts costs, in seconds.
+///
+/// Parameters and gradients of a neuron are 3·D values (a row of w1 and of w3, a column of w2), its two moments 6·D.
+public struct CostModel: Hashable, Sendable, Codable {
+    /// Seconds an average rank spends on one row of one expert whatever the shard's width, forward and backward.
+    public var rowSeconds: Double
+    /// Further seconds for each neuron of the shard.
+    public var neuronSeconds: Double
+    /// Seconds of each rank relative to the average, W entries: a slow machine has more than 1. Empty: all are alike.
+    public var slowness: [Double]
+    /// Seconds of an exchange without bytes.
+    public var exchangeLatencySeconds: Double
+    /// Bytes a second that a rank sends and receives.
+    public var bytesPerSecond: Double
+    /// Bytes of a parameter, a gradient and a hidden value.
+    public var valueBytes: Int
+    /// Bytes of a moment.
+    public var momentBytes: Int
+
+    /// The values given hold until measurements replace them.
+    public init(
+        rowSeconds: Double = 0, neuronSeconds: Double = 1e-7, slowness: [Double] = [],
+        exchangeLatencySeconds: Double = 5e-5, bytesPerSecond: Double = 4e9, valueBytes: Int = 4, momentBytes: Int = 4
+    ) {
+        self.rowSeconds = rowSeconds
+        self.neuronSeconds = neuronSeconds
+        self.slowness = slowness
+        self.exchangeLatencySeconds = exchangeLatencySeconds
+        self.bytesPerSecond = bytesPerSecond
+        self.valueBytes = valueBytes
+        self.momentBytes = momentBytes
+    }
+
+    /// A guess before anything is measured: 18·D operations for a row and neuron at 50 billion a second.
+    public static func nominal(hiddenSize: Int) -> CostModel {
+        CostModel(neuronSeconds: 18 * Double(hiddenSize) / 50e9)
+    }
+
+    /// Seconds `rank` computes on a row with a shard of `neurons`.
+    public func secondsPerRow(neurons: Int, rank: Int) -> Double {
+        (rowSeconds + neuronSeconds * Double(neurons)) * (slowness.isEmpty ? 1 : slowness[rank])
+    }
+
+    /// Seconds a row costs a rank in exchanges: its hidden state comes, its output returns, and both gradients alike.
+    /// The part of the rows that are the rank's own, one of W, does not travel.
+    public func exchangeSecondsPerRow(hiddenSize: Int, worldSize: Int) -> Double {
+        let away = Double(worldSize - 1) / Double(worldSize)
+        return away * 4 * Double(hiddenSize * valueBytes) / bytesPerSecond
+    }
+
+    /// Seconds a step that a replica which does not own its neurons spends to send gradients and fetch weights.
+    public func synchronisationSeconds(neurons: Int, hiddenSize: Int) -> Double {
+        2 * 3 * Double(neurons * hiddenSize * valueBytes) / bytesPerSecond
+    }
+
+    /// Bytes of `neurons` that arrive for a new replica: weights.
+    public func replicaBytes(neurons: Int, hiddenSize: Int) -> Int {
+        3 * neurons * hiddenSize * valueBytes
+    }
+
+    /// Bytes of `neurons` that arrive at a new home besides the weights: both moments, and master weights where
+    /// values are narrower than moments.
+    public func homeBytes(neurons: Int, hiddenSize: Int) -> Int {
+        let masters = valueBytes < momentBytes ? 3 : 0
+        return (6 + masters) * neurons * hiddenSize * momentBytes
+    }
+
+    /// Seconds that a change takes: each rank receives its bytes while others receive theirs.
+    public func seconds(_ change: PlacementChange, hiddenSize: Int) -> Double {
+        if change.isEmpty { return 0 }
+        let busiest =
+            zip(change.replicaNeurons, change.homeNeurons).map { replica, home in
+                replicaBytes(neurons: replica, hiddenSize: hiddenSize)
+                    + homeBytes(neurons: home, hiddenSize: hiddenSize)
+            }.max() ?? 0
+        return exchangeLatencySeconds + Double(busiest) / bytesPerSecond
+    }
+
+    /// - Throws: `PlacementError.unsuitableAllocator` when a value is no cost.
+    public func validate(worldSize: Int) throws(PlacementError) {
+        let costs = [rowSeconds, neuronSeconds, exchangeLatencySeconds]
+        guard costs.allSatisfy({ $0.isFinite && $0 >= 0 }), rowSeconds + neuronSeconds > 0,
+            bytesPerSecond > 0, valueBytes > 0, momentBytes > 0
+        else {
+            throw .unsuitableAllocator("costs must not be negative, and a row and a byte must cost something: \(self)")
+        }
+        guard slowness.isEmpty || slowness.count == worldSize, slowness.allSatisfy({ $0.isFinite && $0 > 0 }) else {
+            throw .unsuitableAllocator("slowness \(slowness) must have a positive entry for each of \(worldSize) ranks")
+        }
+    }
+}

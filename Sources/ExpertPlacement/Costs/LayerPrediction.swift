@@ -1,0 +1,44 @@
+/// The seconds of one layer's experts in a step, as the cost model predicts them.
+public struct LayerPrediction: Hashable, Sendable {
+    /// Seconds of each rank, W entries.
+    public let rankSeconds: [Double]
+
+    /// The step waits for the slowest rank.
+    public var seconds: Double { rankSeconds.max() ?? 0 }
+
+    /// Mean over slowest: 1 is perfect.
+    public var balance: Double {
+        seconds > 0 ? rankSeconds.reduce(0, +) / Double(rankSeconds.count) / seconds : 1
+    }
+
+    /// - Parameters:
+    ///   - loads: rows of each expert in a step.
+    ///   - deviations: their standard deviations, of which `caution` are added to a rank's mean.
+    public init(
+        _ layer: LayerPlacement, loads: [Double], deviations: [Double], caution: Double, costs: CostModel,
+        hiddenSize: Int,
+        worldSize: Int
+    ) {
+        var means = [Double](repeating: 0, count: worldSize)
+        var variances = means
+        let exchange = costs.exchangeSecondsPerRow(hiddenSize: hiddenSize, worldSize: worldSize)
+        for (expert, placement) in layer.experts.enumerated() {
+            let mesh = placement.mesh
+            for replica in 0..<mesh.dataParallel {
+                let share = placement.fraction(ofReplica: replica)
+                for shard in 0..<mesh.tensorParallel {
+                    let rank = mesh.rank(replica: replica, shard: shard)
+                    let neurons = placement.neurons(ofShard: shard).count
+                    let seconds = share * (costs.secondsPerRow(neurons: neurons, rank: rank) + exchange)
+                    means[rank] += seconds * loads[expert]
+                    variances[rank] += seconds * seconds * deviations[expert] * deviations[expert]
+                    if mesh.dataParallel > 1 {
+                        let foreign = neurons - evenPart(replica, of: mesh.dataParallel, in: 0..<neurons).count
+                        means[rank] += costs.synchronisationSeconds(neurons: foreign, hiddenSize: hiddenSize)
+                    }
+                }
+            }
+        }
+        rankSeconds = zip(means, variances).map { $0 + caution * $1.squareRoot() + costs.exchangeLatencySeconds }
+    }
+}

@@ -1,0 +1,110 @@
+/// Forecasts the rows of each expert from those of earlier intervals, and how far the forecast may be off.
+public struct LoadForecast: Hashable, Sendable {
+    /// Intervals that the forecast is the mean of.
+    public let window: Int
+    /// Total variation between forecast and measurement, 0 … 1, from which a load counts as a jump, unless errors of
+    /// twice that size have been usual.
+    public let jump: Double
+
+    /// The last `window` intervals, [interval][layer][expert].
+    private var history = [[[Double]]]()
+    /// Mean squared error of earlier forecasts as shares of the layer, [layer][expert], weighted towards the present.
+    private var squaredErrors = [[Double]]()
+    private var errorCount = 0
+
+    /// Errors of earlier forecasts, oldest first, at most `recordLimit`: total variation between forecast and
+    /// measurement, the mean over layers.
+    public private(set) var errors = [Double]()
+    /// Whether the last interval was far from its forecast in some layer.
+    public private(set) var hasJumped = false
+
+    public static let recordLimit = 1000
+    /// Deviation of an expert's share p before errors are known, over √(p·(1 - p)): as of some 2,500 independent
+    /// tokens.
+    private static let priorDeviation = 0.02
+    /// Share of an expert below which it counts as having this one, so that an idle expert may wake up.
+    private static let leastShare = 1e-4
+
+    public init(window: Int = 10, jump: Double = 0.1) {
+        self.window = max(1, window)
+        self.jump = jump
+    }
+
+    /// Takes the rows of an interval into account, [layer][expert], in rows a step. Those of another model start anew.
+    public mutating func record(_ loads: [[Double]]) {
+        hasJumped = false
+        if let last = history.last, last.map(\.count) != loads.map(\.count) {
+            self = LoadForecast(window: window, jump: jump)
+        }
+        if !history.isEmpty { compare(loads) }
+        // After a jump the past says nothing about the future.
+        if hasJumped { history.removeAll() }
+        history.append(loads)
+        if history.count > window { history.removeFirst() }
+    }
+
+    private mutating func compare(_ loads: [[Double]]) {
+        let forecast = self.loads
+        if squaredErrors.isEmpty { squaredErrors = loads.map { [Double](repeating: 0, count: $0.count) } }
+        let usual = errors.isEmpty ? 0 : errors.suffix(window).reduce(0, +) / Double(min(window, errors.count))
+        errorCount += 1
+        let weight = max(1 / Double(errorCount), 1 / Double(2 * window))
+        var sum = 0.0
+        for layer in loads.indices {
+            let (expected, measured) = (Self.shares(forecast[layer]), Self.shares(loads[layer]))
+            var distance = 0.0
+            for expert in expected.indices {
+                let error = measured[expert] - expected[expert]
+                distance += abs(error) / 2
+                squaredErrors[layer][expert] += weight * (error * error - squaredErrors[layer][expert])
+            }
+            sum += distance
+            if distance > max(jump, 2 * usual) { hasJumped = true }
+        }
+        errors.append(sum / Double(max(1, loads.count)))
+        if errors.count > Self.recordLimit { errors.removeFirst() }
+    }
+
+    private static func shares(_ loads: [Double]) -> [Double] {
+        let total = loads.reduce(0, +)
+        return total > 0 ? loads.map { $0 / total } : loads.map { _ in 1 / Double(loads.count) }
+    }
+
+    public var isEmpty: Bool { history.isEmpty }
+
+    /// Rows a step that each expert is expected to get, [layer][expert]; empty before the first interval.
+    public var loads: [[Double]] {
+        guard let last = history.last else { return [] }
+        return last.indices.map { layer in
+            last[layer].indices.map { expert in
+                history.reduce(0) { $0 + $1[layer][expert] } / Double(history.count)
+            }
+        }
+    }
+
+    /// Standard deviations of `loads`, [layer][expert]: what is assumed of tokens in general, until the errors of
+    /// earlier forecasts outweigh it.
+    public var deviations: [[Double]] {
+        let trust = Double(errorCount) / Double(errorCount + 4)
+        return loads.enumerated().map { layer, loads in
+            let total = loads.reduce(0, +)
+            return Self.shares(loads).enumerated().map { expert, share in
+                let prior = Self.deviation(ofShare: share)
+                let known = squaredErrors.isEmpty ? 0 : squaredErrors[layer][expert]
+                return total * ((1 - trust) * prior * prior + trust * known).squareRoot()
+            }
+        }
+    }
+
+    /// The deviation assumed of an expert's share when nothing else is known.
+    private static func deviation(ofShare share: Double) -> Double {
+        let share = max(share, leastShare)
+        return priorDeviation * max(0, share * (1 - share)).squareRoot()
+    }
+
+    /// Deviations assumed of one layer's `loads` when nothing else is known.
+    public static func assumedDeviations(_ loads: [Double]) -> [Double] {
+        let total = loads.reduce(0, +)
+        return shares(loads).map { total * deviation(ofShare: $0) }
+    }
+}

@@ -1,0 +1,149 @@
+extension ReplicaAssignment {
+    /// Takes over the plan in force as far as the slots allow, tokens shared as best they can be.
+    mutating func adopt(_ current: [[Int]]) {
+        for (expert, ranks) in current.enumerated() {
+            for rank in ranks
+            where slots.indices.contains(rank) && residents[rank].count < slots[rank] && !holds(rank, expert)
+                && replicaCount < replicaLimit
+            {
+                add(expert, to: rank)
+            }
+            spreadEvenly(expert)
+        }
+        // What found no slot, or is new, goes where there is most room.
+        for expert in loads.indices.sorted(by: { (loads[$0], $1) > (loads[$1], $0) }) where replicas[expert].isEmpty {
+            placeFirst(expert)
+        }
+        balance()
+    }
+
+    private mutating func spreadEvenly(_ expert: Int) {
+        let share = 1 / Double(replicas[expert].count)
+        for index in replicas[expert].indices {
+            let replica = replicas[expert][index]
+            rankLoads[replica.rank] += (share - replica.share) * loads[expert]
+            replicas[expert][index].share = share
+        }
+    }
+
+    private mutating func placeFirst(_ expert: Int) {
+        var best = -1
+        for rank in slots.indices where residents[rank].count < slots[rank] {
+            if best < 0 || rankLoads[rank] * secondsPerRow[rank] < rankLoads[best] * secondsPerRow[best] { best = rank }
+        }
+        if best < 0 || replicaCount >= replicaLimit {
+            // All slots are taken: the replica that can best be spared makes room. There is one, since all experts fit.
+            var spare: (expert: Int, rank: Int, rows: Double)?
+            for other in loads.indices where replicas[other].count > 1 {
+                for replica in replicas[other] {
+                    let rows = replica.share * loads[other]
+                    if rows < spare?.rows ?? .infinity { spare = (other, replica.rank, rows) }
+                }
+            }
+            guard let spare else { return }
+            remove(spare.expert, from: spare.rank)
+            best = spare.rank
+        }
+        add(expert, to: best)
+    }
+
+    /// Places everything anew: replica counts first, then the largest pieces first, each on the rank that stays
+    /// fastest.
+    ///
+    /// - Parameter mixing: in parts of the even load, how much busier than the least busy rank a rank may be and
+    ///   still be taken, by a fixed pseudo-random order. Pieces of equal size otherwise pair the same experts again
+    ///   and again, and fractions can then not carry load from one group of ranks to another.
+    /// - Parameter sparing: an expert to give a replica less than it would get, for others to have it.
+    mutating func construct(mixing: Double = 0, sparing: Int? = nil) {
+        let inverseGrain = secondsPerRow.reduce(0) { $0 + 1 / $1 } / (mixing * loads.reduce(0, +))
+        var counts = replicaCounts()
+        if let sparing { counts = replicaCounts(limiting: sparing, to: max(1, counts[sparing] - 1)) }
+        let order = loads.indices.sorted { left, right in
+            let (a, b) = (loads[left] / Double(counts[left]), loads[right] / Double(counts[right]))
+            return a == b ? left < right : a > b
+        }
+        for expert in order {
+            let piece = loads[expert] / Double(counts[expert])
+            let mixed = inverseGrain.isFinite && counts[expert] > 1
+            for _ in 0..<counts[expert] {
+                var best = -1
+                var (least, leastOrder) = (Double.infinity, Double.infinity)
+                for rank in slots.indices where residents[rank].count < slots[rank] {
+                    let seconds = (rankLoads[rank] + piece) * secondsPerRow[rank]
+                    let level = mixed ? (seconds * inverseGrain).rounded(.down) : seconds
+                    if level > least { continue }
+                    let order = mixed ? Self.order(expert, rank) : 0
+                    if level < least || order < leastOrder, !holds(rank, expert) {
+                        best = rank
+                        least = level
+                        leastOrder = order
+                    }
+                }
+                // Only ranks that hold the expert have room: a replica less, then.
+                if best < 0 { break }
+                replicas[expert].append(Replica(rank: best, share: 0))
+                residents[best].append(expert)
+                rankLoads[best] += piece
+                replicaCount += 1
+            }
+            let count = replicas[expert].count
+            for index in 0..<count {
+                replicas[expert][index].share = 1 / Double(count)
+                rankLoads[replicas[expert][index].rank] += loads[expert] / Double(count) - piece
+            }
+        }
+        balance()
+    }
+
+    /// A fixed number in 0 ..< 1 for a pair, as good as random (the finalizer of SplitMix64).
+    private static func order(_ expert: Int, _ rank: Int) -> Double {
+        var z = UInt64(truncatingIfNeeded: expert) &* 0x9E37_79B9_7F4A_7C15 &+ UInt64(truncatingIfNeeded: rank)
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return Double((z ^ (z >> 31)) >> 11) * 0x1p-53
+    }
+
+    /// Replicas for each expert: as many as its rows need at the even load, then one by one where they relieve most.
+    func replicaCounts(limiting limited: Int? = nil, to most: Int = 0) -> [Int] {
+        let worldSize = slots.count
+        var counts = [Int](repeating: 1, count: loads.count)
+        var rest = replicaLimit - loads.count
+        let largest = 0.75 * loads.reduce(0, +) / Double(worldSize)
+        let urgent = loads.reduce(0, +) + breadth * (variances.max() ?? 0).squareRoot()
+        // A binary heap keyed by what a further replica is worth.
+        func worth(_ expert: Int) -> Double {
+            let count = Double(counts[expert])
+            if counts[expert] >= worldSize || expert == limited && counts[expert] >= most { return -1 }
+            let piece = loads[expert] / count
+            // Large pieces come first, else no fractions can be even; somewhat below the even load they leave room
+            // for others.
+            if piece > largest { return piece + urgent }
+            return piece + breadth * (variances[expert] / (count * (count + 1))).squareRoot()
+        }
+        var heap = [(worth: Double, expert: Int)]()
+        heap.reserveCapacity(loads.count)
+        for expert in loads.indices { heap.append((worth(expert), expert)) }
+        func before(_ a: (worth: Double, expert: Int), _ b: (worth: Double, expert: Int)) -> Bool {
+            a.worth == b.worth ? a.expert < b.expert : a.worth > b.worth
+        }
+        func sink(_ start: Int) {
+            var index = start
+            while true {
+                var child = 2 * index + 1
+                if child >= heap.count { return }
+                if child + 1 < heap.count, before(heap[child + 1], heap[child]) { child += 1 }
+                if before(heap[index], heap[child]) { return }
+                heap.swapAt(index, child)
+                index = child
+            }
+        }
+        for index in stride(from: heap.count / 2, through: 0, by: -1) where index < heap.count { sink(index) }
+        while rest > 0, heap[0].worth >= 0 {
+            counts[heap[0].expert] += 1
+            heap[0].worth = worth(heap[0].expert)
+            sink(0)
+            rest -= 1
+        }
+        return counts
+    }
+}

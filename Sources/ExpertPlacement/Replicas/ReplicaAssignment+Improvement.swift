@@ -1,0 +1,159 @@
+extension ReplicaAssignment {
+    /// A change of replicas on the slowest rank and one other.
+    private enum Change {
+        case add(expert: Int, rank: Int)
+        case move(expert: Int, from: Int, to: Int)
+        case swap(expert: Int, rank: Int, other: Int, otherRank: Int)
+        case replace(expert: Int, rank: Int, dropping: Int)
+        case shift(expert: Int, rank: Int, dropping: Int, from: Int)
+    }
+
+    /// The most promising changes, best first.
+    private struct Candidates {
+        static let limit = 6
+        var entries = [(gain: Double, change: Change)]()
+
+        mutating func offer(_ gain: Double, _ change: @autoclosure () -> Change) {
+            if entries.count == Self.limit, gain <= entries[Self.limit - 1].gain { return }
+            if entries.count == Self.limit { entries.removeLast() }
+            var index = entries.count
+            while index > 0, entries[index - 1].gain < gain { index -= 1 }
+            entries.insert((gain, change()), at: index)
+        }
+    }
+
+    /// Changes replicas until the slowest rank is within `target` seconds, no change helps, or the work is as much as
+    /// `limit` computed shares. Of the states on the way the one with the lowest `score` remains.
+    mutating func improve(target: Double, limit: Int, score: (ReplicaAssignment, _ slowest: Double) -> Double) {
+        var best = self
+        var seconds = rankSeconds
+        var slowest = seconds.max() ?? 0
+        var bestScore = score(self, slowest)
+        var work = 0
+        while slowest > target, work < limit {
+            guard let rank = seconds.firstIndex(of: slowest) else { break }
+            let candidates = candidates(relieving: rank, seconds: seconds)
+            let before = potential
+            var accepted = false
+            for (_, change) in candidates.entries {
+                var trial = self
+                trial.apply(change)
+                work += 12 * replicaCount
+                trial.balance(tolerance: 1e-3, limit: 12)
+                if trial.potential < before * (1 - 1e-7) {
+                    self = trial
+                    seconds = rankSeconds
+                    slowest = seconds.max() ?? 0
+                    accepted = true
+                    break
+                }
+            }
+            if !accepted { break }
+            let value = score(self, slowest)
+            if value < bestScore { (best, bestScore) = (self, value) }
+        }
+        self = best
+    }
+
+    private mutating func apply(_ change: Change) {
+        switch change {
+        case .add(let expert, let rank):
+            add(expert, to: rank)
+            fill(expert)
+        case .move(let expert, let from, let to):
+            move(expert, from: from, to: to)
+            fill(expert)
+        case .swap(let expert, let rank, let other, let otherRank):
+            move(expert, from: rank, to: otherRank)
+            move(other, from: otherRank, to: rank)
+            fill(expert)
+            fill(other)
+        case .shift(let expert, let rank, let dropping, let from):
+            remove(dropping, from: from)
+            add(expert, to: rank)
+            fill(expert)
+        case .replace(let expert, let rank, let dropping):
+            remove(dropping, from: rank)
+            add(expert, to: rank)
+            fill(expert)
+        }
+    }
+
+    private func candidates(relieving slow: Int, seconds: [Double]) -> Candidates {
+        var candidates = Candidates()
+        let slowSeconds = seconds[slow]
+        let cost = secondsPerRow[slow]
+        var shares = [(expert: Int, rows: Double)]()
+        for expert in residents[slow] {
+            let share = replicas[expert].first { $0.rank == slow }?.share ?? 0
+            shares.append((expert, share * loads[expert]))
+        }
+        let spares = replicaCount < replicaLimit ? [] : spares(seconds: seconds)
+        for rank in slots.indices where rank != slow && seconds[rank] < slowSeconds {
+            let otherCost = secondsPerRow[rank]
+            let difference = slowSeconds - seconds[rank]
+            let stiffness = cost + otherCost
+            // Potential that goes when `rows` move from the slow rank to the other.
+            func gain(_ rows: Double) -> Double { rows * (difference - rows * stiffness / 2) }
+            let room = residents[rank].count < slots[rank]
+            for (expert, rows) in shares where !holds(rank, expert) {
+                let shared = min(rows, difference / stiffness)
+                if room {
+                    if replicaCount < replicaLimit {
+                        candidates.offer(gain(shared), .add(expert: expert, rank: rank))
+                    } else {
+                        for spare in spares where spare.expert != expert {
+                            candidates.offer(
+                                gain(shared) - spare.loss,
+                                .shift(expert: expert, rank: rank, dropping: spare.expert, from: spare.rank))
+                        }
+                    }
+                    candidates.offer(gain(rows), .move(expert: expert, from: slow, to: rank))
+                }
+                for other in residents[rank] {
+                    guard let index = replicas[other].firstIndex(where: { $0.rank == rank }) else { continue }
+                    let otherRows = replicas[other][index].share * loads[other]
+                    if !holds(slow, other), otherRows < rows {
+                        candidates.offer(
+                            gain(rows - otherRows),
+                            .swap(expert: expert, rank: slow, other: other, otherRank: rank))
+                    }
+                    if replicas[other].count > 1 {
+                        let lost = loss(removing: other, from: rank, rows: otherRows, seconds: seconds)
+                        let wider = difference + otherRows * otherCost
+                        let rows = min(rows, wider / stiffness)
+                        candidates.offer(
+                            rows * (wider - rows * stiffness / 2) - lost,
+                            .replace(expert: expert, rank: rank, dropping: other))
+                    }
+                }
+            }
+        }
+        return candidates
+    }
+
+    /// Potential that is added when a replica's rows go to the fastest of its expert's other ranks.
+    private func loss(removing expert: Int, from rank: Int, rows: Double, seconds: [Double]) -> Double {
+        var least = Double.infinity
+        for replica in replicas[expert] where replica.rank != rank {
+            least = min(least, seconds[replica.rank] + rows * secondsPerRow[replica.rank] / 2)
+        }
+        return max(0, rows * (least - seconds[rank]))
+    }
+
+    /// The replicas that cost least to give up, to make one elsewhere.
+    private func spares(seconds: [Double]) -> [(expert: Int, rank: Int, loss: Double)] {
+        var spares = [(expert: Int, rank: Int, loss: Double)]()
+        for expert in loads.indices where replicas[expert].count > 1 {
+            for replica in replicas[expert] {
+                let rows = replica.share * loads[expert]
+                let loss = loss(removing: expert, from: replica.rank, rows: rows, seconds: seconds)
+                if spares.count == 3, loss >= spares[2].loss { continue }
+                if spares.count == 3 { spares.removeLast() }
+                let index = spares.firstIndex { loss < $0.loss } ?? spares.count
+                spares.insert((expert, replica.rank, loss), at: index)
+            }
+        }
+        return spares
+    }
+}

@@ -1,0 +1,101 @@
+/// Chooses replica counts, ranks and token fractions of one layer so that the slowest rank is as fast as can be.
+///
+/// Fractions do most of the work: for given replicas the best ones are a flow, which `ReplicaAssignment` finds by
+/// filling each expert's ranks to one level, and ranks that share experts then take the same time. Replicas are
+/// chosen so that this flow can reach everywhere; a local search mends what is left.
+public struct ReplicaPlanner: Hashable, Sendable {
+    /// z: how many deviations of the forecast are added to a rank's mean when ranks are compared.
+    public var caution: Double
+    /// κ: weight of the forecast's variance against the squared load when shares are chosen. Larger values spread an
+    /// expert more evenly over its replicas and leave forecast loads less even.
+    public var spreading: Double
+    /// How many deviations of its forecast count like rows when further replicas are given out.
+    public var breadth: Double
+    /// How far above the lower bound the slowest rank may stay, relative.
+    public var tolerance: Double
+
+    public init(caution: Double = 0, spreading: Double = 16, breadth: Double = 64, tolerance: Double = 0.002) {
+        self.caution = caution
+        self.spreading = spreading
+        self.breadth = breadth
+        self.tolerance = tolerance
+    }
+
+    /// Of the plan in force with new fractions, that plan with some replicas changed, and a plan made anew, the one
+    /// whose slowest rank's seconds plus the price of its transfers are least.
+    /// - Parameter transferPrice: seconds a step that a new replica on a rank has to save.
+    public func plan(_ problem: ReplicaProblem, transferPrice: Double = 0) -> ReplicaPlan {
+        guard let current = problem.current else {
+            return fresh(problem, current: nil, transferPrice: 0).assignment.plan
+        }
+        var kept = blank(problem)
+        kept.adopt(current)
+        let target = problem.lowerBound * (1 + tolerance)
+        // Nothing is to be gained, or less than one transfer's price.
+        if kept.slowest - target <= transferPrice { return kept.plan }
+        kept.improve(target: target, limit: Self.workLimit) { assignment, slowest in
+            slowest + transferPrice * Double(assignment.transfers(from: current))
+        }
+        let keptScore = kept.slowest + transferPrice * Double(kept.transfers(from: current))
+        // A plan made anew moves nearly everything: not worth a thought when the price alone exceeds what it could
+        // gain.
+        if kept.slowest <= target || keptScore - target <= transferPrice { return kept.plan }
+        let fresh = fresh(problem, current: current, transferPrice: transferPrice)
+        return fresh.score < keptScore * (1 - tolerance) ? fresh.assignment.plan : kept.plan
+    }
+
+    /// Limits the search of a layer, in computed shares: some milliseconds.
+    private static let workLimit = 200_000
+
+    /// One way to place everything anew.
+    private struct Attempt {
+        var mixing: Double
+        var breadth = 0.0
+        var sparing: Int?
+    }
+
+    /// Up to so many replicas every way is tried.
+    private static let fewReplicas = 64
+    /// From so many ranks on one attempt has to do.
+    private static let manyRanks = 256
+    /// Time over the lower bound with which no other attempt is made.
+    private static let satisfying = 1.005
+
+    private func blank(_ problem: ReplicaProblem) -> ReplicaAssignment {
+        ReplicaAssignment(
+            loads: problem.loads, deviations: problem.deviations, secondsPerRow: problem.secondsPerRow,
+            slots: problem.slots, replicaLimit: problem.replicaLimit, caution: caution, spreading: spreading,
+            breadth: breadth)
+    }
+
+    private func fresh(
+        _ problem: ReplicaProblem, current: [[Int]]?, transferPrice: Double
+    ) -> (assignment: ReplicaAssignment, score: Double) {
+        func score(_ assignment: ReplicaAssignment, _ slowest: Double) -> Double {
+            guard transferPrice > 0, let current else { return slowest }
+            return slowest + transferPrice * Double(assignment.transfers(from: current))
+        }
+        let target = problem.lowerBound * (1 + tolerance)
+        var best: (assignment: ReplicaAssignment, score: Double)?
+        // Pieces in strict order pack single experts best, mixed ones let fractions carry load everywhere; replicas for
+        // uncertain experts may be missing where certain load needs them.
+        var attempts = [Attempt(mixing: 0.2, breadth: breadth), Attempt(mixing: 0.2), Attempt(mixing: 0)]
+        if problem.worldSize > Self.manyRanks { attempts = [attempts[1]] }
+        if problem.replicaLimit <= Self.fewReplicas {
+            // Where replicas are few, the heaviest experts may do better with one less.
+            let heaviest = problem.loads.indices.sorted { (problem.loads[$0], $1) > (problem.loads[$1], $0) }
+            for expert in heaviest.prefix(4) { attempts.append(Attempt(mixing: 0, sparing: expert)) }
+        }
+        for attempt in attempts {
+            var assignment = blank(problem)
+            assignment.breadth = attempt.breadth
+            assignment.construct(mixing: attempt.mixing, sparing: attempt.sparing)
+            assignment.improve(target: target, limit: Self.workLimit, score: score)
+            let slowest = assignment.slowest
+            let value = score(assignment, slowest)
+            if value < best?.score ?? .infinity { best = (assignment, value) }
+            if slowest <= problem.lowerBound * Self.satisfying { break }
+        }
+        return best ?? (blank(problem), .infinity)
+    }
+}

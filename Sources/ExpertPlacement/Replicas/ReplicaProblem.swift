@@ -1,0 +1,72 @@
+/// One layer's replicas to place: whole experts (TP 1) on ranks with a limited number of slots.
+public struct ReplicaProblem: Sendable {
+    /// Forecast rows of each expert in a step, E entries, none negative.
+    public var loads: [Double]
+    /// Standard deviation of each forecast, E entries.
+    public var deviations: [Double]
+    /// Seconds a rank needs for one row, W entries, all positive: a slow machine has more.
+    public var secondsPerRow: [Double]
+    /// Experts a rank has memory for, W entries.
+    public var slots: [Int]
+    /// Replicas of all experts together, at most.
+    public var replicaLimit: Int
+    /// Ranks of each expert in the plan in force, E entries; nil: nothing is placed yet.
+    public var current: [[Int]]?
+
+    /// - Throws: `PlacementError.unsuitableAllocator` when the counts do not fit or the experts do not fit the slots.
+    public init(
+        loads: [Double], deviations: [Double]? = nil, secondsPerRow: [Double], slots: [Int], replicaLimit: Int? = nil,
+        current: [[Int]]? = nil
+    ) throws(PlacementError) {
+        let deviations = deviations ?? [Double](repeating: 0, count: loads.count)
+        guard loads.count == deviations.count, current == nil || current?.count == loads.count else {
+            throw .unsuitableAllocator(
+                "\(loads.count) loads, \(deviations.count) deviations and \(current?.count ?? 0) experts in the plan; "
+                    + "give one of each an expert")
+        }
+        guard !slots.isEmpty, slots.count == secondsPerRow.count else {
+            throw .unsuitableAllocator(
+                "slots of \(slots.count) ranks and speeds of \(secondsPerRow.count); give one of each a rank, for one at "
+                    + "least")
+        }
+        guard (loads + deviations).allSatisfy({ $0.isFinite && $0 >= 0 }) else {
+            throw .unsuitableAllocator("loads and deviations must be finite and not negative")
+        }
+        guard secondsPerRow.allSatisfy({ $0.isFinite && $0 > 0 }) else {
+            throw .unsuitableAllocator("seconds a row must be positive, but are \(secondsPerRow)")
+        }
+        guard slots.allSatisfy({ $0 >= 0 }) else { throw .unsuitableAllocator("slots \(slots) must not be negative") }
+        // A rank holds an expert once, so further slots are of no use.
+        let usable = slots.map { min($0, loads.count) }
+        let total = usable.reduce(0, +)
+        let limit = min(replicaLimit ?? total, total)
+        guard limit >= loads.count else {
+            throw .unsuitableAllocator(
+                "\(loads.count) experts do not fit the \(limit) slots that memory leaves; allow more memory a rank or more "
+                    + "ranks")
+        }
+        self.loads = loads
+        self.deviations = deviations
+        self.secondsPerRow = secondsPerRow
+        self.slots = usable
+        self.replicaLimit = limit
+        self.current = current
+    }
+
+    /// W.
+    public var worldSize: Int { slots.count }
+
+    /// The time that no placement can beat when forecasts are right: all ranks equally busy, and no expert with more
+    /// replicas than the limit leaves.
+    public var lowerBound: Double {
+        let total = loads.reduce(0, +)
+        let speeds = secondsPerRow.map { 1 / $0 }.sorted(by: >)
+        var bound = total / speeds.reduce(0, +)
+        // Expert e on n ranks takes at least its load over the speed of the n fastest.
+        let replicasOfOne = min(replicaLimit - loads.count + 1, worldSize)
+        if let largest = loads.max(), replicasOfOne > 0 {
+            bound = max(bound, largest / speeds.prefix(replicasOfOne).reduce(0, +))
+        }
+        return bound
+    }
+}

@@ -1,0 +1,69 @@
+import ExpertPlacement
+import Testing
+
+@Suite struct CostModelTests {
+    private func layer(_ experts: [[Int]], width: Int = 8) throws -> LayerPlacement {
+        LayerPlacement(
+            experts: try experts.map {
+                try ExpertPlacement(
+                    width: width, mesh: DeviceMesh(dataParallel: $0.count, tensorParallel: 1, ranks: $0))
+            })
+    }
+
+    @Test func aReplicaAndAHomeHaveTheirOwnPrice() throws {
+        let costs = CostModel(exchangeLatencySeconds: 0.5, bytesPerSecond: 1000)
+        // A second replica: its weights, and half of the optimizer state.
+        var change = try PlacementChange(from: layer([[0]]), to: layer([[0, 1]]), worldSize: 2)
+        #expect(change.replicaNeurons == [0, 8] && change.homeNeurons == [0, 4])
+        #expect(costs.replicaBytes(neurons: 8, hiddenSize: 2) == 192)
+        #expect(costs.homeBytes(neurons: 4, hiddenSize: 2) == 192)
+        #expect(abs(costs.seconds(change, hiddenSize: 2) - (0.5 + 0.384)) < 1e-12)
+        // A new home: all of both.
+        change = try PlacementChange(from: layer([[0]]), to: layer([[1]]), worldSize: 2)
+        #expect(change.replicaNeurons == [0, 8] && change.homeNeurons == [0, 8])
+        change = try PlacementChange(from: layer([[0, 1]]), to: layer([[0, 1]]), worldSize: 2)
+        #expect(change.isEmpty && costs.seconds(change, hiddenSize: 2) == 0)
+        // Narrow values have masters besides.
+        let narrow = CostModel(valueBytes: 2)
+        #expect(
+            narrow.replicaBytes(neurons: 1, hiddenSize: 1) == 6 && narrow.homeBytes(neurons: 1, hiddenSize: 1) == 36)
+    }
+
+    @Test func theSlowestRankCounts() throws {
+        let costs = CostModel(
+            rowSeconds: 1, neuronSeconds: 0.5, slowness: [1, 2], exchangeLatencySeconds: 0, bytesPerSecond: 1e30)
+        let prediction = LayerPrediction(
+            try layer([[0], [1]]), loads: [10, 10], deviations: [0, 1], caution: 2, costs: costs, hiddenSize: 2,
+            worldSize: 2)
+        // A row takes 1 + 8 · 0.5 seconds, twice that on rank 1, where two deviations are added.
+        #expect(prediction.rankSeconds == [50, 120])
+        #expect(prediction.seconds == 120)
+        #expect(abs(prediction.balance - 85.0 / 120) < 1e-12)
+    }
+
+    @Test func speedsAreFittedToReports() {
+        var speeds = SpeedEstimate()
+        let assumed = CostModel()
+        #expect(speeds.fitted(assumed) == assumed)
+        for _ in 0..<30 {
+            speeds.record(rank: 0, seconds: 2, work: 100, worldSize: 3)
+            speeds.record(rank: 1, seconds: 6, work: 100, worldSize: 3)
+        }
+        // What is no measurement changes nothing.
+        for (rank, seconds, work) in [(0, 0.0, 1.0), (0, .nan, 1), (0, 1, 0), (-1, 1, 1), (3, 1, 1)] {
+            speeds.record(rank: rank, seconds: seconds, work: work, worldSize: 3)
+        }
+        let fitted = speeds.fitted(assumed)
+        #expect(abs(fitted.neuronSeconds - 0.04) < 1e-12)
+        #expect(zip(fitted.slowness, [0.5, 1.5, 1]).allSatisfy { abs($0 - $1) < 1e-12 })
+    }
+
+    @Test func refusesWhatIsNoCost() {
+        for costs in [
+            CostModel(rowSeconds: -1), CostModel(neuronSeconds: 0), CostModel(slowness: [1]),
+            CostModel(slowness: [1, 0]), CostModel(bytesPerSecond: 0), CostModel(neuronSeconds: .infinity),
+        ] {
+            #expect(throws: PlacementError.self) { try costs.validate(worldSize: 2) }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+import ExpertPlacement
+import Testing
+
+@Suite struct LoadForecastTests {
+    @Test func isTheMeanOfTheWindow() {
+        var forecast = LoadForecast(window: 2, jump: 1)
+        #expect(forecast.isEmpty && forecast.loads.isEmpty)
+        forecast.record([[10, 30]])
+        #expect(forecast.loads == [[10, 30]] && forecast.errors.isEmpty)
+        forecast.record([[20, 20]])
+        #expect(forecast.loads == [[15, 25]])
+        // A quarter of the tokens went elsewhere than forecast.
+        #expect(forecast.errors == [0.25])
+        forecast.record([[30, 10]])
+        #expect(forecast.loads == [[25, 15]])
+        #expect(forecast.errors == [0.25, 0.375])
+    }
+
+    @Test func aJumpIsNoticedAndForgetsThePast() {
+        var forecast = LoadForecast(window: 4, jump: 0.1)
+        for _ in 0..<5 {
+            forecast.record([[50, 50], [10, 90]])
+            #expect(!forecast.hasJumped)
+        }
+        forecast.record([[50, 50], [60, 40]])
+        #expect(forecast.hasJumped)
+        #expect(forecast.loads == [[50, 50], [60, 40]])
+        forecast.record([[50, 50], [60, 40]])
+        #expect(!forecast.hasJumped)
+    }
+
+    @Test func whatIsUsualIsNoJump() {
+        var forecast = LoadForecast(window: 1, jump: 0.1)
+        forecast.record([[0, 100]])
+        forecast.record([[15, 85]])
+        #expect(forecast.hasJumped)
+        for step in 0..<10 {
+            forecast.record([step % 2 == 0 ? [0, 100] : [15, 85]])
+            #expect(!forecast.hasJumped)
+        }
+    }
+
+    @Test func deviationsFollowTheErrors() {
+        var steady = LoadForecast(window: 3, jump: 1)
+        var wild = steady
+        for step in 0..<40 {
+            steady.record([[100, 100]])
+            wild.record([step % 2 == 0 ? [60, 140] : [140, 60]])
+        }
+        let (small, large) = (steady.deviations[0][0], wild.deviations[0][0])
+        #expect(small > 0 && small < 2)
+        #expect(large > 30 && large < 60)
+        // Idle experts may wake up.
+        #expect(LoadForecast.assumedDeviations([0, 100])[0] > 0)
+    }
+
+    @Test func anotherModelStartsAnew() {
+        var forecast = LoadForecast()
+        forecast.record([[1, 2]])
+        forecast.record([[1, 2, 3]])
+        #expect(forecast.loads == [[1, 2, 3]] && forecast.errors.isEmpty)
+        #expect(!forecast.fits(ExpertModel(hiddenSize: 1, layers: [[4, 4]])))
+        #expect(forecast.fits(ExpertModel(hiddenSize: 1, layers: [[4, 4, 4]])))
+    }
+
+    @Test func badSamplesAreIgnored() {
+        var forecast = LoadForecast()
+        for (loads, steps) in [(nil, 1), ([[1]], 0), ([[-1]], 1), ([], 1)] as [([[Int]]?, Int)] {
+            forecast.record(
+                PerformanceSample(
+                    firstStep: 0, stepCount: steps, planRevision: 1, stepSeconds: 1, phaseSeconds: [:], bytesSent: 0,
+                    tokens: 0, residentBytes: 0, expertLoads: loads))
+            #expect(forecast.isEmpty)
+        }
+    }
+
+    @Test func recordsOfErrorsAreBounded() {
+        var forecast = LoadForecast(window: 1)
+        for _ in 0..<LoadForecast.recordLimit + 50 { forecast.record([[1, 1]]) }
+        #expect(forecast.errors.count == LoadForecast.recordLimit)
+    }
+}

@@ -1,0 +1,164 @@
+import ExpertPlacement
+import Testing
+
+/// Allocators that decide from measurements: `load-balanced`, `eplb`, `exact`.
+@Suite struct MeasuringAllocatorTests {
+    private static let names = ["load-balanced", "load-balanced:shapes=any", "eplb", "exact"]
+
+    private func sample(_ loads: [[Int]], seconds: Double? = nil, revision: Int = 0) -> PerformanceSample {
+        PerformanceSample(
+            firstStep: 0, stepCount: 1, planRevision: revision, stepSeconds: 1,
+            phaseSeconds: seconds.map { ["experts": $0] } ?? [:], bytesSent: 0, tokens: 1, residentBytes: 1,
+            expertLoads: loads)
+    }
+
+    private func first(_ name: String, _ model: ExpertModel, _ cluster: Cluster) throws -> PlacementPlan {
+        var allocator = try Allocators.make(named: name)
+        return try #require(try allocator.allocateExperts(current: nil, model: model, cluster: cluster, step: 0))
+    }
+
+    @Test(arguments: names) func plansAreValidAndDeterministic(name: String) throws {
+        for seed in UInt64(0)..<12 {
+            var seeded = SeededLoads(seed: 6000 + seed)
+            let ranks = seeded.integer(1...4)
+            let model = ExpertModel(
+                hiddenSize: 4,
+                layers: (0..<seeded.integer(1...3)).map { _ in [Int](repeating: 8, count: 4) })
+            let cluster = Cluster(worldSize: ranks)
+            var plan = try first(name, model, cluster)
+            try plan.validate(for: model, worldSize: ranks)
+            var allocator = try Allocators.make(named: name)
+            for step in 0..<4 {
+                let kind = SeededLoads.Kind.allCases[Int(seed) % SeededLoads.Kind.allCases.count]
+                let loads = model.layers.map { seeded.loads(kind, experts: $0.count).map { Int($0) } }
+                allocator.collectPerformance(sample(loads), rank: 0)
+                var twin = allocator
+                let next = try allocator.allocateExperts(current: plan, model: model, cluster: cluster, step: step)
+                let same = try twin.allocateExperts(current: plan, model: model, cluster: cluster, step: step)
+                #expect(next == same, "\(name), seed \(seed)")
+                if let next {
+                    try next.validate(for: model, worldSize: ranks)
+                    #expect(next.nodes == cluster.nodes)
+                    plan = next
+                }
+            }
+        }
+    }
+
+    @Test func equalLoadsOnTwoRanksProposeNothing() throws {
+        let model = ExpertModel(hiddenSize: 64, layers: [[128, 128, 128, 128], [128, 128, 128, 128]])
+        let cluster = Cluster(worldSize: 2)
+        for name in ["load-balanced", "load-balanced:shapes=any"] {
+            var allocator = try Allocators.make(named: name)
+            let plan = try #require(
+                try allocator.allocateExperts(current: nil, model: model, cluster: cluster, step: 0))
+            // A static start: expert e on rank e mod W.
+            #expect(plan.layers.allSatisfy { $0.experts.map(\.mesh.ranks) == [[0], [1], [0], [1]] })
+            for step in 1..<20 {
+                allocator.collectPerformance(sample([[500, 500, 500, 500], [500, 500, 500, 500]]), rank: 0)
+                let next = try allocator.allocateExperts(current: plan, model: model, cluster: cluster, step: step)
+                #expect(next == nil, "\(name), step \(step)")
+            }
+        }
+    }
+
+    @Test func anUnevenLoadIsBalancedOnce() throws {
+        let model = ExpertModel(hiddenSize: 64, layers: [[Int](repeating: 256, count: 8)])
+        let cluster = Cluster(worldSize: 4)
+        var allocator = LoadBalancedAllocator()
+        var plan = try #require(try allocator.allocateExperts(current: nil, model: model, cluster: cluster, step: 0))
+        let loads = [[9400, 9300, 100, 100, 200, 100, 100, 100]]
+        allocator.collectPerformance(sample(loads), rank: 0)
+        plan = try #require(try allocator.allocateExperts(current: plan, model: model, cluster: cluster, step: 1))
+        let prediction = try #require(allocator.prediction)
+        #expect(prediction.balanceBefore < 0.6 && prediction.balanceAfter > 0.95)
+        #expect(prediction.secondsAfter < 0.6 * prediction.secondsBefore)
+        #expect(prediction.replicaNeurons > 0 && prediction.moveSeconds > 0)
+        for step in 2..<6 {
+            allocator.collectPerformance(sample(loads), rank: 0)
+            #expect(try allocator.allocateExperts(current: plan, model: model, cluster: cluster, step: step) == nil)
+        }
+    }
+
+    @Test func aSlowRankGetsLess() throws {
+        let model = ExpertModel(hiddenSize: 64, layers: [[Int](repeating: 256, count: 8)])
+        let cluster = Cluster(worldSize: 2)
+        var allocator = LoadBalancedAllocator()
+        let plan = try #require(try allocator.allocateExperts(current: nil, model: model, cluster: cluster, step: 0))
+        for _ in 0..<3 {
+            // Both ranks have as many rows, and rank 1 takes three times as long.
+            allocator.collectPerformance(
+                sample([[Int](repeating: 1000, count: 8)], seconds: 1, revision: plan.revision), rank: 0)
+            var other = sample([], seconds: 3, revision: plan.revision)
+            other.expertLoads = nil
+            allocator.collectPerformance(other, rank: 1)
+        }
+        let next = try #require(try allocator.allocateExperts(current: plan, model: model, cluster: cluster, step: 1))
+        var rows = [0.0, 0]
+        for expert in next.layers[0].experts {
+            for replica in 0..<expert.mesh.dataParallel {
+                rows[expert.mesh.rank(replica: replica, shard: 0)] += expert.fraction(ofReplica: replica)
+            }
+        }
+        #expect(abs(rows[0] / rows[1] - 3) < 0.2, "\(rows)")
+    }
+
+    @Test func memoryLimitsHold() throws {
+        let model = ExpertModel(hiddenSize: 16, layers: [[Int](repeating: 32, count: 8)])
+        let bytes = SlotBudget.expertBytes(neurons: 32, hiddenSize: 16, costs: CostModel())
+        var cluster = Cluster(worldSize: 4)
+        cluster.memoryLimits = [4, 3, 2, 1].map { $0 * bytes }
+        for name in ["load-balanced", "load-balanced:slots=3", "exact"] {
+            var allocator = try Allocators.make(named: name)
+            var plan = try #require(
+                try allocator.allocateExperts(current: nil, model: model, cluster: cluster, step: 0))
+            allocator.collectPerformance(sample([[9000, 100, 200, 100, 3000, 100, 100, 100]]), rank: 0)
+            plan = try allocator.allocateExperts(current: plan, model: model, cluster: cluster, step: 1) ?? plan
+            for rank in 0..<4 {
+                let held = plan.layers[0].experts.filter { $0.mesh.position(of: rank) != nil }.count
+                #expect(held <= 4 - rank, "\(name)")
+            }
+        }
+        cluster.memoryLimits = [1, 1, 1, 1].map { $0 * bytes }
+        for name in Self.names {
+            #expect(throws: PlacementError.self) { _ = try first(name, model, cluster) }
+        }
+    }
+
+    /// When whole experts do not fit, or one has nearly all the tokens, shards over all ranks help.
+    @Test func shardsWhereReplicasDoNotReach() throws {
+        let model = ExpertModel(hiddenSize: 64, layers: [[Int](repeating: 512, count: 4)])
+        let cluster = Cluster(worldSize: 4)
+        var seconds = [Double]()
+        for name in ["load-balanced:slots=1", "load-balanced:shapes=any,slots=2"] {
+            var allocator = try #require(try Allocators.make(named: name) as? LoadBalancedAllocator)
+            let plan = try #require(
+                try allocator.allocateExperts(current: nil, model: model, cluster: cluster, step: 0))
+            allocator.collectPerformance(sample([[40_000, 500, 500, 500]]), rank: 0)
+            _ = try allocator.allocateExperts(current: plan, model: model, cluster: cluster, step: 1)
+            seconds.append(allocator.prediction?.secondsAfter ?? .infinity)
+        }
+        #expect(seconds[1].isFinite && seconds[1] < seconds[0])
+    }
+
+    @Test func optionsAreChecked() throws {
+        let refusals = [
+            ("load-balanced:speed=1", "known are shapes, slots, window"),
+            ("load-balanced:caution=x", "from 0.0 to 10.0"),
+            ("load-balanced:window=0", "whole number from 1 to 1000"),
+            ("load-balanced:shapes=all", "known are replicas, any"),
+            ("load-balanced:", "KEY=VALUE"), ("load-balanced:slots", "KEY=VALUE"), ("eplb:slots=2,slots=3", "twice"),
+            ("exact:window=1", "known are slots, limit"), ("replicated:x=1", "it takes none"),
+            ("dp=1,tp=1:x=1", "it takes none"), ("load-balanced:margin=nan", "number from"),
+        ]
+        for (name, reason) in refusals {
+            let error = #expect(throws: PlacementError.self) { _ = try Allocators.make(named: name) }
+            #expect(error.map { "\($0)" }?.contains(reason) == true, "\(name): \(String(describing: error))")
+        }
+        #expect(throws: PlacementError.unknownAllocator("best:x=1")) { _ = try Allocators.make(named: "best:x=1") }
+        let named = try Allocators.make(
+            named: "load-balanced:slots=3", options: AllocatorOptions(["slots": "2", "life": "50"]))
+        let options = try #require(named as? LoadBalancedAllocator).options
+        #expect(options.slots == 3 && options.life == 50)
+    }
+}
