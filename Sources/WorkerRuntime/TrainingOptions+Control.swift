@@ -1,4 +1,5 @@
 import ControlProtocol
+import ExpertPlacement
 import Foundation
 
 extension TrainingOptions {
