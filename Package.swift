@@ -107,6 +107,10 @@ let package = Package(
                 .product(name: "Yams", package: "Yams"),
             ]),
 
+        // Measures the planner; Benchmarks/planner.py makes tables of it.
+        .executableTarget(
+            name: "planner-benchmark", dependencies: ["ExpertPlacement", "Randomness"], path: "Benchmarks/planner"),
+
         // Tests mirror targets one to one.
         .target(
             name: "CommunicatorConformance", dependencies: ["MessagePassing", "Randomness"],

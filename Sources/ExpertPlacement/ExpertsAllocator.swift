@@ -6,6 +6,12 @@ public protocol ExpertsAllocator: Sendable {
     /// Takes a sample into account.
     mutating func collectPerformance(_ sample: PerformanceSample, rank: Int)
 
+    /// Whether the load has left its forecast, so that the plan should be looked at before its time. Unless said, no.
+    var hasLoadJumped: Bool { get }
+
+    /// What was predicted of the plan proposed last, for a record beside what happens. Unless said, nothing.
+    var prediction: PlanPrediction? { get }
+
     /// Decides on a plan for the steps from `step` on.
     /// - Parameter current: the plan in force; nil before the first.
     /// - Returns: the new plan, its revision unset; nil for no change.
@@ -13,4 +19,9 @@ public protocol ExpertsAllocator: Sendable {
     mutating func allocateExperts(
         current: PlacementPlan?, model: ExpertModel, cluster: Cluster, step: Int
     ) throws(PlacementError) -> PlacementPlan?
+}
+
+extension ExpertsAllocator {
+    public var hasLoadJumped: Bool { false }
+    public var prediction: PlanPrediction? { nil }
 }

@@ -31,6 +31,8 @@ public struct LayerwiseAllocator<Policy: LayerAllocator>: ExpertsAllocator {
         self.forecast = forecast
     }
 
+    public var hasLoadJumped: Bool { forecast.hasJumped }
+
     public mutating func collectPerformance(_ sample: PerformanceSample, rank: Int) {
         forecast.record(sample)
     }

@@ -44,11 +44,11 @@ struct LayerPlanner {
         }
         let sharded = options.shapes == .any ? shardedCounts : [0]
         for count in sharded {
-            for price in transferPrices {
+            for (price, spares) in variations {
                 do {
-                    if let placement = try candidate(sharding: count, current: current, slots: slots, price: price) {
-                        offer(placement)
-                    }
+                    let placement = try candidate(
+                        sharding: count, current: current, slots: slots, price: price, spares: spares)
+                    if let placement { offer(placement) }
                 } catch {
                     refusal = error
                     break
@@ -87,6 +87,18 @@ struct LayerPlanner {
         return [seconds / Double(worldSize), seconds, .greatestFiniteMagnitude]
     }
 
+    /// Prices to plan with, and spare replicas at most. Where keeping replicas equal costs time, fewer may be better; as many
+    /// as there are ranks, less one, can make any load even.
+    private var variations: [(price: Double, spares: Int)] {
+        let prices = transferPrices
+        let all: [(price: Double, spares: Int)] = prices.map { ($0, .max) }
+        let widest = widths.max() ?? 0
+        let even = loads.reduce(0, +) / Double(worldSize) * costs.secondsPerRow(neurons: widest, rank: 0)
+        let synchronisation = costs.synchronisationSeconds(neurons: widest, hiddenSize: model.hiddenSize)
+        guard synchronisation > 0.001 * even else { return all }
+        return all + [(prices[0], worldSize - 1), (prices[0], worldSize / 2), (prices[0], worldSize / 4)]
+    }
+
     /// How many of the hottest experts to try spread over all ranks.
     private var shardedCounts: [Int] {
         var counts = [0]
@@ -101,7 +113,7 @@ struct LayerPlanner {
     /// The placement with the `count` hottest experts spread over all ranks and replicas of the others.
     /// - Returns: nil when an expert has too few neurons, or nothing is left to vary.
     private func candidate(
-        sharding count: Int, current: LayerPlacement, slots: [Int], price: Double
+        sharding count: Int, current: LayerPlacement, slots: [Int], price: Double, spares: Int
     ) throws(PlacementError) -> LayerPlacement? {
         let order = widths.indices.sorted { (loads[$0], $1) > (loads[$1], $0) }
         let hot = Set(order.prefix(count))
@@ -123,6 +135,7 @@ struct LayerPlanner {
             deviations: zip(others, weights).map { deviations[$0] * $1 },
             secondsPerRow: (0..<worldSize).map { costs.secondsPerRow(neurons: widest, rank: $0) + exchange },
             slots: slots.map { max(0, $0 - taken) },
+            replicaLimit: spares == .max ? nil : others.count + spares,
             current: LayerPlacement(experts: others.map { current.experts[$0] }).replicaRanks(worldSize: worldSize))
         let placed = try ReplicaPlanner(caution: options.caution).plan(problem, transferPrice: price)
             .placement(

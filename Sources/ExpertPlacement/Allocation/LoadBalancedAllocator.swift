@@ -76,7 +76,7 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
     /// Holds the seconds reported against the rows that the plan in force sends to each rank.
     private mutating func fitSpeeds(_ plan: PlacementPlan, model: ExpertModel) {
         var work = [Double](repeating: 0, count: plan.worldSize)
-        for (layer, loads) in zip(plan.layers, forecast.loads) {
+        for (layer, loads) in zip(plan.layers, forecast.latest) {
             for (placement, load) in zip(layer.experts, loads) {
                 let mesh = placement.mesh
                 for replica in 0..<mesh.dataParallel {

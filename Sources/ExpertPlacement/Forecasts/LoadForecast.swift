@@ -72,6 +72,9 @@ public struct LoadForecast: Hashable, Sendable {
 
     public var isEmpty: Bool { history.isEmpty }
 
+    /// Rows a step in the last interval, [layer][expert]; empty before the first.
+    public var latest: [[Double]] { history.last ?? [] }
+
     /// Rows a step that each expert is expected to get, [layer][expert]; empty before the first interval.
     public var loads: [[Double]] {
         guard let last = history.last else { return [] }

@@ -1,15 +1,15 @@
 /// One layer's replicas to place: whole experts (TP 1) on ranks with a limited number of slots.
 public struct ReplicaProblem: Sendable {
     /// Forecast rows of each expert in a step, E entries, none negative.
-    public var loads: [Double]
+    public let loads: [Double]
     /// Standard deviation of each forecast, E entries.
-    public var deviations: [Double]
+    public let deviations: [Double]
     /// Seconds a rank needs for one row, W entries, all positive: a slow machine has more.
-    public var secondsPerRow: [Double]
+    public let secondsPerRow: [Double]
     /// Experts a rank has memory for, W entries.
-    public var slots: [Int]
+    public let slots: [Int]
     /// Replicas of all experts together, at most.
-    public var replicaLimit: Int
+    public let replicaLimit: Int
     /// Ranks of each expert in the plan in force, E entries; nil: nothing is placed yet.
     public var current: [[Int]]?
 
