@@ -91,7 +91,9 @@ struct SeededFigures: Encodable {
             let normal = generator.normal(at: start + 2 * UInt64(attempt))
             let cube = pow(1 + normal / (3 * d.squareRoot()), 3)
             let uniform = generator.uniform(at: start + 2 * UInt64(attempt) + 1)
-            if cube > 0, log(max(uniform, 1e-300)) < normal * normal / 2 + d - d * cube + d * log(cube) { return d * cube }
+            guard cube > 0 else { continue }
+            let bound = normal * normal / 2 + d - d * cube + d * log(cube)
+            if log(max(uniform, 1e-300)) < bound { return d * cube }
         }
         return d
     }

@@ -1,7 +1,7 @@
 import ExpertPlacement
 
-/// Predicted seconds of the experts of all layers in a step on a trace, exchange and synchronisation included, planned on the
-/// line before: mean over lines, with the cost model's nominal values for experts of 1,024 × 4,096.
+/// Predicted seconds of the experts of all layers in a step on a trace, exchange and synchronisation included, planned on
+/// the line before: over lines, with the cost model's nominal values for experts of 1,024 × 4,096.
 struct ShapeFigures: Encodable {
     let allocators: [Figure]
 

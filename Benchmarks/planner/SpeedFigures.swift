@@ -20,7 +20,9 @@ struct SpeedFigures: Encodable {
         }
     }
 
-    private static func measure(layers: Int, experts: Int, replicas: Int, ranks: Int, runs: Int) throws -> SpeedFigures {
+    private static func measure(
+        layers: Int, experts: Int, replicas: Int, ranks: Int, runs: Int
+    ) throws -> SpeedFigures {
         let generator = CounterBasedGenerator(seed: 1, purpose: "planner speed", keys: [experts, ranks])
         let planner = ReplicaPlanner()
         var (anew, moved) = ([ReplicaProblem](), [ReplicaProblem]())

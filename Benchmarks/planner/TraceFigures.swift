@@ -2,7 +2,8 @@ import ExpertPlacement
 
 /// Maximum over mean rank load on a trace, over layers and lines: 16 ranks with 4 slots each, replicas only.
 struct TraceFigures: Encodable {
-    /// Planned on the load itself, on that of one line and ten lines before, and from line 100 on on the mean of the last ten.
+    /// Planned on the load itself, on that of one line and ten lines before, and, from line 100 on, on the mean of the last
+    /// ten.
     let itself: Spread
     let oneBefore: Spread
     let tenBefore: Spread

@@ -10,7 +10,8 @@ do {
     case ("seeded", 1): figures = try SeededFigures.all()
     case ("speed", 1): figures = try SpeedFigures.all()
     default:
-        FileHandle.standardError.write(Data("usage: planner-benchmark trace FILE | shapes FILE | seeded | speed\n".utf8))
+        let usage = "usage: planner-benchmark trace FILE | shapes FILE | seeded | speed\n"
+        FileHandle.standardError.write(Data(usage.utf8))
         exit(64)
     }
     let encoder = JSONEncoder()

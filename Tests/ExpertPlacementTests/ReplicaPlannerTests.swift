@@ -54,7 +54,7 @@ import Testing
             let most = theirs.max() ?? 0
             #expect(
                 ours <= most * (1 + 1e-6),
-                "\(kind), seed \(seed): \(ours) against \(most), bound \(problem.lowerBound), \(experts) experts, \(slots) × \(ranks)"
+                "\(kind), seed \(seed), \(experts) experts, \(slots) slots on \(ranks) ranks: \(ours) against \(most)"
             )
         }
     }

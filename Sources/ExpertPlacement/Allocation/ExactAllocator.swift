@@ -27,8 +27,8 @@ public struct ExactAllocator: LayerAllocator {
                 layer: request.layer, model: request.model, cluster: request.cluster, fixed: slots, costs: costs))
         guard let plan = ExactReplicaPlanner(limit: limit).plan(problem) else {
             throw .unsuitableAllocator(
-                "exact looked at \(limit) placements of layer \(request.layer) without coming to an end; use load-balanced, "
-                    + "or raise the option limit (at most \(ExactReplicaPlanner.rankLimit) ranks)")
+                "exact looked at \(limit) placements of layer \(request.layer) without coming to an end; use "
+                    + "load-balanced, or raise the option limit (at most \(ExactReplicaPlanner.rankLimit) ranks)")
         }
         return try plan.placement(widths: request.widths, current: request.current)
     }

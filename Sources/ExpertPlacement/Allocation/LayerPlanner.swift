@@ -87,8 +87,8 @@ struct LayerPlanner {
         return [seconds / Double(worldSize), seconds, .greatestFiniteMagnitude]
     }
 
-    /// Prices to plan with, and spare replicas at most. Where keeping replicas equal costs time, fewer may be better; as many
-    /// as there are ranks, less one, can make any load even.
+    /// Prices to plan with, and spare replicas at most. Where keeping replicas equal costs time, fewer may be better; as
+    /// many as there are ranks, less one, can make any load even.
     private var variations: [(price: Double, spares: Int)] {
         let prices = transferPrices
         let all: [(price: Double, spares: Int)] = prices.map { ($0, .max) }

@@ -47,12 +47,13 @@ extension ReplicaAssignment {
         add(expert, to: best)
     }
 
-    /// Places everything anew: replica counts first, then the largest pieces first, each on the rank that stays fastest.
+    /// Places everything anew: replica counts first, then the largest pieces first, each on the rank that stays
+    /// fastest.
     ///
     /// - Parameters:
-    ///   - mixing: in parts of the even load, how much busier than the least busy rank a rank may be and still be taken, by a
-    ///     fixed pseudo-random order. Pieces of equal size otherwise pair the same experts again and again, and fractions can
-    ///     then not carry load from one group of ranks to another.
+    ///   - mixing: in parts of the even load, how much busier than the least busy rank a rank may be and still be taken,
+    ///     by a fixed pseudo-random order. Pieces of equal size otherwise pair the same experts again and again, and
+    ///     fractions can then not carry load from one group of ranks to another.
     ///   - sparing: an expert to give a replica less than it would get, for others to have it.
     mutating func construct(mixing: Double = 0, sparing: Int? = nil) {
         let inverseGrain = secondsPerRow.reduce(0) { $0 + 1 / $1 } / (mixing * loads.reduce(0, +))

@@ -26,8 +26,8 @@ public struct ReplicaProblem: Sendable {
         }
         guard !slots.isEmpty, slots.count == secondsPerRow.count else {
             throw .unsuitableAllocator(
-                "slots of \(slots.count) ranks and speeds of \(secondsPerRow.count); give one of each a rank, for one at "
-                    + "least")
+                "slots of \(slots.count) ranks and speeds of \(secondsPerRow.count); give one of each a rank, "
+                    + "for one at least")
         }
         guard (loads + deviations).allSatisfy({ $0.isFinite && $0 >= 0 }) else {
             throw .unsuitableAllocator("loads and deviations must be finite and not negative")
@@ -42,8 +42,8 @@ public struct ReplicaProblem: Sendable {
         let limit = min(replicaLimit ?? total, total)
         guard limit >= loads.count else {
             throw .unsuitableAllocator(
-                "\(loads.count) experts do not fit the \(limit) slots that memory leaves; allow more memory a rank or more "
-                    + "ranks")
+                "\(loads.count) experts do not fit the \(limit) slots that memory leaves; allow more memory "
+                    + "a rank or more ranks")
         }
         self.loads = loads
         self.deviations = deviations
