@@ -19,6 +19,21 @@ public protocol ExpertsAllocator: Sendable {
     mutating func allocateExperts(
         current: PlacementPlan?, model: ExpertModel, cluster: Cluster, step: Int
     ) throws(PlacementError) -> PlacementPlan?
+
+    /// Whether the load has left its forecast, so that the plan should be looked at before its time.
+    var hasLoadJumped: Bool { get }
+
+    /// What this policy itself predicted of the plan it proposed last; nil: it predicts nothing.
+    var prediction: PlanPrediction? { get }
+
+    /// What a plan of this policy has to gain before `PlacementPlanner` proposes it; nil: whatever it decides is proposed.
+    var hysteresis: Hysteresis? { get }
+}
+
+extension ExpertsAllocator {
+    public var hasLoadJumped: Bool { false }
+    public var prediction: PlanPrediction? { nil }
+    public var hysteresis: Hysteresis? { Hysteresis() }
 }
 
 extension ExpertsAllocator {

@@ -19,10 +19,15 @@ public struct PerformanceSample: Hashable, Sendable, Codable {
     public var expertLoads: [[Int]]?
     /// Mean cross-entropy of the last step over all ranks. Sent by rank 0 only.
     public var loss: Double?
+    /// Rows that this rank computed with all its experts of all layers, each shard's rows by themselves; nil: not counted.
+    public var expertRows: Int?
+    /// Each of these rows times the neurons of the shard that computed it, added up; nil: not counted.
+    public var expertWork: Int?
 
     public init(
         firstStep: Int, stepCount: Int, planRevision: Int, stepSeconds: Double, phaseSeconds: [String: Double],
-        bytesSent: Int, tokens: Int, residentBytes: Int, expertLoads: [[Int]]? = nil, loss: Double? = nil
+        bytesSent: Int, tokens: Int, residentBytes: Int, expertLoads: [[Int]]? = nil, loss: Double? = nil,
+        expertRows: Int? = nil, expertWork: Int? = nil
     ) {
         self.firstStep = firstStep
         self.stepCount = stepCount
@@ -34,6 +39,8 @@ public struct PerformanceSample: Hashable, Sendable, Codable {
         self.residentBytes = residentBytes
         self.expertLoads = expertLoads
         self.loss = loss
+        self.expertRows = expertRows
+        self.expertWork = expertWork
     }
 
     private enum CodingKeys: String, CodingKey {
@@ -47,5 +54,7 @@ public struct PerformanceSample: Hashable, Sendable, Codable {
         case residentBytes = "resident_bytes"
         case expertLoads = "expert_loads"
         case loss
+        case expertRows = "expert_rows"
+        case expertWork = "expert_work"
     }
 }

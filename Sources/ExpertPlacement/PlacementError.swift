@@ -5,6 +5,7 @@ public enum PlacementError: Error, Equatable, Sendable, CustomStringConvertible 
     case unknownAllocator(String)
     case unsuitableAllocator(String)
     case invalidOption(String)
+    case exceedsMemory(String)
 
     public var description: String {
         switch self {
@@ -12,7 +13,7 @@ public enum PlacementError: Error, Equatable, Sendable, CustomStringConvertible 
         case .invalidPlan(let reason): "invalid placement plan: \(reason)"
         case .unknownAllocator(let name):
             "unknown allocator \"\(name)\"; known are \(Allocators.names.joined(separator: ", "))"
-        case .unsuitableAllocator(let reason), .invalidOption(let reason): reason
+        case .unsuitableAllocator(let reason), .invalidOption(let reason), .exceedsMemory(let reason): reason
         }
     }
 }

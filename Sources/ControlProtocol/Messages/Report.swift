@@ -42,6 +42,8 @@ public struct Report: ControlRequest {
         try check.count(sample.tokens, "sample.tokens")
         try check.count(sample.residentBytes, "sample.resident_bytes")
         if let loads = sample.expertLoads { try check.loads(loads) }
+        if let rows = sample.expertRows { try check.count(rows, "sample.expert_rows") }
+        if let work = sample.expertWork { try check.count(work, "sample.expert_work") }
         if let loss = sample.loss, !loss.isFinite { throw ControlError(.badRequest, "sample.loss is not finite") }
     }
 }

@@ -118,9 +118,7 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
 }
 
 extension PlanPrediction {
-    static let zero = PlanPrediction(
-        secondsBefore: 0, secondsAfter: 0, balanceBefore: 0, balanceAfter: 0, replicaNeurons: 0, homeNeurons: 0,
-        moveSeconds: 0)
+    static let zero = PlanPrediction()
 
     mutating func add(_ choice: LayerPlanner.Choice, layers: Int) {
         secondsBefore += choice.before.seconds

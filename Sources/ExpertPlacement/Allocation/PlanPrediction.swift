@@ -12,8 +12,26 @@ public struct PlanPrediction: Hashable, Sendable, Codable {
     public var homeNeurons: Int
     /// Seconds that the moves are expected to take in all.
     public var moveSeconds: Double
+    /// Bytes that leave all ranks together for that.
+    public var bytes: Int
     /// The error of the forecast before, in total variation; nil before there was one.
     public var forecastError: Double?
+
+    public init(
+        secondsBefore: Double = 0, secondsAfter: Double = 0, balanceBefore: Double = 0, balanceAfter: Double = 0,
+        replicaNeurons: Int = 0, homeNeurons: Int = 0, moveSeconds: Double = 0, bytes: Int = 0,
+        forecastError: Double? = nil
+    ) {
+        self.secondsBefore = secondsBefore
+        self.secondsAfter = secondsAfter
+        self.balanceBefore = balanceBefore
+        self.balanceAfter = balanceAfter
+        self.replicaNeurons = replicaNeurons
+        self.homeNeurons = homeNeurons
+        self.moveSeconds = moveSeconds
+        self.bytes = bytes
+        self.forecastError = forecastError
+    }
 
     private enum CodingKeys: String, CodingKey {
         case secondsBefore = "seconds_before"
@@ -23,6 +41,7 @@ public struct PlanPrediction: Hashable, Sendable, Codable {
         case replicaNeurons = "replica_neurons"
         case homeNeurons = "home_neurons"
         case moveSeconds = "move_seconds"
+        case bytes
         case forecastError = "forecast_error"
     }
 }

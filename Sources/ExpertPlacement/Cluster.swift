@@ -1,0 +1,66 @@
+/// The ranks that an allocator may use.
+public struct Cluster: Hashable, Sendable {
+    /// Node of each rank; ranks with the same number share a node.
+    public let nodes: [Int]
+    /// Bytes each rank may use for experts, as `PlanMemory` counts them, W entries; nil: not limited.
+    public var memoryLimits: [Int]?
+    /// What messages between the ranks cost, as measured at start; nil: not measured.
+    public var exchange: ExchangeCosts?
+    /// Where optimizer state is kept, which decides what a move costs and what a rank's memory holds.
+    public var ownership: OwnershipPolicy
+    /// W.
+    public var worldSize: Int { nodes.count }
+
+    /// A cluster whose ranks' nodes are `nodes`, without limits.
+    public init(nodes: [Int]) {
+        self.init(nodes: nodes, memoryLimits: nil)
+    }
+
+    public init(
+        nodes: [Int], memoryLimits: [Int]?, exchange: ExchangeCosts? = nil, ownership: OwnershipPolicy = .defaultPolicy
+    ) {
+        self.nodes = nodes
+        self.memoryLimits = memoryLimits
+        self.exchange = exchange
+        self.ownership = ownership
+    }
+
+    /// A cluster of one node.
+    public init(worldSize: Int) {
+        self.init(nodes: [Int](repeating: 0, count: worldSize))
+    }
+}
+
+/// What messages between ranks cost.
+public struct ExchangeCosts: Hashable, Sendable, Codable {
+    /// Seconds of an all-to-all exchange without bytes.
+    public var latencySeconds: Double
+    /// Bytes a second that a rank sends and receives while all others do so too.
+    public var bytesPerSecond: Double
+
+    public init(latencySeconds: Double, bytesPerSecond: Double) {
+        self.latencySeconds = latencySeconds
+        self.bytesPerSecond = bytesPerSecond
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case latencySeconds = "latency_seconds"
+        case bytesPerSecond = "bytes_per_second"
+    }
+}
+
+extension Cluster: Codable {
+    private enum CodingKeys: String, CodingKey {
+        case nodes, exchange, ownership
+        case memoryLimits = "memory_limits"
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(
+            nodes: try values.decode([Int].self, forKey: .nodes),
+            memoryLimits: try values.decodeIfPresent([Int].self, forKey: .memoryLimits),
+            exchange: try values.decodeIfPresent(ExchangeCosts.self, forKey: .exchange),
+            ownership: try values.decodeIfPresent(OwnershipPolicy.self, forKey: .ownership) ?? .defaultPolicy)
+    }
+}
