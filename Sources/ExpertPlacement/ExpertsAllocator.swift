@@ -6,12 +6,6 @@ public protocol ExpertsAllocator: Sendable {
     /// Takes a sample into account.
     mutating func collectPerformance(_ sample: PerformanceSample, rank: Int)
 
-    /// Whether the load has left its forecast, so that the plan should be looked at before its time. Unless said, no.
-    var hasLoadJumped: Bool { get }
-
-    /// What was predicted of the plan proposed last, for a record beside what happens. Unless said, nothing.
-    var prediction: PlanPrediction? { get }
-
     /// Decides on a plan for the steps from `step` on.
     /// - Parameter current: the plan in force; nil before the first.
     /// - Returns: the new plan, its revision unset; nil for no change.
@@ -34,9 +28,4 @@ extension ExpertsAllocator {
     public var hasLoadJumped: Bool { false }
     public var prediction: PlanPrediction? { nil }
     public var hysteresis: Hysteresis? { Hysteresis() }
-}
-
-extension ExpertsAllocator {
-    public var hasLoadJumped: Bool { false }
-    public var prediction: PlanPrediction? { nil }
 }
