@@ -14,11 +14,8 @@ public protocol ExpertsAllocator: Sendable {
         current: PlacementPlan?, model: ExpertModel, cluster: Cluster, step: Int
     ) throws(PlacementError) -> PlacementPlan?
 
-    /// Whether the load has left its forecast, so that the plan should be looked at before its time.
-    var hasLoadJumped: Bool { get }
-
-    /// What this policy itself predicted of the plan it proposed last; nil: it predicts nothing.
-    var prediction: PlanPrediction? { get }
+    /// The loads it decides from; nil: it makes no forecasts of its own.
+    var loadForecast: LoadForecast? { get }
 
     /// What a plan of this policy has to gain before `PlacementPlanner` proposes it; nil: whatever it decides is proposed.
     var hysteresis: Hysteresis? { get }
@@ -26,6 +23,7 @@ public protocol ExpertsAllocator: Sendable {
 
 extension ExpertsAllocator {
     public var hasLoadJumped: Bool { false }
+    public var loadForecast: LoadForecast? { nil }
     public var prediction: PlanPrediction? { nil }
     public var hysteresis: Hysteresis? { Hysteresis() }
 }

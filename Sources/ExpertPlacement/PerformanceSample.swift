@@ -43,6 +43,11 @@ public struct PerformanceSample: Hashable, Sendable, Codable {
         self.expertWork = expertWork
     }
 
+    /// Keys of `phaseSeconds`.
+    public static let expertsPhase = "experts"
+    public static let dispatchPhase = "dispatch"
+    public static let combinePhase = "combine"
+
     private enum CodingKeys: String, CodingKey {
         case firstStep = "first_step"
         case stepCount = "step_count"

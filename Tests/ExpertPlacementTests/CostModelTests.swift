@@ -41,23 +41,6 @@ import Testing
         #expect(abs(prediction.balance - 85.0 / 120) < 1e-12)
     }
 
-    @Test func speedsAreFittedToReports() {
-        var speeds = SpeedEstimate()
-        let assumed = CostModel()
-        #expect(speeds.fitted(assumed) == assumed)
-        for _ in 0..<30 {
-            speeds.record(rank: 0, seconds: 2, work: 100, worldSize: 3)
-            speeds.record(rank: 1, seconds: 6, work: 100, worldSize: 3)
-        }
-        // What is no measurement changes nothing.
-        for (rank, seconds, work) in [(0, 0.0, 1.0), (0, .nan, 1), (0, 1, 0), (-1, 1, 1), (3, 1, 1)] {
-            speeds.record(rank: rank, seconds: seconds, work: work, worldSize: 3)
-        }
-        let fitted = speeds.fitted(assumed)
-        #expect(abs(fitted.neuronSeconds - 0.04) < 1e-12)
-        #expect(zip(fitted.slowness, [0.5, 1.5, 1]).allSatisfy { abs($0 - $1) < 1e-12 })
-    }
-
     @Test func refusesWhatIsNoCost() {
         for costs in [
             CostModel(rowSeconds: -1), CostModel(neuronSeconds: 0), CostModel(slowness: [1]),

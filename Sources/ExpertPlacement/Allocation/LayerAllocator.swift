@@ -33,6 +33,8 @@ public struct LayerwiseAllocator<Policy: LayerAllocator>: ExpertsAllocator {
 
     public var hasLoadJumped: Bool { forecast.hasJumped }
 
+    public var loadForecast: LoadForecast? { forecast }
+
     public mutating func collectPerformance(_ sample: PerformanceSample, rank: Int) {
         forecast.record(sample)
     }

@@ -26,14 +26,14 @@ struct LayerPlanner {
             layer: layer, model: model, cluster: cluster, fixed: options.slots, costs: costs)
         var best = Choice(
             placement: current, before: before, after: before,
-            change: PlacementChange(from: current, to: current, worldSize: worldSize), moveSeconds: 0)
+            change: change(from: current, to: current), moveSeconds: 0)
         var bestScore = before.seconds * options.life
         // A plan over the limit, of another program or an operator, has to go whatever it costs.
         var mustMove = !fits(current, slots: slots)
         var refusal: PlacementError?
         func offer(_ placement: LayerPlacement) {
             let after = predict(placement)
-            let change = PlacementChange(from: current, to: placement, worldSize: worldSize)
+            let change = change(from: current, to: placement)
             let moveSeconds = costs.seconds(change, hiddenSize: model.hiddenSize)
             let score = after.seconds * options.life + options.margin * moveSeconds
             guard mustMove || score < bestScore else { return }
@@ -62,7 +62,11 @@ struct LayerPlanner {
     private func predict(_ placement: LayerPlacement) -> LayerPrediction {
         LayerPrediction(
             placement, loads: loads, deviations: deviations, caution: options.caution, costs: costs,
-            hiddenSize: model.hiddenSize, worldSize: worldSize)
+            hiddenSize: model.hiddenSize, worldSize: worldSize, layer: layer)
+    }
+
+    private func change(from old: LayerPlacement, to new: LayerPlacement) -> PlacementChange {
+        PlacementChange(from: old, to: new, worldSize: worldSize, ownership: costs.ownership, layer: layer)
     }
 
     /// Whether ranks hold no more than their slots, a shard counting as the part of a slot that it is.

@@ -6,40 +6,31 @@
 /// alone.
 public struct LoadBalancedAllocator: ExpertsAllocator {
     public var options: Options
-    /// What things cost; nil: guessed from the model, and fitted to the reports. Latency and bandwidth are measured
-    /// at start.
-    public var costs: CostModel?
     public private(set) var forecast: LoadForecast
-    public private(set) var speeds = SpeedEstimate()
+    /// What things cost, fitted to the reports.
+    public private(set) var estimate: CostEstimate
     /// What was predicted of the plan proposed last.
     public private(set) var prediction: PlanPrediction?
 
-    /// Seconds that ranks spent on experts in a step under a revision, not yet held against their rows.
-    private var timings = [Timing]()
-    private struct Timing: Hashable {
-        let rank: Int
-        let revision: Int
-        let seconds: Double
-    }
-    private static let timingLimit = 100_000
-
+    /// - Parameter costs: what holds until it is measured; nil: guessed from the model.
     public init(_ options: Options = Options(), costs: CostModel? = nil) {
         self.options = options
-        self.costs = costs
+        estimate = CostEstimate(assumed: costs)
         forecast = LoadForecast(window: options.window, jump: options.jump)
     }
 
     /// Whether the load has left its forecast, so that the plan should be looked at before its time.
     public var hasLoadJumped: Bool { forecast.hasJumped }
 
+    public var loadForecast: LoadForecast? { forecast }
+
+    public var hysteresis: Hysteresis? {
+        Hysteresis(life: options.life, margin: options.margin, minimumGain: options.minimumGain)
+    }
+
     public mutating func collectPerformance(_ sample: PerformanceSample, rank: Int) {
         forecast.record(sample)
-        guard sample.stepCount > 0, let seconds = sample.phaseSeconds["experts"], timings.count < Self.timingLimit
-        else {
-            return
-        }
-        timings.append(
-            Timing(rank: rank, revision: sample.planRevision, seconds: seconds / Double(sample.stepCount)))
+        estimate.record(sample, rank: rank)
     }
 
     public mutating func allocateExperts(
@@ -47,9 +38,8 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
     ) throws(PlacementError) -> PlacementPlan? {
         guard cluster.worldSize > 0 else { throw .unsuitableAllocator("a cluster without ranks can hold no expert") }
         let measured = forecast.fits(model)
-        if let current, measured { fitSpeeds(current, model: model) }
-        timings.removeAll()
-        let costs = speeds.fitted(self.costs ?? .nominal(hiddenSize: model.hiddenSize))
+        if let current, measured { estimate.settle(current, loads: forecast.loads) }
+        let costs = estimate.costs(model: model, cluster: cluster)
         try costs.validate(worldSize: cluster.worldSize)
         guard let current else { return try firstPlan(model: model, cluster: cluster, costs: costs) }
         try current.validate(for: model, worldSize: cluster.worldSize)
@@ -71,27 +61,6 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
         sum.forecastError = forecast.errors.last
         prediction = sum
         return try PlacementPlan(worldSize: cluster.worldSize, nodes: cluster.nodes, layers: layers)
-    }
-
-    /// Holds the seconds reported against the rows that the plan in force sends to each rank.
-    private mutating func fitSpeeds(_ plan: PlacementPlan, model: ExpertModel) {
-        var work = [Double](repeating: 0, count: plan.worldSize)
-        for (layer, loads) in zip(plan.layers, forecast.latest) {
-            for (placement, load) in zip(layer.experts, loads) {
-                let mesh = placement.mesh
-                for replica in 0..<mesh.dataParallel {
-                    let rows = load * placement.fraction(ofReplica: replica)
-                    for shard in 0..<mesh.tensorParallel {
-                        work[mesh.rank(replica: replica, shard: shard)] +=
-                            rows * Double(placement.neurons(ofShard: shard).count)
-                    }
-                }
-            }
-        }
-        for timing in timings where timing.revision == plan.revision && work.indices.contains(timing.rank) {
-            speeds.record(
-                rank: timing.rank, seconds: timing.seconds, work: work[timing.rank], worldSize: plan.worldSize)
-        }
     }
 
     /// Expert e whole on rank e mod W, as far as memory allows: nothing is known of the loads yet.

@@ -16,11 +16,14 @@ public struct CostModel: Hashable, Sendable, Codable {
     public var valueBytes: Int
     /// Bytes of a moment.
     public var momentBytes: Int
+    /// Where optimizer state is kept.
+    public var ownership: OwnershipPolicy
 
     /// The values given hold until measurements replace them.
     public init(
         rowSeconds: Double = 0, neuronSeconds: Double = 1e-7, slowness: [Double] = [],
-        exchangeLatencySeconds: Double = 5e-5, bytesPerSecond: Double = 4e9, valueBytes: Int = 4, momentBytes: Int = 4
+        exchangeLatencySeconds: Double = 5e-5, bytesPerSecond: Double = 4e9, valueBytes: Int = 4, momentBytes: Int = 4,
+        ownership: OwnershipPolicy = .defaultPolicy
     ) {
         self.rowSeconds = rowSeconds
         self.neuronSeconds = neuronSeconds
@@ -29,6 +32,7 @@ public struct CostModel: Hashable, Sendable, Codable {
         self.bytesPerSecond = bytesPerSecond
         self.valueBytes = valueBytes
         self.momentBytes = momentBytes
+        self.ownership = ownership
     }
 
     /// A guess before anything is measured: 18·D operations for a row and neuron at 50 billion a second.
@@ -48,7 +52,7 @@ public struct CostModel: Hashable, Sendable, Codable {
         return away * 4 * Double(hiddenSize * valueBytes) / bytesPerSecond
     }
 
-    /// Seconds a step that a replica which does not own its neurons spends to send gradients and fetch weights.
+    /// Seconds a step that a replica which does not own `neurons` spends to send their gradients and fetch their weights.
     public func synchronisationSeconds(neurons: Int, hiddenSize: Int) -> Double {
         2 * 3 * Double(neurons * hiddenSize * valueBytes) / bytesPerSecond
     }
@@ -80,7 +84,7 @@ public struct CostModel: Hashable, Sendable, Codable {
     public func validate(worldSize: Int) throws(PlacementError) {
         let costs = [rowSeconds, neuronSeconds, exchangeLatencySeconds]
         guard costs.allSatisfy({ $0.isFinite && $0 >= 0 }), rowSeconds + neuronSeconds > 0,
-            bytesPerSecond > 0, valueBytes > 0, momentBytes > 0
+            bytesPerSecond.isFinite, bytesPerSecond > 0, valueBytes > 0, momentBytes > 0
         else {
             throw .unsuitableAllocator("costs must not be negative, and a row and a byte must cost something: \(self)")
         }

@@ -13,11 +13,11 @@ public struct LayerPrediction: Hashable, Sendable {
 
     /// - Parameters:
     ///   - loads: rows of each expert in a step.
+    ///   - layer: index of the layer among those with experts.
     ///   - deviations: their standard deviations, of which `caution` are added to a rank's mean.
     public init(
         _ layer: LayerPlacement, loads: [Double], deviations: [Double], caution: Double, costs: CostModel,
-        hiddenSize: Int,
-        worldSize: Int
+        hiddenSize: Int, worldSize: Int, layer index: Int = 0
     ) {
         var means = [Double](repeating: 0, count: worldSize)
         var variances = means
@@ -32,9 +32,17 @@ public struct LayerPrediction: Hashable, Sendable {
                     let seconds = share * (costs.secondsPerRow(neurons: neurons, rank: rank) + exchange)
                     means[rank] += seconds * loads[expert]
                     variances[rank] += seconds * seconds * deviations[expert] * deviations[expert]
-                    if mesh.dataParallel > 1 {
-                        let foreign = neurons - evenPart(replica, of: mesh.dataParallel, in: 0..<neurons).count
-                        means[rank] += costs.synchronisationSeconds(neurons: foreign, hiddenSize: hiddenSize)
+                    let owned: Int
+                    switch costs.ownership {
+                    case .colocated: owned = evenPart(replica, of: mesh.dataParallel, in: 0..<neurons).count
+                    case .decoupled:
+                        owned =
+                            placement.ownedNeurons(
+                                of: rank, .decoupled, layer: index, expert: expert, worldSize: worldSize
+                            ).clamped(to: placement.neurons(ofShard: shard)).count
+                    }
+                    if owned < neurons {
+                        means[rank] += costs.synchronisationSeconds(neurons: neurons - owned, hiddenSize: hiddenSize)
                     }
                 }
             }
