@@ -7,6 +7,8 @@ struct LayerPlanner {
         var after: LayerPrediction
         var change: PlacementChange
         var moveSeconds: Double
+        /// Whether the placement in force is over a rank's limit.
+        var isForced = false
     }
 
     let layer: Int
@@ -29,7 +31,8 @@ struct LayerPlanner {
             change: change(from: current, to: current), moveSeconds: 0)
         var bestScore = before.seconds * options.life
         // A plan over the limit, of another program or an operator, has to go whatever it costs.
-        var mustMove = !fits(current, slots: slots)
+        let isOver = !fits(current, slots: slots)
+        var mustMove = isOver
         var refusal: PlacementError?
         func offer(_ placement: LayerPlacement) {
             let after = predict(placement)
@@ -56,6 +59,7 @@ struct LayerPlanner {
             }
         }
         if let refusal, mustMove { throw refusal }
+        best.isForced = isOver
         return best
     }
 

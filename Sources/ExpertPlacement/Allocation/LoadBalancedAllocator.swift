@@ -49,15 +49,18 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
         let deviations = forecast.deviations
         var layers = [LayerPlacement]()
         var sum = PlanPrediction.zero
+        var isForced = false
         for layer in model.layers.indices {
             let planner = LayerPlanner(
                 layer: layer, model: model, cluster: cluster, costs: costs, options: options, loads: loads[layer],
                 deviations: deviations[layer])
             let choice = try planner.choose(current: current.layers[layer])
             layers.append(choice.placement)
+            isForced = isForced || choice.isForced
             sum.add(choice, layers: model.layers.count)
         }
-        guard sum.secondsBefore - sum.secondsAfter > options.minimumGain * sum.secondsBefore else { return nil }
+        let isWorthwhile = sum.secondsBefore - sum.secondsAfter > options.minimumGain * sum.secondsBefore
+        guard isWorthwhile || isForced else { return nil }
         sum.forecastError = forecast.errors.last
         prediction = sum
         return try PlacementPlan(worldSize: cluster.worldSize, nodes: cluster.nodes, layers: layers)

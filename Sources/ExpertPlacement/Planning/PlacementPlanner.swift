@@ -1,6 +1,8 @@
 /// Turns samples into proposals: what the coordinator's planning loop and a job without coordinator have in common.
 ///
-/// A pure value: the same samples and calls lead to the same proposals.
+/// The allocator decides; the planner says when to ask it, holds what it answers against operators' settings, against what
+/// a move costs and against the ranks' memory, predicts what the plan brings, and later tells what it brought. A pure
+/// value: the same samples and calls lead to the same proposals.
 public struct PlacementPlanner: Sendable {
     public let model: ExpertModel
     public let cluster: Cluster
@@ -8,25 +10,51 @@ public struct PlacementPlanner: Sendable {
     public let intervalSteps: Int
 
     private var allocator: any ExpertsAllocator
+    private var estimate = CostEstimate()
+    /// Used for an allocator that makes no forecasts.
+    private var ownForecast = LoadForecast()
+    private var timings: PlanTimings
     private var stepsSinceLook = 0
+    private var lookedEarly = false
+    /// The revision that the last observation is of.
+    public private(set) var observedRevision: Int?
 
     public init(allocator: any ExpertsAllocator, model: ExpertModel, cluster: Cluster, intervalSteps: Int) {
         self.allocator = allocator
         self.model = model
         self.cluster = cluster
         self.intervalSteps = max(1, intervalSteps)
+        timings = PlanTimings(intervalSteps: self.intervalSteps)
     }
 
     /// Takes a sample into account.
     public mutating func record(_ sample: PerformanceSample, rank: Int) {
+        guard rank >= 0, rank < cluster.worldSize else { return }
         allocator.collectPerformance(sample, rank: rank)
+        if allocator.loadForecast == nil { ownForecast.record(sample) }
+        estimate.record(sample, rank: rank)
+        timings.record(sample, rank: rank)
         if sample.expertLoads != nil { stepsSinceLook += sample.stepCount }
     }
 
-    /// Whether it is time to propose: loads of a new interval are there, or the load has jumped.
+    private var forecast: LoadForecast { allocator.loadForecast ?? ownForecast }
+
+    /// Rows a step that each expert is expected to get, [layer][expert]; nil before the first report of loads.
+    public var loads: [[Double]]? { forecast.fits(model) ? forecast.loads : nil }
+
+    /// Errors of earlier forecasts of the loads, oldest first: total variation, the mean over layers.
+    public var forecastErrors: [Double] { forecast.errors }
+
+    /// What things cost, as far as it is known.
+    public var costs: CostModel { estimate.costs(model: model, cluster: cluster) }
+
+    /// Whether it is time to propose: loads of a new interval are there, or the load has jumped. A load that keeps jumping
+    /// shortens one interval of two at most.
     public var isDue: Bool {
-        stepsSinceLook >= intervalSteps || (stepsSinceLook > 0 && allocator.hasLoadJumped)
+        stepsSinceLook >= intervalSteps || (stepsSinceLook > 0 && !lookedEarly && hasLoadJumped)
     }
+
+    private var hasLoadJumped: Bool { allocator.hasLoadJumped || forecast.hasJumped }
 
     /// Looks at the plan in force.
     /// - Parameter step: the last that the samples are of.
@@ -35,24 +63,104 @@ public struct PlacementPlanner: Sendable {
     public mutating func propose(
         current: PlacementPlan, settings: PlanningSettings, step: Int
     ) throws(PlacementError) -> PlanProposal? {
+        lookedEarly = stepsSinceLook < intervalSteps
         stepsSinceLook = 0
+        try current.validate(for: model, worldSize: cluster.worldSize)
+        if let loads { estimate.settle(current, loads: loads) }
         if settings.frozen { return nil }
-        guard
-            let plan = try allocator.allocateExperts(current: current, model: model, cluster: cluster, step: step)
-        else { return nil }
-        try PlanMemory.check(plan, model: model, cluster: cluster)
-        return PlanProposal(plan: plan, prediction: assess(plan, current: current), why: "the load changed")
+        guard let answer = try allocate(current: current, step: step) else { return nil }
+        try answer.validate(for: model, worldSize: cluster.worldSize)
+        let plan = try keeping(settings.pinned, of: current, in: answer)
+        guard plan.layers.map(\.experts) != current.layers.map(\.experts) else { return nil }
+
+        let prediction = assess(plan, current: current)
+        // The allocator may be more cautious than the mean.
+        let judged = plan == answer ? allocator.prediction ?? prediction : prediction
+        if let hysteresis = allocator.hysteresis, fits(current), !hysteresis.allows(judged) { return nil }
+        try check(plan, current: current)
+        let cause = hasLoadJumped ? "the load has jumped: " : ""
+        return PlanProposal(plan: plan, prediction: prediction, why: cause + prediction.summary)
     }
 
-    /// What is to be expected of `plan`, from the loads and speeds measured so far.
+    /// Asks the allocator, which leaves room for buffers and moves when there is enough memory.
+    private mutating func allocate(current: PlacementPlan, step: Int) throws(PlacementError) -> PlacementPlan? {
+        let allowance = PlanMemory.allowance(model: model, cluster: cluster, loads: largestLoads)
+        var attempt = allocator
+        do {
+            let plan = try attempt.allocateExperts(current: current, model: model, cluster: allowance, step: step)
+            allocator = attempt
+            return plan
+        } catch {
+            guard allowance != cluster else { throw error }
+            return try allocator.allocateExperts(current: current, model: model, cluster: cluster, step: step)
+        }
+    }
+
+    /// `plan` with the pinned experts where they are. A layer that is worse for it than as it is stays altogether.
+    private func keeping(
+        _ pinned: Set<ExpertID>, of current: PlacementPlan, in plan: PlacementPlan
+    ) throws(PlacementError) -> PlacementPlan {
+        let layers = Set(pinned.map(\.layer)).filter(plan.layers.indices.contains)
+        guard !layers.isEmpty else { return plan }
+        let costs = costs
+        var kept = plan.layers
+        for layer in layers {
+            var experts = plan.layers[layer].experts
+            for expert in experts.indices where pinned.contains(ExpertID(layer: layer, expert: expert)) {
+                experts[expert] = current.layers[layer].experts[expert]
+            }
+            let mixed = LayerPlacement(experts: experts)
+            let rows = loads?[layer] ?? model.layers[layer].map { _ in 1 }
+            let seconds = [mixed, current.layers[layer]].map {
+                LayerPrediction(
+                    $0, loads: rows, costs: costs, hiddenSize: model.hiddenSize, worldSize: cluster.worldSize,
+                    layer: layer
+                ).seconds
+            }
+            kept[layer] = LayerPlacement(
+                experts: seconds[0] < seconds[1] ? mixed.experts : current.layers[layer].experts)
+        }
+        return try PlacementPlan(worldSize: plan.worldSize, nodes: plan.nodes, layers: kept)
+    }
+
+    /// What is to be expected of `plan`, from the loads and speeds measured so far; of one that `check` refuses as another
+    /// model's, nothing.
     public func assess(_ plan: PlacementPlan, current: PlacementPlan) -> PlanPrediction {
-        allocator.prediction ?? PlanPrediction()
+        guard isOfModel(plan), isOfModel(current),
+            var prediction = try? PlanPrediction(from: current, to: plan, loads: loads, costs: costs, model: model)
+        else { return PlanPrediction() }
+        prediction.forecastError = forecast.errors.last
+        return prediction
+    }
+
+    /// - Throws: `PlacementError` when `plan`, an operator's maybe, is not for this model and these ranks, or does not fit
+    ///   their memory, on the way there included.
+    public func check(_ plan: PlacementPlan, current: PlacementPlan) throws(PlacementError) {
+        try plan.validate(for: model, worldSize: cluster.worldSize)
+        try PlanMemory.check(plan, from: current, model: model, cluster: cluster, loads: largestLoads)
+    }
+
+    /// Loads that the forecast is unlikely to exceed.
+    private var largestLoads: [[Double]]? {
+        guard forecast.fits(model) else { return nil }
+        return zip(forecast.loads, forecast.deviations).map { zip($0, $1).map { $0 + 2 * $1 } }
+    }
+
+    private func isOfModel(_ plan: PlacementPlan) -> Bool {
+        (try? plan.validate(for: model, worldSize: cluster.worldSize)) != nil
+    }
+
+    private func fits(_ plan: PlacementPlan) -> Bool {
+        (try? PlanMemory.check(plan, model: model, cluster: cluster, loads: largestLoads)) != nil
     }
 
     /// What happened under the plan in force compared with the one before; once for each plan, when all ranks have
-    /// reported a whole interval under it.
-    public mutating func observation() -> PlanObservation? { nil }
-
-    /// The revision that the last observation is of.
-    public private(set) var observedRevision: Int?
+    /// reported a whole interval under it. `observedRevision` tells which plan that was.
+    public mutating func observation() -> PlanObservation? {
+        guard let revision = timings.revision, revision != observedRevision,
+            let observation = timings.observation(worldSize: cluster.worldSize)
+        else { return nil }
+        observedRevision = revision
+        return observation
+    }
 }

@@ -1,38 +1,64 @@
-/// The memory that a plan's experts take on a rank.
+/// The memory that a plan's experts take on each rank: resident weights and gradients, owned master weights and moments,
+/// buffers of dispatched rows at the largest load forecast, and on the way to the plan what is being moved.
 public enum PlanMemory {
+    /// What a rank sends, and receives, in one exchange of a migration, unless the trainer says otherwise.
+    public static let defaultChunkBytes = 1 << 20
+
     /// Bytes of weights, gradients and moments on each rank under `plan`, W entries.
     public static func bytes(_ plan: PlacementPlan, hiddenSize: Int, ownership: OwnershipPolicy) -> [Int] {
         var neurons = [Int](repeating: 0, count: plan.worldSize)
         for (layer, placement) in plan.layers.enumerated() {
-            for (rank, held) in self.neurons(placement, layer: layer, ownership, plan.worldSize).enumerated() {
-                neurons[rank] += held
-            }
+            add(placement, layer: layer, ownership, to: &neurons)
         }
         return neurons.map { $0 * LayerMigration.neuronBytes(hiddenSize: hiddenSize) }
     }
 
-    /// - Throws: `PlacementError.exceedsMemory` for the first rank on which the plan takes more than its limit.
+    /// - Parameters:
+    ///   - current: the plan in force, so that every mixture of the two on the way is checked as well; nil: `plan` is the
+    ///     first.
+    ///   - loads: largest forecast rows of each expert in a step, [layer][expert]; nil: buffers are not counted.
+    /// - Throws: `PlacementError.exceedsMemory` for the first rank whose limit does not hold; `.invalidPlan` when the plans
+    ///   are not for the same ranks and experts.
     public static func check(
-        _ plan: PlacementPlan, model: ExpertModel, cluster: Cluster
+        _ plan: PlacementPlan, from current: PlacementPlan? = nil, model: ExpertModel, cluster: Cluster,
+        loads: [[Double]]? = nil, chunkBytes: Int = defaultChunkBytes
     ) throws(PlacementError) {
         guard let limits = cluster.memoryLimits else { return }
-        let bytes = bytes(plan, hiddenSize: model.hiddenSize, ownership: cluster.ownership)
-        for (rank, (bytes, limit)) in zip(bytes, limits).enumerated() where bytes > limit {
-            throw .exceedsMemory(
-                "rank \(rank) would need \(bytes) bytes for its experts, over its limit of \(limit); raise "
-                    + "--memory-limit, use more ranks, or place fewer replicas there")
+        try plan.validate(for: model, worldSize: cluster.worldSize)
+        guard limits.count == cluster.worldSize else {
+            throw .unsuitableAllocator("\(limits.count) memory limits for \(cluster.worldSize) ranks; give one a rank")
         }
+        let state = bytes(plan, hiddenSize: model.hiddenSize, ownership: cluster.ownership)
+        let buffers = DispatchBuffers(plan.layers, loads: loads, model: model, worldSize: plan.worldSize)
+        for (rank, limit) in limits.enumerated() {
+            try compare(state[rank] + buffers.bytes(of: rank), limit, rank: rank, when: "under the plan")
+        }
+        guard let current else { return }
+        var transition = try PlanTransition(
+            from: current, to: plan, model: model, ownership: cluster.ownership, loads: loads, chunkBytes: chunkBytes)
+        try transition.check(limits: limits)
     }
 
-    /// Weights of so many neurons are what a layer takes on each rank, gradients and moments among them.
-    private static func neurons(
-        _ placement: LayerPlacement, layer: Int, _ ownership: OwnershipPolicy, _ worldSize: Int
-    ) -> [Int] {
-        (0..<worldSize).map { rank in
-            placement.experts.indices.reduce(0) { sum, expert in
-                let held = placement.stateRanges(
-                    of: expert, rank: rank, ownership, layer: layer, worldSize: worldSize)
-                return sum + 2 * held.weights.reduce(0) { $0 + $1.count } + 2 * held.owned.count
+    static func compare(_ bytes: Int, _ limit: Int, rank: Int, when: String) throws(PlacementError) {
+        guard bytes > limit else { return }
+        throw .exceedsMemory(
+            "rank \(rank) would need \(bytes) bytes for its experts \(when), over its limit of \(limit); raise "
+                + "--memory-limit, use more ranks, or let this rank hold fewer experts")
+    }
+
+    /// Adds what a layer takes on each rank, in neurons' weights: for each that a rank computes with or owns a weight and a
+    /// gradient, and two moments where it owns.
+    static func add(
+        _ placement: LayerPlacement, layer: Int, _ ownership: OwnershipPolicy, to neurons: inout [Int]
+    ) {
+        for (expert, placement) in placement.experts.enumerated() {
+            for resident in placement.residents { neurons[resident.rank] += 2 * resident.neurons.count }
+            let owners = placement.owners(ownership, layer: layer, expert: expert, worldSize: neurons.count)
+            for owner in owners {
+                neurons[owner.rank] += 2 * owner.neurons.count
+                guard ownership == .decoupled else { continue }
+                let resident = placement.residentNeurons(of: owner.rank) ?? 0..<0
+                neurons[owner.rank] += 2 * (owner.neurons.count - owner.neurons.clamped(to: resident).count)
             }
         }
     }

@@ -1,0 +1,58 @@
+/// The way from one plan to another, layer by layer in the order of `MigrationSchedule`, as far as memory is concerned.
+struct PlanTransition {
+    private let migration: Migration
+    private let order: [Int]
+    private let hiddenSize: Int
+    private let chunkBytes: Int
+    private let loads: [[Double]]?
+    /// Bytes of each layer's weights, gradients and moments, [layer][rank].
+    private let old: [[Int]]
+    private let new: [[Int]]
+    private var buffers: DispatchBuffers
+
+    init(
+        from current: PlacementPlan, to plan: PlacementPlan, model: ExpertModel, ownership: OwnershipPolicy,
+        loads: [[Double]]?, chunkBytes: Int
+    ) throws(PlacementError) {
+        migration = try Migration(from: current, to: plan, ownership: ownership)
+        hiddenSize = model.hiddenSize
+        self.chunkBytes = chunkBytes
+        self.loads = loads
+        order = MigrationSchedule(migration, hiddenSize: model.hiddenSize).layersByStep.flatMap { $0 }
+        func bytes(_ plan: PlacementPlan) -> [[Int]] {
+            plan.layers.enumerated().map { layer, placement in
+                var neurons = [Int](repeating: 0, count: plan.worldSize)
+                PlanMemory.add(placement, layer: layer, ownership, to: &neurons)
+                return neurons.map { $0 * LayerMigration.neuronBytes(hiddenSize: model.hiddenSize) }
+            }
+        }
+        old = bytes(current)
+        new = bytes(plan)
+        buffers = DispatchBuffers(current.layers, loads: loads, model: model, worldSize: plan.worldSize)
+    }
+
+    /// - Throws: `PlacementError.exceedsMemory` when a rank needs more than its limit while a layer moves, or in the steps
+    ///   between. A rank that is over its limit already may be so until it has got rid of its experts.
+    mutating func check(limits: [Int]) throws(PlacementError) {
+        var held = limits.indices.map { rank in old.reduce(0) { $0 + $1[rank] } }
+        let allowed = limits.enumerated().map { max($1, held[$0] + buffers.bytes(of: $0)) }
+        for layer in order {
+            let moving = migration.layers[layer]
+            if moving.movedExperts.isEmpty { continue }
+            buffers.replace(layer, by: moving.target, loads: loads)
+            for (rank, limit) in allowed.enumerated() {
+                let others = held[rank] - old[layer][rank]
+                // What moves takes at most this; the exact figure is dearer to compute and seldom needed.
+                let neuron = LayerMigration.neuronBytes(hiddenSize: hiddenSize)
+                let bound = old[layer][rank] + new[layer][rank] + 2 * max(chunkBytes, neuron)
+                if others + bound > limit {
+                    let peak = moving.peakBytes(of: rank, hiddenSize: hiddenSize, chunkBytes: chunkBytes)
+                    try PlanMemory.compare(others + peak, limit, rank: rank, when: "while layer \(layer) moves")
+                }
+                held[rank] = others + new[layer][rank]
+                try PlanMemory.compare(
+                    held[rank] + buffers.bytes(of: rank), limit, rank: rank, when: "once layer \(layer) has moved")
+            }
+        }
+    }
+}
