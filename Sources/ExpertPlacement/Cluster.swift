@@ -43,6 +43,11 @@ public struct ExchangeCosts: Hashable, Sendable, Codable {
         self.bytesPerSecond = bytesPerSecond
     }
 
+    /// Whether a measurement can have come out so.
+    public var isSensible: Bool {
+        latencySeconds.isFinite && latencySeconds >= 0 && bytesPerSecond.isFinite && bytesPerSecond > 0
+    }
+
     private enum CodingKeys: String, CodingKey {
         case latencySeconds = "latency_seconds"
         case bytesPerSecond = "bytes_per_second"

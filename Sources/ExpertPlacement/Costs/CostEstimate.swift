@@ -48,7 +48,7 @@ public struct CostEstimate: Hashable, Sendable {
     public func costs(model: ExpertModel, cluster: Cluster) -> CostModel {
         var costs = assumed ?? .nominal(hiddenSize: model.hiddenSize)
         costs.ownership = cluster.ownership
-        if let exchange = cluster.exchange {
+        if let exchange = cluster.exchange, exchange.isSensible {
             costs.exchangeLatencySeconds = exchange.latencySeconds
             costs.bytesPerSecond = exchange.bytesPerSecond
         }

@@ -20,6 +20,8 @@ public struct SpeedEstimate: Hashable, Sendable {
     /// what the reports of all ranks, or of an average one, say.
     private static let rowPrior = 1e-4
     private static let slownessPrior = 0.02
+    /// Standard deviations within which a rank's difference from the average counts as noise.
+    private static let noiseDeviations = 2.0
     private static let iterations = 30
 
     public init(memory: Double = 0.8) {
@@ -93,7 +95,8 @@ public struct SpeedEstimate: Hashable, Sendable {
         let scatter = Self.priorScatter * Self.priorScatter * Self.priorCount + rank.residual(slowness, rates)
         let variance = scatter / (Self.priorCount + rank.count) / rank.count
         let deviation = slowness - 1
-        return 1 + deviation * max(0, 1 - variance * slowness * slowness / max(deviation * deviation, 1e-300))
+        let noise = Self.noiseDeviations * Self.noiseDeviations * variance * slowness * slowness
+        return 1 + deviation * max(0, 1 - noise / max(deviation * deviation, 1e-300))
     }
 }
 

@@ -19,14 +19,14 @@ extension PlanMemory {
         return cluster
     }
 
-    /// Bytes of the buffers of a rank that gets its share of all rows and a quarter more.
+    /// Bytes of the buffers of a rank that gets half as many rows again as its share: ranks are not alike, and rows scatter.
     private static func bufferBytes(model: ExpertModel, worldSize: Int, loads: [[Double]]?) -> Int {
         guard let loads, loads.map(\.count) == model.layers.map(\.count) else { return 0 }
         let value = Double(MemoryLayout<Float>.stride)
         var kept = 0.0
         var working = 0.0
         for (widths, loads) in zip(model.layers, loads) {
-            let share = 1.25 * loads.reduce(0, +) / Double(worldSize)
+            let share = 1.5 * loads.reduce(0, +) / Double(worldSize)
             let (hidden, width) = (Double(model.hiddenSize), Double(widths.max() ?? 0))
             kept += value * share * 2 * (hidden + width)
             working = max(working, value * share * (2 * hidden + width))

@@ -70,7 +70,9 @@ public struct PlacementPlanner: Sendable {
         if settings.frozen { return nil }
         guard let answer = try allocate(current: current, step: step) else { return nil }
         try answer.validate(for: model, worldSize: cluster.worldSize)
-        let plan = try keeping(settings.pinned, of: current, in: answer)
+        let plan = try PlanMemory.reachable(
+            keeping(settings.pinned, of: current, in: answer), from: current, model: model, cluster: cluster,
+            loads: largestLoads)
         guard plan.layers.map(\.experts) != current.layers.map(\.experts) else { return nil }
 
         let prediction = assess(plan, current: current)
@@ -82,18 +84,22 @@ public struct PlacementPlanner: Sendable {
         return PlanProposal(plan: plan, prediction: prediction, why: cause + prediction.summary)
     }
 
-    /// Asks the allocator, which leaves room for buffers and moves when there is enough memory.
+    /// Asks the allocator, which leaves room for buffers and moves as far as there is any.
     private mutating func allocate(current: PlacementPlan, step: Int) throws(PlacementError) -> PlacementPlan? {
         let allowance = PlanMemory.allowance(model: model, cluster: cluster, loads: largestLoads)
-        var attempt = allocator
-        do {
-            let plan = try attempt.allocateExperts(current: current, model: model, cluster: allowance, step: step)
-            allocator = attempt
-            return plan
-        } catch {
-            guard allowance != cluster else { throw error }
-            return try allocator.allocateExperts(current: current, model: model, cluster: cluster, step: step)
+        if let least = allowance.memoryLimits, let most = cluster.memoryLimits, allowance != cluster {
+            for part in 0..<4 {
+                var attempt = allocator
+                var limited = allowance
+                limited.memoryLimits = zip(least, most).map { $0 + ($1 - $0) / 4 * part }
+                do {
+                    let plan = try attempt.allocateExperts(current: current, model: model, cluster: limited, step: step)
+                    allocator = attempt
+                    return plan
+                } catch { continue }  // It may be too little; with all there is, the error counts.
+            }
         }
+        return try allocator.allocateExperts(current: current, model: model, cluster: cluster, step: step)
     }
 
     /// `plan` with the pinned experts where they are. A layer that is worse for it than as it is stays altogether.
@@ -140,11 +146,8 @@ public struct PlacementPlanner: Sendable {
         try PlanMemory.check(plan, from: current, model: model, cluster: cluster, loads: largestLoads)
     }
 
-    /// Loads that the forecast is unlikely to exceed.
-    private var largestLoads: [[Double]]? {
-        guard forecast.fits(model) else { return nil }
-        return zip(forecast.loads, forecast.deviations).map { zip($0, $1).map { $0 + 2 * $1 } }
-    }
+    /// Loads that memory has to hold: as forecast and a quarter more, since experts' rows scatter around it.
+    private var largestLoads: [[Double]]? { loads?.map { $0.map { 1.25 * $0 } } }
 
     private func isOfModel(_ plan: PlacementPlan) -> Bool {
         (try? plan.validate(for: model, worldSize: cluster.worldSize)) != nil

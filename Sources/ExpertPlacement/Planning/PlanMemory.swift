@@ -16,7 +16,8 @@ public enum PlanMemory {
     /// - Parameters:
     ///   - current: the plan in force, so that every mixture of the two on the way is checked as well; nil: `plan` is the
     ///     first.
-    ///   - loads: largest forecast rows of each expert in a step, [layer][expert]; nil: buffers are not counted.
+    ///   - loads: largest forecast rows of each expert in a step, [layer][expert]; nil: buffers are not counted. With them a
+    ///     rank may be over its limit if it takes as much under `current`.
     /// - Throws: `PlacementError.exceedsMemory` for the first rank whose limit does not hold; `.invalidPlan` when the plans
     ///   are not for the same ranks and experts.
     public static func check(
@@ -25,18 +26,52 @@ public enum PlanMemory {
     ) throws(PlacementError) {
         guard let limits = cluster.memoryLimits else { return }
         try plan.validate(for: model, worldSize: cluster.worldSize)
+        if let current { try current.validate(for: model, worldSize: cluster.worldSize) }
         guard limits.count == cluster.worldSize else {
             throw .unsuitableAllocator("\(limits.count) memory limits for \(cluster.worldSize) ranks; give one a rank")
         }
         let state = bytes(plan, hiddenSize: model.hiddenSize, ownership: cluster.ownership)
+        for (rank, limit) in limits.enumerated() { try compare(state[rank], limit, rank: rank, when: "under the plan") }
+        // Rows have to be computed somewhere: a plan under which a rank takes no more than now is no reason to stay.
         let buffers = DispatchBuffers(plan.layers, loads: loads, model: model, worldSize: plan.worldSize)
+        let now = current.map { total($0, model: model, ownership: cluster.ownership, loads: loads) }
         for (rank, limit) in limits.enumerated() {
-            try compare(state[rank] + buffers.bytes(of: rank), limit, rank: rank, when: "under the plan")
+            let allowed = max(limit, now?[rank] ?? 0)
+            try compare(state[rank] + buffers.bytes(of: rank), allowed, rank: rank, when: "and their rows")
         }
         guard let current else { return }
         var transition = try PlanTransition(
             from: current, to: plan, model: model, ownership: cluster.ownership, loads: loads, chunkBytes: chunkBytes)
-        try transition.check(limits: limits)
+        if let obstacle = transition.obstacle(limits: limits) { throw obstacle.reason }
+    }
+
+    /// `plan` without the layers that cannot move there within the limits, which stay as they are under `current`.
+    /// - Parameters: as in `check`.
+    public static func reachable(
+        _ plan: PlacementPlan, from current: PlacementPlan, model: ExpertModel, cluster: Cluster, loads: [[Double]]?,
+        chunkBytes: Int = defaultChunkBytes
+    ) throws(PlacementError) -> PlacementPlan {
+        guard let limits = cluster.memoryLimits, limits.count == plan.worldSize else { return plan }
+        var plan = plan
+        while true {
+            var transition = try PlanTransition(
+                from: current, to: plan, model: model, ownership: cluster.ownership, loads: loads,
+                chunkBytes: chunkBytes)
+            guard let obstacle = transition.obstacle(limits: limits) else { return plan }
+            var layers = plan.layers
+            layers[obstacle.layer] = LayerPlacement(experts: current.layers[obstacle.layer].experts)
+            plan = try PlacementPlan(worldSize: plan.worldSize, nodes: plan.nodes, layers: layers)
+        }
+    }
+
+    /// With buffers.
+    private static func total(
+        _ plan: PlacementPlan, model: ExpertModel, ownership: OwnershipPolicy, loads: [[Double]]?
+    ) -> [Int] {
+        let buffers = DispatchBuffers(plan.layers, loads: loads, model: model, worldSize: plan.worldSize)
+        return bytes(plan, hiddenSize: model.hiddenSize, ownership: ownership).enumerated().map {
+            $1 + buffers.bytes(of: $0)
+        }
     }
 
     static func compare(_ bytes: Int, _ limit: Int, rank: Int, when: String) throws(PlacementError) {

@@ -1,0 +1,233 @@
+import ExpertPlacement
+import Testing
+
+@Suite struct PlacementPlannerTests {
+    private let model = ExpertModel(
+        hiddenSize: 64, layers: [[Int]](repeating: [Int](repeating: 256, count: 8), count: 2))
+    private let skewed = [[9000.0, 5000, 400, 300, 500, 200, 300, 300], [300.0, 400, 200, 9000, 5000, 500, 300, 300]]
+    private let even = [[Double]](repeating: [Double](repeating: 2000, count: 8), count: 2)
+
+    private func cluster(_ worldSize: Int, ownership: OwnershipPolicy = .colocated) -> Cluster {
+        Cluster(
+            nodes: [Int](repeating: 0, count: worldSize), memoryLimits: nil,
+            exchange: ExchangeCosts(latencySeconds: 1e-5, bytesPerSecond: 2e10), ownership: ownership)
+    }
+
+    private func planner(
+        _ cluster: Cluster, allocator: String = "load-balanced", interval: Int = 20
+    ) throws -> (PlacementPlanner, PlacementPlan) {
+        (
+            PlacementPlanner(
+                allocator: try Allocators.make(named: allocator), model: model, cluster: cluster,
+                intervalSteps: interval),
+            try .first("expert-parallel", model, cluster)
+        )
+    }
+
+    /// Rows times neurons of each rank.
+    private func work(_ plan: PlacementPlan, _ loads: [[Double]]) -> [Double] {
+        var work = RankWork(worldSize: plan.worldSize)
+        for (layer, loads) in zip(plan.layers, loads) { work.add(layer, loads: loads) }
+        return work.work
+    }
+
+    @Test func anIntervalOfLoadsIsDue() throws {
+        var (planner, plan) = try planner(cluster(2))
+        var run = SimulatedRun(slowness: [1, 1])
+        #expect(!planner.isDue)
+        let samples = run.samples(plan, loads: even)
+        planner.record(samples[1], rank: 1)
+        #expect(!planner.isDue)
+        planner.record(samples[0], rank: 0)
+        #expect(!planner.isDue, "10 steps of 20")
+        #expect(planner.loads == even)
+        _ = try run.advance(&planner, plan: &plan, loads: even, stepCount: 9)
+        #expect(!planner.isDue, "19 steps of 20")
+        planner.record(run.samples(plan, loads: even, stepCount: 1)[0], rank: 0)
+        #expect(planner.isDue)
+        _ = try planner.propose(current: plan, settings: PlanningSettings(), step: 20)
+        #expect(!planner.isDue)
+    }
+
+    @Test func aJumpIsDueAtOnceButNotTwice() throws {
+        for allocator in ["load-balanced", "eplb", "expert-parallel"] {
+            var (planner, plan) = try planner(cluster(4), allocator: allocator, interval: 100)
+            var run = SimulatedRun(slowness: [1, 1, 1, 1])
+            for _ in 0..<5 { _ = try run.advance(&planner, plan: &plan, loads: even) }
+            #expect(!planner.isDue)
+            for sample in run.samples(plan, loads: skewed).prefix(1) { planner.record(sample, rank: 0) }
+            #expect(planner.isDue, "\(allocator)")
+            let proposal = try planner.propose(current: plan, settings: PlanningSettings(), step: 60)
+            if allocator == "load-balanced" { #expect(proposal?.why.hasPrefix("the load has jumped") == true) }
+            // A load that jumps with every report shortens every other interval at most.
+            var looks = 0
+            for report in 0..<40 {
+                let loads = report % 2 == 0 ? even : skewed
+                planner.record(run.samples(plan, loads: loads)[0], rank: 0)
+                if planner.isDue {
+                    looks += 1
+                    _ = try planner.propose(current: plan, settings: PlanningSettings(), step: 70 + report)
+                }
+            }
+            #expect((4...8).contains(looks), "\(allocator): \(looks) looks in 400 steps")
+        }
+    }
+
+    @Test func aRankTwiceAsSlowGetsHalfTheWork() throws {
+        for seed in UInt64(1)...8 {
+            var (planner, plan) = try planner(cluster(4))
+            var run = SimulatedRun(slowness: [1, 1, 2, 1], seed: seed)
+            run.timeNoise = 0.03
+            run.loadNoise = 0.02
+            for _ in 0..<20 { _ = try run.advance(&planner, plan: &plan, loads: skewed) }
+            let work = work(plan, skewed)
+            let others = (work.reduce(0, +) - work[2]) / 3
+            #expect((0.44...0.58).contains(work[2] / others), "seed \(seed): \(work)")
+        }
+    }
+
+    /// Unevenly loaded experts are placed once, and then stay; even ones never move. Noise is in all of it.
+    @Test func noiseMovesNothing() throws {
+        for seed in UInt64(1)...12 {
+            for worldSize in [2, 4] {
+                for (loads, most) in [(even, 0), (skewed, 3)] {
+                    var (planner, plan) = try planner(cluster(worldSize), interval: 10)
+                    var run = SimulatedRun(slowness: [Double](repeating: 1, count: worldSize), seed: seed)
+                    run.timeNoise = 0.03
+                    run.loadNoise = 0.01
+                    var proposals = [PlanProposal]()
+                    for _ in 0..<60 {
+                        if let proposal = try run.advance(&planner, plan: &plan, loads: loads) {
+                            proposals.append(proposal)
+                        }
+                    }
+                    let context: Comment = "seed \(seed), \(worldSize) ranks, \(proposals.map(\.prediction))"
+                    #expect(proposals.count <= most, context)
+                    if most > 0 {
+                        let work = work(plan, loads)
+                        let balance = work.reduce(0, +) / Double(worldSize) / (work.max() ?? 1)
+                        #expect(balance > 0.95, context)
+                    }
+                }
+            }
+        }
+    }
+
+    /// The gain over a plan's life has to exceed the cost of the move by the margin.
+    @Test func aMoveHasToPay() throws {
+        for (scale, expected) in [(1e-4, false), (1, true)] {
+            for allocator in ["load-balanced", "eplb"] {
+                var (planner, plan) = try planner(cluster(4), allocator: allocator, interval: 10)
+                var run = SimulatedRun(slowness: [1, 1, 1, 1])
+                let loads = skewed.map { $0.map { $0 * scale } }
+                let proposal = try run.advance(&planner, plan: &plan, loads: loads)
+                #expect((proposal != nil) == expected, "\(allocator), loads times \(scale)")
+            }
+        }
+        let costly = PlanPrediction(secondsBefore: 1, secondsAfter: 0.5, moveSeconds: 10)
+        #expect(Hysteresis(life: 41, margin: 2).allows(costly))
+        #expect(!Hysteresis(life: 39, margin: 2).allows(costly))
+        let small = PlanPrediction(secondsBefore: 1, secondsAfter: 0.995)
+        #expect(!Hysteresis().allows(small) && Hysteresis(minimumGain: 0).allows(small))
+    }
+
+    @Test func frozenPlanningProposesNothing() throws {
+        var (planner, plan) = try planner(cluster(4), interval: 10)
+        let first = plan
+        var run = SimulatedRun(slowness: [1, 1, 1, 1])
+        for _ in 0..<5 {
+            let settings = PlanningSettings(frozen: true)
+            #expect(try run.advance(&planner, plan: &plan, loads: skewed, settings: settings) == nil)
+        }
+        #expect(plan == first)
+        #expect(try run.advance(&planner, plan: &plan, loads: skewed) != nil)
+    }
+
+    @Test func pinnedExpertsStay() throws {
+        for allocator in ["load-balanced", "eplb", "exact"] {
+            for pinned in [
+                [ExpertID(layer: 0, expert: 0)], [ExpertID(layer: 0, expert: 2), ExpertID(layer: 1, expert: 4)],
+                [ExpertID(layer: 7, expert: 0), ExpertID(layer: 0, expert: 99), ExpertID(layer: 0, expert: -1)],
+            ] {
+                var (planner, plan) = try planner(cluster(4), allocator: allocator, interval: 10)
+                let first = plan
+                var run = SimulatedRun(slowness: [1, 1, 1, 1])
+                var count = 0
+                for _ in 0..<5 {
+                    let settings = PlanningSettings(pinned: Set(pinned))
+                    if let proposal = try run.advance(&planner, plan: &plan, loads: skewed, settings: settings) {
+                        count += 1
+                        #expect(proposal.prediction.secondsAfter < proposal.prediction.secondsBefore)
+                    }
+                }
+                #expect(count > 0, "\(allocator), \(pinned)")
+                for pin in pinned where pin.layer < 2 && (0..<8).contains(pin.expert) {
+                    #expect(plan.layers[pin.layer].experts[pin.expert] == first.layers[pin.layer].experts[pin.expert])
+                }
+            }
+            // All pinned: nothing is left to propose.
+            var (planner, plan) = try planner(cluster(4), allocator: allocator, interval: 10)
+            var run = SimulatedRun(slowness: [1, 1, 1, 1])
+            let all = (0..<2).flatMap { layer in (0..<8).map { ExpertID(layer: layer, expert: $0) } }
+            let settings = PlanningSettings(pinned: Set(all))
+            #expect(try run.advance(&planner, plan: &plan, loads: skewed, settings: settings) == nil)
+        }
+    }
+
+    @Test(arguments: OwnershipPolicy.allCases) func predictionsKnowTheBytes(ownership: OwnershipPolicy) throws {
+        var (planner, plan) = try planner(cluster(4, ownership: ownership), interval: 10)
+        let first = plan
+        var run = SimulatedRun(slowness: [1, 1, 1, 1])
+        #expect(planner.assess(plan, current: plan) == PlanPrediction(balanceBefore: 1, balanceAfter: 1))
+        let proposal = try #require(try run.advance(&planner, plan: &plan, loads: skewed))
+        let prediction = proposal.prediction
+        let migration = try Migration(from: first, to: proposal.plan, ownership: ownership)
+        #expect(prediction.bytes == migration.bytes(hiddenSize: 64) && prediction.bytes > 0)
+        // Each neuron's weights are 3·64 values, and both its moments twice that.
+        #expect(prediction.bytes == (prediction.replicaNeurons + 2 * prediction.homeNeurons) * 768)
+        #expect((prediction.homeNeurons == 0) == (ownership == .decoupled))
+        #expect(prediction.balanceBefore < 0.6 && prediction.balanceAfter > 0.95)
+        #expect(prediction.moveSeconds > 0 && prediction.forecastError == nil)
+        // Another model's plan has no prediction, and is refused.
+        let other = try PlacementPlan.first("replicated", ExpertModel(hiddenSize: 64, layers: [[8]]), cluster(4))
+        #expect(planner.assess(other, current: plan) == PlanPrediction())
+        #expect(throws: PlacementError.self) { try planner.check(other, current: plan) }
+    }
+
+    @Test func whatHappenedIsObserved() throws {
+        var (planner, plan) = try planner(cluster(4), interval: 20)
+        var run = SimulatedRun(slowness: [1, 1, 1, 1])
+        for _ in 0..<2 { _ = try run.advance(&planner, plan: &plan, loads: skewed) }
+        #expect(plan.revision == 2)
+        #expect(planner.observation() == nil)
+        var next = run.samples(plan, loads: skewed)
+        for (rank, sample) in next.enumerated() { planner.record(sample, rank: rank) }
+        #expect(planner.observation() == nil, "half an interval")
+        next = run.samples(plan, loads: skewed)
+        for (rank, sample) in next.enumerated() where rank > 0 { planner.record(sample, rank: rank) }
+        #expect(planner.observation() == nil, "rank 0 is missing")
+        planner.record(next[0], rank: 0)
+        let observed = planner.observation()
+        let observation = try #require(observed)
+        let again = planner.observation()
+        #expect(planner.observedRevision == 2 && again == nil)
+        // Experts, dispatch and combine take one and a half times what experts alone do.
+        let start = try PlacementPlan.first("expert-parallel", model, cluster(4))
+        let slowest = (work(start, skewed).max() ?? 0) * 1e-8 * 1.5
+        #expect(abs(observation.secondsBefore / slowest - 1) < 1e-6)
+        #expect(observation.secondsAfter < 0.6 * observation.secondsBefore)
+        #expect(observation.balanceBefore < 0.6 && observation.balanceAfter > 0.95)
+        #expect(planner.forecastErrors.count == 3)
+    }
+
+    @Test func proposalsAreReproducible() throws {
+        var twins = [PlanProposal?]()
+        for _ in 0..<2 {
+            var (planner, plan) = try planner(cluster(4), interval: 10)
+            var run = SimulatedRun(slowness: [1, 2, 1, 1], seed: 9)
+            run.timeNoise = 0.1
+            twins.append(try run.advance(&planner, plan: &plan, loads: skewed))
+        }
+        #expect(twins[0] == twins[1] && twins[0] != nil)
+    }
+}
