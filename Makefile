@@ -36,7 +36,7 @@ train: build
 
 test: setup
 	$(SWIFT) build $(BUILD) --build-tests
-	@$(SWIFT) test $(BUILD) --skip-build --disable-xctest
+	@$(SWIFT) test $(BUILD) --skip-build --disable-xctest --no-parallel
 
 lint:
 	$(SWIFT) format lint --strict -r Package.swift Sources Tests
