@@ -15,6 +15,7 @@ import numpy
 
 import cases
 import machine
+import placement
 from contenders import Failed, Transformers, Worker
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -149,15 +150,34 @@ def measure_recipe(options, folder):
             "probe_milliseconds": probes}, facts
 
 
+def measure_placement(options, folder):
+    """Balance and speed of the placements when the router is left alone, on two ranks and on four."""
+    case = cases.placement(write_characters(options.tinyshakespeare, folder), options.placement_steps)
+    cores, facts, values = len(os.sched_getaffinity(0)), {}, {}
+    for ranks in [2, 4]:
+        results, run_facts = placement.measure(case, folder, options, ranks, cores, say)
+        facts |= run_facts
+        say()
+        print_table(*placement.table(results))
+        count, least, median = placement.skewed_ratios(results)
+        if count:
+            say(f"in {count} intervals expert-parallel's max / mean is 1.4 or more: there load-balanced placement makes the "
+                f"MoE part {median:.2f} times faster (least {least:.2f})\n")
+        values[f"{ranks} ranks"] = {
+            name: [dataclasses.asdict(result) for result in runs] for name, runs in results.items()}
+    return {"case": dataclasses.asdict(case), "ranks": values}, facts
+
+
 def parse():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tinyshakespeare", help="the text of char-rnn and nanoGPT, for the recipe")
     parser.add_argument("--programs", default=os.path.join(HERE, "..", ".build", "release"))
-    parser.add_argument("--only", choices=["recipe", "throughput"])
+    parser.add_argument("--only", choices=["recipe", "throughput", "placement"])
     parser.add_argument("--allocator", default=ALLOCATORS[0], help="for the recipe")
     parser.add_argument("--seeds", type=int, default=3, help="of the recipe")
-    parser.add_argument("--rounds", type=int, default=5, help="of the throughput")
+    parser.add_argument("--rounds", type=int, default=5, help="of the throughput and the placements")
     parser.add_argument("--steps", type=int, default=25, help="of a run of the throughput")
+    parser.add_argument("--placement-steps", type=int, default=120, help="of a run of the placements")
     parser.add_argument("--probe-steps", type=int, default=15)
     parser.add_argument("--peer", help="transformers' setting, as ATTENTION,EXPERTS, instead of choosing the fastest")
     parser.add_argument("--compile", action="store_true", help="try torch.compile, too (needs a C++ compiler)")
@@ -175,12 +195,12 @@ def main():
     result = {"machine": machine.facts("moe-worker with 2 ranks of 1 thread, transformers with 2 threads"), "cases": {}}
     say(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
     say()
-    measurements = {"recipe": measure_recipe, "throughput": measure_throughput}
+    measurements = {"recipe": measure_recipe, "throughput": measure_throughput, "placement": measure_placement}
     for name, measure in measurements.items():
         if options.only not in (None, name):
             continue
-        if name == "recipe" and not options.tinyshakespeare:
-            say("recipe: skipped; it needs the text of char-rnn and nanoGPT: make bench TINYSHAKESPEARE=FILE\n")
+        if name != "throughput" and not options.tinyshakespeare:
+            say(f"{name}: skipped; it needs the text of char-rnn and nanoGPT: make bench TINYSHAKESPEARE=FILE\n")
             continue
         with tempfile.TemporaryDirectory() as folder:
             result["cases"][name], facts = measure(options, folder)

@@ -78,3 +78,12 @@ def throughput(steps):
         num_key_value_heads=4, num_local_experts=8, num_experts_per_tok=2, vocab_size=256,
         max_position_embeddings=256, batch_size=16, sequence_length=256, steps=steps, learning_rate=1e-3,
         minimum_learning_rate=1e-3, warmup_steps=0)
+
+
+def placement(vocab_size, steps):
+    """Routers left alone: without an auxiliary loss they send most tokens to few experts."""
+    return Case(
+        name="placement", hidden_size=256, intermediate_size=896, num_hidden_layers=4, num_attention_heads=8,
+        num_key_value_heads=4, num_local_experts=8, num_experts_per_tok=2, vocab_size=vocab_size,
+        max_position_embeddings=128, batch_size=16, sequence_length=128, steps=steps, learning_rate=1e-3,
+        minimum_learning_rate=1e-3, warmup_steps=0, auxiliary_loss=0.0)

@@ -24,6 +24,7 @@ class Run:
     seconds: float
     validation_loss: float | None
     facts: dict
+    metrics: list = dataclasses.field(default_factory=list)  # The lines of moe-worker's metrics file.
 
 
 def _call(command):
@@ -42,6 +43,8 @@ class Worker:
     allocator: str
     ranks: int = 2
     threads: int = 1
+    flags: tuple = ()  # More of moe-worker's, as (name, value); a value of None: a flag without one.
+    launcher: str = "mpirun --oversubscribe --bind-to none"
 
     @property
     def name(self):
@@ -53,7 +56,7 @@ class Worker:
             case.write_configuration(configuration)
             if not validate:
                 data = self._without_validation(data, folder)
-            launcher = shlex.split(os.environ.get("MPIRUN", "mpirun --oversubscribe --bind-to none"))
+            launcher = shlex.split(os.environ.get("MPIRUN", self.launcher))
             command = launcher + ["-n", str(self.ranks), os.path.join(self.programs, "moe-worker")]
             flags = {
                 "data": data, "model-config": configuration, "metrics": metrics, "steps": case.steps,
@@ -65,15 +68,15 @@ class Worker:
                 "data-order": "random", "seed": seed, "allocator": self.allocator, "threads": self.threads,
                 "log-interval": case.steps,
             }
-            for name, value in flags.items():
-                command += [f"--{name}", str(value)]
+            for name, value in [*flags.items(), *self.flags]:
+                command += [f"--{name}"] + ([] if value is None else [str(value)])
             output, seconds = _call(command)
             with open(metrics) as file:
                 lines = [json.loads(line) for line in file]
         kernel = re.search(r"BLAS kernel (\S+)", output)
         return Run(
             [line["step_seconds"] for line in lines], [line["loss"] for line in lines], seconds,
-            lines[-1].get("validation_loss"), {"BLAS kernel": kernel.group(1) if kernel else "unknown"})
+            lines[-1].get("validation_loss"), {"BLAS kernel": kernel.group(1) if kernel else "unknown"}, lines)
 
     @staticmethod
     def _without_validation(data, folder):
