@@ -21,7 +21,7 @@ struct ShapeFigures: Encodable {
     init(_ trace: Trace) throws {
         let names = [
             "tensor-parallel", "expert-parallel", "replicated", "eplb:slots=4",
-            "load-balanced:slots=4,window=1,life=10", "load-balanced:slots=4,window=1,life=10,shapes=any",
+            "load-balanced:slots=4,shapes=replicas", "load-balanced:slots=4", "load-balanced:slots=32",
         ]
         allocators = try names.map { try Self.figure($0, trace) }
     }

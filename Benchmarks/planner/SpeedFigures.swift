@@ -11,6 +11,9 @@ struct SpeedFigures: Encodable {
     /// Made anew, and from the plan for slightly other loads.
     let anewMilliseconds: Double
     let fromCurrentMilliseconds: Double
+    /// The whole allocator's decision, from the plan for slightly other loads: replicas only, and with shards.
+    let allocatorMilliseconds: Double
+    let shardsMilliseconds: Double
     /// Maximum over mean rank load of the plans made anew, the mean over layers.
     let balance: Double
 
@@ -34,6 +37,7 @@ struct SpeedFigures: Encodable {
             let current = planner.plan(anew[layer]).ranks
             moved.append(try problem(later, replicas: replicas, ranks: ranks, current: current))
         }
+        let slots = (replicas + ranks - 1) / ranks
         let plans = anew.map { planner.plan($0) }
         let ratios = zip(plans, anew).map { plan, problem in
             plan.seconds(problem.loads, secondsPerRow: problem.secondsPerRow) * Double(ranks)
@@ -43,7 +47,35 @@ struct SpeedFigures: Encodable {
             layers: layers, experts: experts, replicas: replicas, ranks: ranks,
             anewMilliseconds: median(runs) { for problem in anew { _ = planner.plan(problem) } },
             fromCurrentMilliseconds: median(runs) { for problem in moved { _ = planner.plan(problem) } },
+            allocatorMilliseconds: try allocator("replicas", anew, moved, slots: slots, runs: runs),
+            shardsMilliseconds: try allocator("any", anew, moved, slots: slots, runs: runs),
             balance: ratios.reduce(0, +) / Double(layers))
+    }
+
+    /// `load-balanced`, for experts of 1,024 × 4,096, from its own plan for the loads before.
+    private static func allocator(
+        _ shapes: String, _ before: [ReplicaProblem], _ after: [ReplicaProblem], slots: Int, runs: Int
+    ) throws -> Double {
+        let model = ExpertModel(hiddenSize: 1024, layers: before.map { $0.loads.map { _ in 4096 } })
+        let cluster = Cluster(worldSize: before[0].worldSize)
+        var allocator = try Allocators.make(named: "load-balanced:shapes=\(shapes),slots=\(slots)")
+        func allocate(_ plan: PlacementPlan?) throws -> PlacementPlan? {
+            try allocator.allocateExperts(current: plan, model: model, cluster: cluster, step: 0)
+        }
+        var plan = try allocate(nil)
+        for problems in [before, after] {
+            let loads = problems.map { $0.loads.map { Int($0) } }
+            allocator.collectPerformance(
+                PerformanceSample(
+                    firstStep: 0, stepCount: 1, planRevision: 0, stepSeconds: 1, phaseSeconds: [:], bytesSent: 0,
+                    tokens: 0, residentBytes: 0, expertLoads: loads), rank: 0)
+            if problems.first?.current == nil { plan = try allocate(plan) ?? plan }
+        }
+        let ready = allocator
+        return try median(runs) {
+            allocator = ready
+            _ = try allocate(plan)
+        }
     }
 
     private static func problem(
@@ -56,8 +88,8 @@ struct SpeedFigures: Encodable {
             current: current)
     }
 
-    private static func median(_ runs: Int, _ body: () -> Void) -> Double {
+    private static func median(_ runs: Int, _ body: () throws -> Void) rethrows -> Double {
         let clock = ContinuousClock()
-        return (0..<runs).map { _ in clock.measure(body) / .milliseconds(1) }.sorted()[runs / 2]
+        return try (0..<runs).map { _ in try clock.measure(body) / .milliseconds(1) }.sorted()[runs / 2]
     }
 }

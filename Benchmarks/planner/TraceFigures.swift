@@ -68,7 +68,8 @@ struct TraceFigures: Encodable {
                 let loads = trace.loads[line - 1][layer]
                 let even = loads.reduce(0, +) / Double(ranks)
                 let plan = ReplicaPlanner().plan(
-                    try problem(loads, current: keeping ? current : nil), transferPrice: price * even)
+                    try problem(loads, current: keeping ? current : nil),
+                    prices: ReplicaPlanner.Prices(transfer: price * even))
                 if let current { transfers += plan.transfers(from: current) }
                 current = plan.ranks
                 ratios.append(ratio(plan, trace.loads[line][layer]))

@@ -2,7 +2,7 @@ import ExpertPlacement
 import Testing
 
 @Suite struct LoadForecastTests {
-    @Test func isTheMeanOfTheWindow() {
+    @Test func isTheMeanOfTheLastIntervals() {
         var forecast = LoadForecast(window: 2, jump: 1)
         #expect(forecast.isEmpty && forecast.loads.isEmpty)
         forecast.record([[10, 30]])
@@ -12,8 +12,20 @@ import Testing
         // A quarter of the tokens went elsewhere than forecast.
         #expect(forecast.errors == [0.25])
         forecast.record([[30, 10]])
-        #expect(forecast.loads == [[25, 15]])
         #expect(forecast.errors == [0.25, 0.375])
+        // The last interval alone would have been nearer.
+        #expect(forecast.loads == [[30, 10]])
+    }
+
+    @Test func noiseIsAveragedAndATrendIsFollowed() {
+        var noisy = LoadForecast(window: 8, jump: 1)
+        var moving = noisy
+        for step in 0..<40 {
+            noisy.record([step % 2 == 0 ? [60, 140] : [140, 60]])
+            moving.record([[2 * step, 100].map(Double.init)])
+        }
+        #expect(noisy.loads == [[100, 100]])
+        #expect(moving.loads == [[78, 100]])
     }
 
     @Test func aJumpIsNoticedAndForgetsThePast() {

@@ -115,7 +115,7 @@ import Testing
 
     /// The gain over a plan's life has to exceed the cost of the move by the margin.
     @Test func aMoveHasToPay() throws {
-        for (scale, expected) in [(1e-4, false), (1, true)] {
+        for (scale, expected) in [(1e-5, false), (1, true)] {
             for allocator in ["load-balanced", "eplb"] {
                 var (planner, plan) = try planner(cluster(4), allocator: allocator, interval: 10)
                 var run = SimulatedRun(slowness: [1, 1, 1, 1])

@@ -123,8 +123,10 @@ import Testing
             let cluster = Cluster(
                 nodes: [0, 0, 0, 0], memoryLimits: [Int](repeating: limit, count: 4),
                 exchange: ExchangeCosts(latencySeconds: 1e-6, bytesPerSecond: 1e12), ownership: ownership)
+            // Replicas only: shards over all ranks take the least memory and would stay for good.
             var planner = PlacementPlanner(
-                allocator: LoadBalancedAllocator(), model: model, cluster: cluster, intervalSteps: 10)
+                allocator: try Allocators.make(named: "load-balanced:shapes=replicas"), model: model, cluster: cluster,
+                intervalSteps: 10)
             var plan = try PlacementPlan.first("expert-parallel", model, cluster)
             var run = SimulatedRun(slowness: [1, 1.5, 1, 1])
             for kind in SeededLoads.Kind.allCases {

@@ -27,9 +27,11 @@ import Testing
             let ranks = seeded.integer(1...12)
             let problem = try seeded.problem(kind, experts: seeded.integer(1...24), ranks: ranks)
             for planner in [ReplicaPlanner(), ReplicaPlanner(caution: 1, spreading: 64)] {
-                let plan = planner.plan(problem, transferPrice: seed % 3 == 0 ? 0.01 : 0)
+                let plan = planner.plan(problem, prices: .init(transfer: seed % 3 == 0 ? 0.01 : 0))
                 check(plan, problem, "\(kind), seed \(seed)")
-                #expect(plan == planner.plan(problem, transferPrice: seed % 3 == 0 ? 0.01 : 0), "\(kind), seed \(seed)")
+                #expect(
+                    plan == planner.plan(problem, prices: .init(transfer: seed % 3 == 0 ? 0.01 : 0)),
+                    "\(kind), seed \(seed)")
             }
         }
     }
@@ -157,10 +159,10 @@ import Testing
             let current = (0..<3 * ranks).map { [$0 % ranks] }
             problem.current = current
             let free = ReplicaPlanner().plan(problem)
-            let keeping = ReplicaPlanner().plan(problem, transferPrice: 1e12)
+            let keeping = ReplicaPlanner().plan(problem, prices: .init(transfer: 1e12))
             #expect(keeping.ranks == current, "seed \(seed)")
             let price = problem.lowerBound / 20
-            let priced = ReplicaPlanner().plan(problem, transferPrice: price)
+            let priced = ReplicaPlanner().plan(problem, prices: .init(transfer: price))
             func score(_ plan: ReplicaPlan) -> Double {
                 plan.seconds(problem.loads, secondsPerRow: problem.secondsPerRow)
                     + price * Double(plan.transfers(from: current))
@@ -171,10 +173,28 @@ import Testing
         }
     }
 
+    @Test func degenerateLoadsAreNoTrap() throws {
+        let huge = 1e50
+        for loads in [[0, 0, 0, 0], [0, 0, 0, 1], [huge, 0, 1, huge], [1e-300, 1e-300, 0, 1], [1e18, 1, 1, 1]] {
+            for (ranks, slots) in [(1, 4), (1, 9), (2, 2), (4, 1), (4, 4), (9, 1), (9, 9)] {
+                for current in [nil, [[0], [0], [0], [0]], loads.indices.map { [$0 % ranks] }] {
+                    let problem = try ReplicaProblem(
+                        loads: loads, secondsPerRow: (0..<ranks).map { 1 + Double($0) },
+                        slots: [Int](repeating: slots, count: ranks), current: current)
+                    for planner in [ReplicaPlanner(), ReplicaPlanner(caution: 1, tolerance: 0, keeping: 0)] {
+                        let plan = planner.plan(problem)
+                        check(plan, problem, "\(loads), \(slots) slots on \(ranks) ranks")
+                    }
+                }
+            }
+        }
+    }
+
     @Test func refusesWhatDoesNotFit() {
         let refusals: [(loads: [Double], seconds: [Double], slots: [Int], reason: String)] = [
             ([1, 1, 1], [1], [2], "do not fit"), ([1], [], [], "one at least"), ([1], [1, 1], [1], "one at least"),
-            ([-1], [1], [1], "not negative"), ([.nan], [1], [1], "finite"), ([1], [0], [1], "positive"),
+            ([-1], [1], [1], "not negative"), ([.nan], [1], [1], "finite"), ([1e60], [1], [1], "none above"),
+            ([1], [0], [1], "positive"),
             ([1], [1], [-1], "must not be negative"),
         ]
         for (loads, seconds, slots, reason) in refusals {

@@ -18,6 +18,22 @@ struct LayerPlanner {
     let options: LoadBalancedAllocator.Options
     let loads: [Double]
     let deviations: [Double]
+    /// Experts by load, the hottest first.
+    private let hottest: [Int]
+
+    init(
+        layer: Int, model: ExpertModel, cluster: Cluster, costs: CostModel, options: LoadBalancedAllocator.Options,
+        loads: [Double], deviations: [Double]
+    ) {
+        self.layer = layer
+        self.model = model
+        self.cluster = cluster
+        self.costs = costs
+        self.options = options
+        self.loads = loads
+        self.deviations = deviations
+        hottest = loads.indices.sorted { (loads[$0], $1) > (loads[$1], $0) }
+    }
 
     private var widths: [Int] { model.layers[layer] }
     private var worldSize: Int { cluster.worldSize }
@@ -39,18 +55,24 @@ struct LayerPlanner {
             let change = change(from: current, to: placement)
             let moveSeconds = costs.seconds(change, hiddenSize: model.hiddenSize)
             let score = after.seconds * options.life + options.margin * moveSeconds
-            guard mustMove || score < bestScore else { return }
+            // What moves anything has to be worth it in this layer, whatever others gain.
+            let worthwhile =
+                change.isEmpty || after.seconds < before.seconds * (1 - options.minimumGain)
+            guard mustMove || worthwhile && score < bestScore, fits(placement, slots: slots) else { return }
             mustMove = false
             bestScore = score
             best = Choice(
                 placement: placement, before: before, after: after, change: change, moveSeconds: moveSeconds)
         }
-        let sharded = options.shapes == .any ? shardedCounts : [0]
-        for count in sharded {
-            for (price, spares) in variations {
+        if let replicated = try replicated(current: current, slots: slots) { offer(replicated) }
+        for count in shardedCounts {
+            // With shards, the search for a good number of replicas is not repeated.
+            for spares in count == 0 ? spareCounts(slots: slots) : [2 * worldSize] {
+                // No candidate can be better than perfectly even ranks, and one nearly as good is good enough.
+                let enough = count == 0 || count == widths.count ? Self.satisfying : Self.promising
+                guard mustMove || leastSeconds(sharding: count) < best.after.seconds * (1 - enough) else { break }
                 do {
-                    let placement = try candidate(
-                        sharding: count, current: current, slots: slots, price: price, spares: spares)
+                    let placement = try candidate(sharding: count, current: current, slots: slots, spares: spares)
                     if let placement { offer(placement) }
                 } catch {
                     refusal = error
@@ -62,6 +84,31 @@ struct LayerPlanner {
         best.isForced = isOver
         return best
     }
+
+    /// How far above what is possible, relative, a placement may stay without a search for a better one.
+    private static let satisfying = 0.005
+    /// What a mixture of shards and replicas might gain, relative, to be tried.
+    private static let promising = 0.02
+
+    /// Seconds of ranks that are all equally busy, exactly as forecast, with the `count` hottest experts spread.
+    private func leastSeconds(sharding count: Int) -> Double {
+        let speed = (0..<worldSize).reduce(0.0) { $0 + 1 / slowness($1) }
+        let exchange = costs.exchangeSecondsPerRow(hiddenSize: model.hiddenSize, worldSize: worldSize)
+        let fastest = costs.slowness.min() ?? 1
+        var seconds = costs.exchangeLatencySeconds
+        for (place, expert) in hottest.enumerated() {
+            let whole = costs.secondsPerRow(neurons: widths[expert], rank: 0) / slowness(0)
+            let row = costs.secondsPerRow(neurons: 0, rank: 0) / slowness(0)
+            if place < count {
+                seconds += loads[expert] * (row * fastest + (whole - row) / speed + exchange)
+            } else {
+                seconds += loads[expert] * (whole / speed + exchange / Double(worldSize))
+            }
+        }
+        return seconds
+    }
+
+    private func slowness(_ rank: Int) -> Double { costs.slowness.isEmpty ? 1 : costs.slowness[rank] }
 
     private func predict(_ placement: LayerPlacement) -> LayerPrediction {
         LayerPrediction(
@@ -84,47 +131,45 @@ struct LayerPlanner {
         return zip(held, slots).allSatisfy { $0 <= Double($1) + 1e-9 }
     }
 
-    /// Seconds a step that a transfer has to save. Transfers to different ranks go on at the same time, which the
-    /// first price assumes and the second does not; at the last only fractions change.
-    private var transferPrices: [Double] {
+    /// Seconds a step that a transfer to the busiest rank has to save.
+    private var arrivalPrice: Double {
         let widest = widths.max() ?? 0
         let bytes =
             costs.replicaBytes(neurons: widest, hiddenSize: model.hiddenSize)
             + costs.homeBytes(neurons: widest, hiddenSize: model.hiddenSize)
-        let seconds = options.margin * Double(bytes) / costs.bytesPerSecond / options.life
-        return [seconds / Double(worldSize), seconds, .greatestFiniteMagnitude]
+        return options.margin * Double(bytes) / costs.bytesPerSecond / options.life
     }
 
-    /// Prices to plan with, and spare replicas at most. Where keeping replicas equal costs time, fewer may be better; as
-    /// many as there are ranks, less one, can make any load even.
-    private var variations: [(price: Double, spares: Int)] {
-        let prices = transferPrices
-        let all: [(price: Double, spares: Int)] = prices.map { ($0, .max) }
+    /// How many spare replicas to try, at most each: twice as many as there are ranks make any load even, half as many too.
+    /// Where keeping replicas equal costs time, fewer may be better.
+    private func spareCounts(slots: [Int]) -> [Int] {
+        let room = slots.reduce(0) { $0 + min($1, widths.count) } - widths.count
+        let most = min(max(0, room), 2 * worldSize)
         let widest = widths.max() ?? 0
         let even = loads.reduce(0, +) / Double(worldSize) * costs.secondsPerRow(neurons: widest, rank: 0)
         let synchronisation = costs.synchronisationSeconds(neurons: widest, hiddenSize: model.hiddenSize)
-        guard synchronisation > 0.001 * even else { return all }
-        return all + [(prices[0], worldSize - 1), (prices[0], worldSize / 2), (prices[0], worldSize / 4)]
+        guard synchronisation * Double(most) / Double(worldSize) > Self.satisfying * even else { return [most] }
+        return [most] + [worldSize - 1, worldSize / 2, worldSize / 4, 0].filter { $0 < most }
     }
 
-    /// How many of the hottest experts to try spread over all ranks.
+    /// How many of the hottest experts to try spread over all ranks, those first that need no search.
     private var shardedCounts: [Int] {
-        var counts = [0]
+        guard options.shapes == .any else { return [0] }
+        var counts = [widths.count, 0]
         var next = 1
         while next < widths.count {
             counts.append(next)
-            next *= 2
+            next *= 4
         }
-        return counts + [widths.count]
+        return counts
     }
 
     /// The placement with the `count` hottest experts spread over all ranks and replicas of the others.
     /// - Returns: nil when an expert has too few neurons, or nothing is left to vary.
     private func candidate(
-        sharding count: Int, current: LayerPlacement, slots: [Int], price: Double, spares: Int
+        sharding count: Int, current: LayerPlacement, slots: [Int], spares: Int
     ) throws(PlacementError) -> LayerPlacement? {
-        let order = widths.indices.sorted { (loads[$0], $1) > (loads[$1], $0) }
-        let hot = Set(order.prefix(count))
+        let hot = Set(hottest.prefix(count))
         let others = widths.indices.filter { !hot.contains($0) }
         var experts = current.experts
         for expert in hot {
@@ -143,14 +188,26 @@ struct LayerPlanner {
             deviations: zip(others, weights).map { deviations[$0] * $1 },
             secondsPerRow: (0..<worldSize).map { costs.secondsPerRow(neurons: widest, rank: $0) + exchange },
             slots: slots.map { max(0, $0 - taken) },
-            replicaLimit: spares == .max ? nil : others.count + spares,
+            replicaLimit: others.count + spares,
             current: LayerPlacement(experts: others.map { current.experts[$0] }).replicaRanks(worldSize: worldSize))
-        let placed = try ReplicaPlanner(caution: options.caution).plan(problem, transferPrice: price)
+        let placed = try ReplicaPlanner(keeping: max(0.002, options.minimumGain / 2))
+            .plan(problem, prices: ReplicaPlanner.Prices(arrival: arrivalPrice))
             .placement(
                 widths: others.map { widths[$0] },
                 current: LayerPlacement(experts: others.map { current.experts[$0] }))
         for (index, expert) in others.enumerated() { experts[expert] = placed.experts[index] }
         return LayerPlacement(experts: experts)
+    }
+
+    /// Every expert whole on every rank, faster ranks with more rows, which no load can make uneven; nil when memory does
+    /// not allow that.
+    private func replicated(current: LayerPlacement, slots: [Int]) throws(PlacementError) -> LayerPlacement? {
+        guard worldSize > 1, slots.allSatisfy({ $0 >= widths.count }) else { return nil }
+        let speeds = (0..<worldSize).map { 1 / slowness($0) }
+        let total = speeds.reduce(0, +)
+        let plan = ReplicaPlan(
+            ranks: widths.map { _ in Array(0..<worldSize) }, fractions: widths.map { _ in speeds.map { $0 / total } })
+        return try plan.placement(widths: widths, current: current)
     }
 
     /// The expert over all ranks, faster ranks with more neurons; as it is, when it is so already.

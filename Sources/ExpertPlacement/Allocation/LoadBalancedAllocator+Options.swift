@@ -11,15 +11,15 @@ extension LoadBalancedAllocator {
 
         public static let names = ["shapes", "slots", "window", "jump", "caution", "life", "margin", "minimum-gain"]
 
-        public var shapes = Shapes.replicas
+        public var shapes = Shapes.any
         /// Experts a rank holds in a layer, at most; nil: what memory leaves.
         public var slots: Int?
-        /// Reports that the forecast is the mean of.
-        public var window = 10
+        /// Reports that the forecast is the mean of, at most.
+        public var window = 16
         /// Total variation of a layer's load that counts as a jump.
         public var jump = 0.1
         /// z: deviations of the forecast added to a rank's mean.
-        public var caution = 0.0
+        public var caution = 1.0
         /// Steps that a plan is expected to last.
         public var life = 100.0
         /// What a move has to save over its life, in times its cost.

@@ -83,7 +83,8 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
                 current: widths.indices.map { [$0 % cluster.worldSize] })
             // A price no gain can pay: experts move only where they must.
             layers.append(
-                try ReplicaPlanner().plan(problem, transferPrice: 1e12).placement(widths: widths, current: nil))
+                try ReplicaPlanner().plan(problem, prices: ReplicaPlanner.Prices(transfer: 1e12))
+                    .placement(widths: widths, current: nil))
         }
         return try PlacementPlan(worldSize: cluster.worldSize, nodes: cluster.nodes, layers: layers)
     }

@@ -21,6 +21,16 @@ public struct ExactReplicaPlanner: Hashable, Sendable {
         search.branch(0)
         return search.visited > limit ? nil : search.best
     }
+
+    /// The best plan found within the limit, `plan` among them.
+    func improve(_ plan: ReplicaPlan, for problem: ReplicaProblem) -> ReplicaPlan {
+        guard problem.worldSize <= Self.rankLimit else { return plan }
+        var search = ExactSearch(problem, limit: limit)
+        search.best = plan
+        search.bestSeconds = plan.seconds(problem.loads, secondsPerRow: problem.secondsPerRow)
+        search.branch(0)
+        return search.best ?? plan
+    }
 }
 
 /// Gives the experts their sets of ranks, largest load first.

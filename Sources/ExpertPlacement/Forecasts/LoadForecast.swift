@@ -1,6 +1,9 @@
 /// Forecasts the rows of each expert from those of earlier intervals, and how far the forecast may be off.
+///
+/// A forecast is the mean of the last intervals: of few while a router learns fast, of many once only noise is left. How
+/// many, of 1, 2, 4 … `window`, each layer's errors so far decide.
 public struct LoadForecast: Hashable, Sendable {
-    /// Intervals that the forecast is the mean of.
+    /// Intervals that a forecast is the mean of, at most.
     public let window: Int
     /// Total variation between forecast and measurement, 0 … 1, from which a load counts as a jump, unless errors of
     /// twice that size have been usual.
@@ -11,6 +14,13 @@ public struct LoadForecast: Hashable, Sendable {
     /// Mean squared error of earlier forecasts as shares of the layer, [layer][expert], weighted towards the present.
     private var squaredErrors = [[Double]]()
     private var errorCount = 0
+    /// What a forecast may be the mean of, shortest first, and the mean squared errors that each would have had,
+    /// [layer][window].
+    private let windows: [Int]
+    private var windowErrors = [[Double]]()
+
+    /// Rows a step that each expert is expected to get, [layer][expert]; empty before the first interval.
+    public private(set) var loads = [[Double]]()
 
     /// Errors of earlier forecasts, oldest first, at most `recordLimit`: total variation between forecast and
     /// measurement, the mean over layers.
@@ -22,12 +32,21 @@ public struct LoadForecast: Hashable, Sendable {
     /// Deviation of an expert's share p before errors are known, over √(p·(1 - p)): as of some 2,500 independent
     /// tokens.
     private static let priorDeviation = 0.02
+    /// Intervals that errors are remembered for, in the mean.
+    private static let memory = 8.0
     /// Share of an expert below which it counts as having this one, so that an idle expert may wake up.
     private static let leastShare = 1e-4
 
-    public init(window: Int = 10, jump: Double = 0.1) {
+    public init(window: Int = 16, jump: Double = 0.1) {
         self.window = max(1, window)
         self.jump = jump
+        var windows = [Int]()
+        var next = 1
+        while next < window {
+            windows.append(next)
+            next *= 2
+        }
+        self.windows = windows + [self.window]
     }
 
     /// Takes the rows of an interval into account, [layer][expert], in rows a step. Those of another model start anew.
@@ -41,14 +60,33 @@ public struct LoadForecast: Hashable, Sendable {
         if hasJumped { history.removeAll() }
         history.append(loads)
         if history.count > window { history.removeFirst() }
+        self.loads = loads.indices.map { mean(layer: $0, of: bestWindow(layer: $0)) }
+    }
+
+    /// The window with the least errors so far, the longest of equals.
+    private func bestWindow(layer: Int) -> Int {
+        guard windowErrors.indices.contains(layer), let least = windowErrors[layer].min() else { return window }
+        return windows[windowErrors[layer].lastIndex { $0 <= least } ?? windows.count - 1]
+    }
+
+    private func mean(layer: Int, of count: Int) -> [Double] {
+        let recent = history.suffix(count)
+        var sum = [Double](repeating: 0, count: history[history.count - 1][layer].count)
+        for interval in recent {
+            for expert in sum.indices { sum[expert] += interval[layer][expert] }
+        }
+        return sum.map { $0 / Double(recent.count) }
     }
 
     private mutating func compare(_ loads: [[Double]]) {
         let forecast = self.loads
-        if squaredErrors.isEmpty { squaredErrors = loads.map { [Double](repeating: 0, count: $0.count) } }
+        if squaredErrors.isEmpty {
+            squaredErrors = loads.map { [Double](repeating: 0, count: $0.count) }
+            windowErrors = loads.map { _ in [Double](repeating: 0, count: windows.count) }
+        }
         let usual = errors.isEmpty ? 0 : errors.suffix(window).reduce(0, +) / Double(min(window, errors.count))
         errorCount += 1
-        let weight = max(1 / Double(errorCount), 1 / Double(2 * window))
+        let weight = max(1 / Double(errorCount), 1 / Self.memory)
         var sum = 0.0
         for layer in loads.indices {
             let (expected, measured) = (Self.shares(forecast[layer]), Self.shares(loads[layer]))
@@ -57,6 +95,13 @@ public struct LoadForecast: Hashable, Sendable {
                 let error = measured[expert] - expected[expert]
                 distance += abs(error) / 2
                 squaredErrors[layer][expert] += weight * (error * error - squaredErrors[layer][expert])
+            }
+            for (index, window) in windows.enumerated() {
+                var squares = 0.0
+                for (forecast, measured) in zip(Self.shares(mean(layer: layer, of: window)), measured) {
+                    squares += (measured - forecast) * (measured - forecast)
+                }
+                windowErrors[layer][index] += weight * (squares - windowErrors[layer][index])
             }
             sum += distance
             if distance > max(jump, 2 * usual) { hasJumped = true }
@@ -74,16 +119,6 @@ public struct LoadForecast: Hashable, Sendable {
 
     /// Rows a step in the last interval, [layer][expert]; empty before the first.
     public var latest: [[Double]] { history.last ?? [] }
-
-    /// Rows a step that each expert is expected to get, [layer][expert]; empty before the first interval.
-    public var loads: [[Double]] {
-        guard let last = history.last else { return [] }
-        return last.indices.map { layer in
-            last[layer].indices.map { expert in
-                history.reduce(0) { $0 + $1[layer][expert] } / Double(history.count)
-            }
-        }
-    }
 
     /// Standard deviations of `loads`, [layer][expert]: what is assumed of tokens in general, until the errors of
     /// earlier forecasts outweigh it.

@@ -1,13 +1,17 @@
 extension ReplicaAssignment {
     /// Takes over the plan in force as far as the slots allow, tokens shared as best they can be.
     mutating func adopt(_ current: [[Int]]) {
+        func fits(_ expert: Int, _ rank: Int) -> Bool {
+            slots.indices.contains(rank) && residents[rank].count < slots[rank] && replicaCount < replicaLimit
+                && !holds(rank, expert)
+        }
+        // One replica of each expert first, then the further ones, those of heavy experts before others.
         for (expert, ranks) in current.enumerated() {
-            for rank in ranks
-            where slots.indices.contains(rank) && residents[rank].count < slots[rank] && !holds(rank, expert)
-                && replicaCount < replicaLimit
-            {
-                add(expert, to: rank)
-            }
+            if let rank = ranks.first(where: { fits(expert, $0) }) { add(expert, to: rank) }
+        }
+        let several = current.indices.filter { current[$0].count > 1 }
+        for expert in several.sorted(by: { (loads[$0], $1) > (loads[$1], $0) }) {
+            for rank in current[expert] where fits(expert, rank) { add(expert, to: rank) }
             spreadEvenly(expert)
         }
         // What found no slot, or is new, goes where there is most room.
@@ -18,6 +22,7 @@ extension ReplicaAssignment {
     }
 
     private mutating func spreadEvenly(_ expert: Int) {
+        if replicas[expert].isEmpty { return }
         let share = 1 / Double(replicas[expert].count)
         for index in replicas[expert].indices {
             let replica = replicas[expert][index]

@@ -11,10 +11,15 @@ extension ReplicaAssignment {
     /// The most promising changes, best first.
     private struct Candidates {
         static let limit = 6
+        /// Ranks to which load may go, at most.
+        static let ranks = 16
         var entries = [(gain: Double, change: Change)]()
 
+        /// A change has to gain more than this to be among them.
+        var least: Double { entries.count == Self.limit ? entries[Self.limit - 1].gain : -.infinity }
+
         mutating func offer(_ gain: Double, _ change: @autoclosure () -> Change) {
-            if entries.count == Self.limit, gain <= entries[Self.limit - 1].gain { return }
+            if gain <= least { return }
             if entries.count == Self.limit { entries.removeLast() }
             var index = entries.count
             while index > 0, entries[index - 1].gain < gain { index -= 1 }
@@ -89,42 +94,55 @@ extension ReplicaAssignment {
             shares.append((expert, share * loads[expert]))
         }
         let spares = replicaCount < replicaLimit ? [] : spares(seconds: seconds)
-        for rank in slots.indices where rank != slow && seconds[rank] < slowSeconds {
+        // Fast ranks can take most; the slowest of many would only cost time.
+        var others = [(expert: Int, rows: Double, shared: Bool, loss: Double)]()
+        var highest = slowSeconds
+        if slots.count > Candidates.ranks { highest = min(highest, seconds.sorted()[Candidates.ranks]) }
+        for rank in slots.indices where rank != slow && seconds[rank] < highest {
             let otherCost = secondsPerRow[rank]
             let difference = slowSeconds - seconds[rank]
             let stiffness = cost + otherCost
             // Potential that goes when `rows` move from the slow rank to the other.
             func gain(_ rows: Double) -> Double { rows * (difference - rows * stiffness / 2) }
             let room = residents[rank].count < slots[rank]
+            others.removeAll(keepingCapacity: true)
+            for other in residents[rank] {
+                guard let index = replicas[other].firstIndex(where: { $0.rank == rank }) else { continue }
+                let rows = replicas[other][index].share * loads[other]
+                let lost =
+                    replicas[other].count > 1
+                    ? loss(removing: other, from: rank, rows: rows, seconds: seconds) : .infinity
+                others.append((other, rows, holds(slow, other), lost))
+            }
             for (expert, rows) in shares where !holds(rank, expert) {
                 let shared = min(rows, difference / stiffness)
+                let most = gain(shared)
                 if room {
                     if replicaCount < replicaLimit {
-                        candidates.offer(gain(shared), .add(expert: expert, rank: rank))
+                        candidates.offer(most, .add(expert: expert, rank: rank))
                     } else {
                         for spare in spares where spare.expert != expert {
                             candidates.offer(
-                                gain(shared) - spare.loss,
+                                most - spare.loss,
                                 .shift(expert: expert, rank: rank, dropping: spare.expert, from: spare.rank))
                         }
                     }
                     candidates.offer(gain(rows), .move(expert: expert, from: slow, to: rank))
                 }
-                for other in residents[rank] {
-                    guard let index = replicas[other].firstIndex(where: { $0.rank == rank }) else { continue }
-                    let otherRows = replicas[other][index].share * loads[other]
-                    if !holds(slow, other), otherRows < rows {
+                // No swap gains more than moving as many rows as would be best.
+                let swaps = most > candidates.least
+                for other in others {
+                    if swaps, !other.shared, other.rows < rows {
                         candidates.offer(
-                            gain(rows - otherRows),
-                            .swap(expert: expert, rank: slow, other: other, otherRank: rank))
+                            gain(rows - other.rows),
+                            .swap(expert: expert, rank: slow, other: other.expert, otherRank: rank))
                     }
-                    if replicas[other].count > 1 {
-                        let lost = loss(removing: other, from: rank, rows: otherRows, seconds: seconds)
-                        let wider = difference + otherRows * otherCost
+                    if other.loss < .infinity {
+                        let wider = difference + other.rows * otherCost
                         let rows = min(rows, wider / stiffness)
                         candidates.offer(
-                            rows * (wider - rows * stiffness / 2) - lost,
-                            .replace(expert: expert, rank: rank, dropping: other))
+                            rows * (wider - rows * stiffness / 2) - other.loss,
+                            .replace(expert: expert, rank: rank, dropping: other.expert))
                     }
                 }
             }

@@ -126,6 +126,11 @@ struct ReplicaAssignment {
             sum += share
             change = max(change, abs(share - replica.share))
         }
+        // Rows so few beside others' that they do not change a sum go anywhere.
+        if !(sum > 0 && sum.isFinite) {
+            for index in 0..<count { replicas[expert][index].share = 1 }
+            sum = Double(count)
+        }
         for index in 0..<count {
             replicas[expert][index].share /= sum
             let replica = replicas[expert][index]
@@ -176,13 +181,17 @@ struct ReplicaAssignment {
         return result / 2
     }
 
-    /// Replicas that `current` does not have.
-    func transfers(from current: [[Int]]) -> Int {
-        var count = 0
+    /// Replicas that `current` does not have: all, and those that arrive at the rank with most of them.
+    func transfers(from current: [[Int]]) -> (all: Int, busiest: Int) {
+        var arrivals = [Int](repeating: 0, count: slots.count)
+        var all = 0
         for expert in loads.indices {
-            for replica in replicas[expert] where !current[expert].contains(replica.rank) { count += 1 }
+            for replica in replicas[expert] where !current[expert].contains(replica.rank) {
+                all += 1
+                arrivals[replica.rank] += 1
+            }
         }
-        return count
+        return (all, arrivals.max() ?? 0)
     }
 
     /// The plan, ranks ascending.

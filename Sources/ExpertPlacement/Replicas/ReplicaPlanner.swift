@@ -13,34 +13,62 @@ public struct ReplicaPlanner: Hashable, Sendable {
     public var breadth: Double
     /// How far above the lower bound the slowest rank may stay, relative.
     public var tolerance: Double
+    /// How far above it the plan in force may stay with new fractions alone before replicas change.
+    public var keeping: Double
 
-    public init(caution: Double = 0, spreading: Double = 16, breadth: Double = 64, tolerance: Double = 0.002) {
+    public init(
+        caution: Double = 0, spreading: Double = 16, breadth: Double = 64, tolerance: Double = 0.002,
+        keeping: Double = 0.005
+    ) {
         self.caution = caution
         self.spreading = spreading
         self.breadth = breadth
         self.tolerance = tolerance
+        self.keeping = keeping
+    }
+
+    /// What a change has to save, in seconds a step.
+    public struct Prices: Hashable, Sendable {
+        /// For each replica that is new on its rank.
+        public var transfer: Double
+        /// For each of the replicas that are new on the rank to which most go: transfers to different ranks may go on at
+        /// the same time.
+        public var arrival: Double
+
+        public init(transfer: Double = 0, arrival: Double = 0) {
+            self.transfer = transfer
+            self.arrival = arrival
+        }
+
+        static let none = Prices()
+
+        func of(_ assignment: ReplicaAssignment, from current: [[Int]]) -> Double {
+            if self == .none { return 0 }
+            let transfers = assignment.transfers(from: current)
+            return transfer * Double(transfers.all) + arrival * Double(transfers.busiest)
+        }
     }
 
     /// Of the plan in force with new fractions, that plan with some replicas changed, and a plan made anew, the one
     /// whose slowest rank's seconds plus the price of its transfers are least.
-    /// - Parameter transferPrice: seconds a step that a new replica on a rank has to save.
-    public func plan(_ problem: ReplicaProblem, transferPrice: Double = 0) -> ReplicaPlan {
+    public func plan(_ problem: ReplicaProblem, prices: Prices = Prices()) -> ReplicaPlan {
         guard let current = problem.current else {
-            return fresh(problem, current: nil, transferPrice: 0).assignment.plan
+            return fresh(problem, current: nil, prices: .none).assignment.plan
         }
         var kept = blank(problem)
         kept.adopt(current)
-        let target = problem.lowerBound * (1 + tolerance)
+        let target = problem.lowerBound * (1 + max(tolerance, keeping))
+        let least = prices.transfer + prices.arrival
         // Nothing is to be gained, or less than one transfer's price.
-        if kept.slowest - target <= transferPrice { return kept.plan }
+        if kept.slowest - target <= least { return kept.plan }
         kept.improve(target: target, limit: Self.workLimit) { assignment, slowest in
-            slowest + transferPrice * Double(assignment.transfers(from: current))
+            slowest + prices.of(assignment, from: current)
         }
-        let keptScore = kept.slowest + transferPrice * Double(kept.transfers(from: current))
+        let keptScore = kept.slowest + prices.of(kept, from: current)
         // A plan made anew moves nearly everything: not worth a thought when the price alone exceeds what it could
         // gain.
-        if kept.slowest <= target || keptScore - target <= transferPrice { return kept.plan }
-        let fresh = fresh(problem, current: current, transferPrice: transferPrice)
+        if kept.slowest <= target || keptScore - target <= least { return kept.plan }
+        let fresh = fresh(problem, current: current, prices: prices)
         return fresh.score < keptScore * (1 - tolerance) ? fresh.assignment.plan : kept.plan
     }
 
@@ -56,6 +84,10 @@ public struct ReplicaPlanner: Hashable, Sendable {
 
     /// Up to so many replicas every way is tried.
     private static let fewReplicas = 64
+    /// Up to so many ranks and experts branch and bound looks at so many placements.
+    private static let fewRanks = 4
+    private static let fewExperts = 12
+    private static let exactLimit = 3000
     /// From so many ranks on one attempt has to do.
     private static let manyRanks = 256
     /// Time over the lower bound with which no other attempt is made.
@@ -69,11 +101,10 @@ public struct ReplicaPlanner: Hashable, Sendable {
     }
 
     private func fresh(
-        _ problem: ReplicaProblem, current: [[Int]]?, transferPrice: Double
+        _ problem: ReplicaProblem, current: [[Int]]?, prices: Prices
     ) -> (assignment: ReplicaAssignment, score: Double) {
         func score(_ assignment: ReplicaAssignment, _ slowest: Double) -> Double {
-            guard transferPrice > 0, let current else { return slowest }
-            return slowest + transferPrice * Double(assignment.transfers(from: current))
+            current.map { slowest + prices.of(assignment, from: $0) } ?? slowest
         }
         let target = problem.lowerBound * (1 + tolerance)
         var best: (assignment: ReplicaAssignment, score: Double)?
@@ -96,6 +127,37 @@ public struct ReplicaPlanner: Hashable, Sendable {
             if value < best?.score ?? .infinity { best = (assignment, value) }
             if slowest <= problem.lowerBound * Self.satisfying { break }
         }
+        if best?.assignment.slowest ?? 0 > problem.lowerBound * Self.satisfying, let ranks = balancedRanks(problem) {
+            var assignment = blank(problem)
+            assignment.adopt(ranks)
+            assignment.improve(target: target, limit: Self.workLimit, score: score)
+            let value = score(assignment, assignment.slowest)
+            if value < best?.score ?? .infinity { best = (assignment, value) }
+        }
+        if let found = best?.assignment, found.slowest > problem.lowerBound * Self.satisfying,
+            problem.worldSize <= Self.fewRanks, problem.loads.count <= Self.fewExperts
+        {
+            // So few can be searched through, nearly always to the end.
+            var assignment = blank(problem)
+            assignment.adopt(ExactReplicaPlanner(limit: Self.exactLimit).improve(found.plan, for: problem).ranks)
+            let value = score(assignment, assignment.slowest)
+            if value < best?.score ?? .infinity { best = (assignment, value) }
+        }
         return best ?? (blank(problem), .infinity)
+    }
+
+    /// Where DeepSeek's policy puts replicas, which is where the search may start as well as anywhere; nil when ranks
+    /// differ.
+    private func balancedRanks(_ problem: ReplicaProblem) -> [[Int]]? {
+        guard Set(problem.slots).count == 1, Set(problem.secondsPerRow).count == 1,
+            problem.replicaLimit == problem.slots.reduce(0, +),
+            let balancer = try? ReplicaBalancer(replicas: problem.replicaLimit, ranks: problem.worldSize),
+            let decision = try? balancer.balance(problem.loads)
+        else { return nil }
+        var ranks = [[Int]](repeating: [], count: problem.loads.count)
+        for (slot, expert) in decision.experts.enumerated() where ranks[expert].last != slot / problem.slots[0] {
+            ranks[expert].append(slot / problem.slots[0])
+        }
+        return ranks
     }
 }

@@ -29,11 +29,13 @@ public struct ReplicaProblem: Sendable {
                 "slots of \(slots.count) ranks and speeds of \(secondsPerRow.count); give one of each a rank, "
                     + "for one at least")
         }
-        guard (loads + deviations).allSatisfy({ $0.isFinite && $0 >= 0 }) else {
-            throw .unsuitableAllocator("loads and deviations must be finite and not negative")
+        guard (loads + deviations).allSatisfy({ $0.isFinite && $0 >= 0 && $0 <= Self.largest }) else {
+            throw .unsuitableAllocator(
+                "loads and deviations must be finite and not negative, and none above \(Self.largest)")
         }
-        guard secondsPerRow.allSatisfy({ $0.isFinite && $0 > 0 }) else {
-            throw .unsuitableAllocator("seconds a row must be positive, but are \(secondsPerRow)")
+        guard secondsPerRow.allSatisfy({ $0 >= 1 / Self.largest && $0 <= Self.largest }) else {
+            throw .unsuitableAllocator(
+                "seconds a row must be positive, from \(1 / Self.largest) to \(Self.largest), but are \(secondsPerRow)")
         }
         guard slots.allSatisfy({ $0 >= 0 }) else { throw .unsuitableAllocator("slots \(slots) must not be negative") }
         // A rank holds an expert once, so further slots are of no use.
@@ -45,13 +47,17 @@ public struct ReplicaProblem: Sendable {
                 "\(loads.count) experts do not fit the \(limit) slots that memory leaves; allow more memory "
                     + "a rank or more ranks")
         }
-        self.loads = loads
+        // So few rows are none.
+        self.loads = loads.map { $0 < 1 / Self.largest ? 0 : $0 }
         self.deviations = deviations
         self.secondsPerRow = secondsPerRow
         self.slots = usable
         self.replicaLimit = limit
         self.current = current
     }
+
+    /// Squares of numbers up to this one, times another, are finite.
+    private static let largest = 1e50
 
     /// W.
     public var worldSize: Int { slots.count }
