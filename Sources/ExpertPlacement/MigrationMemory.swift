@@ -14,7 +14,20 @@ extension LayerMigration {
     ///
     /// over the layer's experts, each with what this rank holds of it; never more than chunks, before and after together.
     public func peakBytes(of rank: Int, hiddenSize: Int, chunkBytes: Int) -> Int {
-        let stages = stages(neuronLimit: Self.neuronLimit(chunkBytes: chunkBytes, hiddenSize: hiddenSize))
+        peakBytes(of: rank, stages: stages(hiddenSize: hiddenSize, chunkBytes: chunkBytes), hiddenSize: hiddenSize)
+    }
+
+    /// The same of each rank, W entries.
+    public func peakBytes(hiddenSize: Int, chunkBytes: Int) -> [Int] {
+        let stages = stages(hiddenSize: hiddenSize, chunkBytes: chunkBytes)
+        return (0..<worldSize).map { peakBytes(of: $0, stages: stages, hiddenSize: hiddenSize) }
+    }
+
+    private func stages(hiddenSize: Int, chunkBytes: Int) -> [MigrationStage] {
+        stages(neuronLimit: Self.neuronLimit(chunkBytes: chunkBytes, hiddenSize: hiddenSize))
+    }
+
+    private func peakBytes(of rank: Int, stages: [MigrationStage], hiddenSize: Int) -> Int {
         let experts = target.experts.indices.map { expert in
             ExpertMemory(
                 old: source.stateRanges(of: expert, rank: rank, ownership, layer: layer, worldSize: worldSize),
@@ -25,7 +38,7 @@ extension LayerMigration {
         for stage in stages {
             for expert in stage.starting { neurons += experts[expert].during - experts[expert].before }
             let exchanged = stage.transfers.reduce(0) { sum, item in
-                let ends = [item.transfer.source, item.transfer.destination].count { $0 == rank }
+                let ends = (item.transfer.source == rank ? 1 : 0) + (item.transfer.destination == rank ? 1 : 0)
                 return sum + ends * item.transfer.neurons.count
             }
             peak = max(peak, neurons + exchanged)

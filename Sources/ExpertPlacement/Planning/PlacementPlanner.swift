@@ -153,8 +153,9 @@ public struct PlacementPlanner: Sendable {
         (try? plan.validate(for: model, worldSize: cluster.worldSize)) != nil
     }
 
+    /// Whether the ranks have the memory for its experts. Rows come and go, so they are no reason to move at any price.
     private func fits(_ plan: PlacementPlan) -> Bool {
-        (try? PlanMemory.check(plan, model: model, cluster: cluster, loads: largestLoads)) != nil
+        (try? PlanMemory.check(plan, model: model, cluster: cluster)) != nil
     }
 
     /// What happened under the plan in force compared with the one before; once for each plan, when all ranks have

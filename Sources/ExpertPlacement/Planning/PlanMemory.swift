@@ -32,17 +32,17 @@ public enum PlanMemory {
         }
         let state = bytes(plan, hiddenSize: model.hiddenSize, ownership: cluster.ownership)
         for (rank, limit) in limits.enumerated() { try compare(state[rank], limit, rank: rank, when: "under the plan") }
-        // Rows have to be computed somewhere: a plan under which a rank takes no more than now is no reason to stay.
+        // Rows have to be computed somewhere: a plan under which a rank takes hardly more than now is no reason to stay.
         let buffers = DispatchBuffers(plan.layers, loads: loads, model: model, worldSize: plan.worldSize)
         let now = current.map { total($0, model: model, ownership: cluster.ownership, loads: loads) }
         for (rank, limit) in limits.enumerated() {
-            let allowed = max(limit, now?[rank] ?? 0)
+            let allowed = allowance(limit, now: now?[rank] ?? 0)
             try compare(state[rank] + buffers.bytes(of: rank), allowed, rank: rank, when: "and their rows")
         }
         guard let current else { return }
         var transition = try PlanTransition(
             from: current, to: plan, model: model, ownership: cluster.ownership, loads: loads, chunkBytes: chunkBytes)
-        if let obstacle = transition.obstacle(limits: limits) { throw obstacle.reason }
+        if let obstacle = transition.obstacles(limits: limits).first { throw obstacle.reason }
     }
 
     /// `plan` without the layers that cannot move there within the limits, which stay as they are under `current`.
@@ -52,17 +52,19 @@ public enum PlanMemory {
         chunkBytes: Int = defaultChunkBytes
     ) throws(PlacementError) -> PlacementPlan {
         guard let limits = cluster.memoryLimits, limits.count == plan.worldSize else { return plan }
-        var plan = plan
-        while true {
-            var transition = try PlanTransition(
-                from: current, to: plan, model: model, ownership: cluster.ownership, loads: loads,
-                chunkBytes: chunkBytes)
-            guard let obstacle = transition.obstacle(limits: limits) else { return plan }
-            var layers = plan.layers
+        var transition = try PlanTransition(
+            from: current, to: plan, model: model, ownership: cluster.ownership, loads: loads, chunkBytes: chunkBytes)
+        let obstacles = transition.obstacles(limits: limits)
+        if obstacles.isEmpty { return plan }
+        var layers = plan.layers
+        for obstacle in obstacles {
             layers[obstacle.layer] = LayerPlacement(experts: current.layers[obstacle.layer].experts)
-            plan = try PlacementPlan(worldSize: plan.worldSize, nodes: plan.nodes, layers: layers)
         }
+        return try PlacementPlan(worldSize: plan.worldSize, nodes: plan.nodes, layers: layers)
     }
+
+    /// What a rank may take with its rows: one that is over its limit now, a little more than now, since rows scatter.
+    static func allowance(_ limit: Int, now: Int) -> Int { now > limit ? now + now / 100 : limit }
 
     /// With buffers.
     private static func total(

@@ -31,32 +31,40 @@ struct PlanTransition {
         buffers = DispatchBuffers(current.layers, loads: loads, model: model, worldSize: plan.worldSize)
     }
 
-    /// The first layer that cannot move because a rank would need more than its limit, while it moves or in the steps after,
-    /// with the reason; nil: all can. A rank that is over its limit already may be so until it has got rid of its experts.
-    mutating func obstacle(limits: [Int]) -> (layer: Int, reason: PlacementError)? {
+    /// The layers that cannot move because a rank would need more than its limit, while they move or in the steps after,
+    /// with the reasons; the others are assumed to move without them. A rank that is over its limit already may be so until
+    /// it has got rid of its experts.
+    mutating func obstacles(limits: [Int]) -> [(layer: Int, reason: PlacementError)] {
         var held = limits.indices.map { rank in old.reduce(0) { $0 + $1[rank] } }
-        let allowed = limits.enumerated().map { max($1, held[$0] + buffers.bytes(of: $0)) }
+        let allowed = limits.enumerated().map { rank, limit in
+            PlanMemory.allowance(limit, now: held[rank] + buffers.bytes(of: rank))
+        }
+        var obstacles = [(layer: Int, reason: PlacementError)]()
         for layer in order where !migration.layers[layer].movedExperts.isEmpty {
+            let (heldBefore, buffersBefore) = (held, buffers)
             do {
                 try move(layer, held: &held, allowed: allowed)
             } catch {
-                return (layer, error)
+                obstacles.append((layer, error))
+                (held, buffers) = (heldBefore, buffersBefore)
             }
         }
-        return nil
+        return obstacles
     }
 
     private mutating func move(_ layer: Int, held: inout [Int], allowed: [Int]) throws(PlacementError) {
         let moving = migration.layers[layer]
         buffers.replace(layer, by: moving.target, loads: loads)
+        var peaks: [Int]?
         for (rank, limit) in allowed.enumerated() {
             let others = held[rank] - old[layer][rank]
             // What moves takes at most this; the exact figure is dearer to compute and seldom needed.
             let neuron = LayerMigration.neuronBytes(hiddenSize: hiddenSize)
             let bound = old[layer][rank] + new[layer][rank] + 2 * max(chunkBytes, neuron)
             if others + bound > limit {
-                let peak = moving.peakBytes(of: rank, hiddenSize: hiddenSize, chunkBytes: chunkBytes)
-                try PlanMemory.compare(others + peak, limit, rank: rank, when: "while layer \(layer) moves")
+                let known = peaks ?? moving.peakBytes(hiddenSize: hiddenSize, chunkBytes: chunkBytes)
+                peaks = known
+                try PlanMemory.compare(others + known[rank], limit, rank: rank, when: "while layer \(layer) moves")
             }
             held[rank] = others + new[layer][rank]
             try PlanMemory.compare(
