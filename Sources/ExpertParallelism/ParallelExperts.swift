@@ -31,6 +31,15 @@ public final class ParallelExperts: ExpertGroup {
     }
     private var saved: Saved?
 
+    /// What this rank computed in passes that saved for backward.
+    public struct Work: Hashable, Sendable {
+        /// Rows of all its shards.
+        public var rows = 0
+        /// Each of them times the neurons of its shard.
+        public var neuronRows = 0
+    }
+    private var work = Work()
+
     init(
         layer: Int, placement: LayerPlacement, planRevision: Int, hiddenSize: Int, dispatcher: any TokenDispatcher,
         context: ExpertParallelContext
@@ -63,6 +72,12 @@ public final class ParallelExperts: ExpertGroup {
         dispatcher.collectPerformance(sample, rank: rank)
     }
 
+    /// Returns what was computed since the last call, and starts again at zero.
+    public func takeWork() -> Work {
+        defer { work = Work() }
+        return work
+    }
+
     /// Sets all gradients to zero.
     public func zeroGradients() {
         for case let shard? in shards { shard.gradient.fill(0) }
@@ -81,6 +96,10 @@ public final class ParallelExperts: ExpertGroup {
         let activations = context.timer.measure(.experts) {
             zip(shards, exchange.layout.expertRows).map { shard, rows -> ExpertShard.Activations? in
                 guard let shard, !rows.isEmpty else { return nil }
+                if savingForBackward {
+                    work.rows += rows.count
+                    work.neuronRows += rows.count * shard.neurons.count
+                }
                 return shard.forward(
                     arrived.rows(rows), into: results.rows(rows), savingForBackward: savingForBackward)
             }

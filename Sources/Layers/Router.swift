@@ -7,6 +7,9 @@ public final class Router: Module {
     /// W, [E, D].
     private let gate: Linear
     public let expertsPerToken: Int
+    /// For benchmarks only: choice k of token t is expert t·K + k mod E in place of a probable one, so that all experts get
+    /// as many tokens. Weights and gradients are those that the router has for these experts.
+    public var assignsEvenly = false
 
     /// What the auxiliary loss needs of one pass, over this rank's tokens.
     public struct Statistics: Sendable {
@@ -58,7 +61,15 @@ public final class Router: Module {
         var rowTokens = [Int32](repeating: 0, count: tokens * k)
         var expertSpan = experts.mutableSpan
         var weightSpan = weights.mutableSpan
-        TopK.select(probabilities.span, columns: expertCount, k: k, indices: &expertSpan, selected: &weightSpan)
+        if assignsEvenly {
+            let values = probabilities.span
+            for row in 0..<tokens * k {
+                expertSpan[row] = Int32(truncatingIfNeeded: row % expertCount)
+                weightSpan[row] = values[row / k * expertCount + row % expertCount]
+            }
+        } else {
+            TopK.select(probabilities.span, columns: expertCount, k: k, indices: &expertSpan, selected: &weightSpan)
+        }
         var tokenSpan = rowTokens.mutableSpan
         for token in 0..<tokens {
             let rows = token * k..<(token + 1) * k

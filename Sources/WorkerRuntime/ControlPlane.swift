@@ -18,6 +18,12 @@ public final class ControlPlane {
     /// Who made the plan, for people to read.
     public let origin: String
 
+    /// What allocators know of the ranks.
+    let cluster: Cluster
+
+    /// Whether plans are made in this job, from all ranks' samples; on rank 0 `localPlanner` makes them.
+    private let plansHere: Bool
+    private let localPlanner: LocalPlanner?
     private let incarnation: Int?
     private let endpoint: Endpoint?
     private let isFirstRank: Bool
@@ -25,15 +31,15 @@ public final class ControlPlane {
     private let logger: Logger
 
     /// Rank 0 registers the run with the coordinator (or asks the allocator here), and tells all ranks. Collective.
-    /// - Parameter nodes: the node of each rank.
+    /// - Parameter cluster: the ranks, the same on all of them.
     /// - Throws: `JobFailure` on all ranks: the coordinator cannot be reached, it refuses, or no plan can be made.
     public static func open(
-        options: TrainingOptions, model: ExpertModel, nodes: [Int], communicator: any Communicator,
+        options: TrainingOptions, model: ExpertModel, cluster: Cluster, communicator: any Communicator,
         logger: Logger = Logger(label: "moe.worker")
     ) throws -> ControlPlane {
         let message = try communicator.agree { () -> [UInt8] in
             guard communicator.rank == 0 else { return [] }
-            return try Array(JSONEncoder().encode(register(options: options, model: model, nodes: nodes)))
+            return try Array(JSONEncoder().encode(register(options: options, model: model, cluster: cluster)))
         }
         let bytes = try communicator.broadcast(message, root: 0)
         return try communicator.agree {
@@ -44,30 +50,38 @@ public final class ControlPlane {
                 throw WorkerError(.refused, "the coordinator's plan is of no use here: \(error)")
             }
             return try ControlPlane(
-                registration, options: options, rank: communicator.rank, logger: logger)
+                registration, options: options, model: model, cluster: cluster, rank: communicator.rank, logger: logger)
         }
     }
 
     private static func register(
-        options: TrainingOptions, model: ExpertModel, nodes: [Int]
+        options: TrainingOptions, model: ExpertModel, cluster: Cluster
     ) throws -> RunRegistration {
         let run = options.run ?? RunRegistration.generatedName()
         guard let address = options.coordinator else {
-            let plan = try PlacementChoice.firstPlan(allocator: options.allocator, model: model, nodes: nodes)
+            let plan = try PlacementChoice.firstPlan(allocator: options.allocator, model: model, cluster: cluster)
             return RunRegistration(run: run, incarnation: nil, plan: plan)
         }
         return try RunRegistration.register(
             RegisterRun(
-                run: run, registration: UUID().uuidString, worldSize: nodes.count, nodes: nodes, model: model,
+                run: run, registration: UUID().uuidString, worldSize: cluster.worldSize, nodes: cluster.nodes,
+                model: model,
                 allocator: options.allocator, host: CoordinatorChannel.host, processID: CoordinatorChannel.processID,
                 configuration: options.facts),
             with: options.endpoint(address), within: .seconds(options.coordinatorTimeoutSeconds))
     }
 
-    private init(_ registration: RunRegistration, options: TrainingOptions, rank: Int, logger: Logger) throws {
+    private init(
+        _ registration: RunRegistration, options: TrainingOptions, model: ExpertModel, cluster: Cluster, rank: Int,
+        logger: Logger
+    ) throws {
         run = registration.run
         plan = registration.plan
+        self.cluster = cluster
         incarnation = registration.incarnation
+        let allocator = try Allocators.make(named: options.allocator)
+        // A static placement never changes.
+        plansHere = options.coordinator == nil && !(allocator is StaticAllocator)
         isFirstRank = rank == 0
         var logger = logger
         // All ranks see the coordinator come and go; one that says so is enough.
@@ -76,9 +90,15 @@ public final class ControlPlane {
         guard let address = options.coordinator, let incarnation = registration.incarnation else {
             endpoint = nil
             reporter = nil
+            localPlanner =
+                plansHere && rank == 0
+                ? LocalPlanner(
+                    allocator: allocator, plan: plan, model: model, cluster: cluster,
+                    intervalSteps: options.reportInterval, logger: logger) : nil
             origin = "the allocator \(options.allocator) in this job, without a coordinator"
             return
         }
+        localPlanner = nil
         let endpoint = try options.endpoint(address)
         let worker = WorkerIdentity(run: run, incarnation: incarnation, rank: rank)
         self.endpoint = endpoint
@@ -93,6 +113,17 @@ public final class ControlPlane {
 
     /// Hands over a report and returns at once.
     package func report(_ sample: PerformanceSample) { reporter?.submit(sample) }
+
+    /// Gives what this rank measured to whoever plans. Collective.
+    func collect(_ sample: PerformanceSample, communicator: any Communicator) throws {
+        report(sample)
+        guard plansHere else { return }
+        let samples = try communicator.gather(sample)
+        localPlanner?.record(samples)
+    }
+
+    /// Where new plans come from, on rank 0.
+    var planSource: (any PlanSource)? { localPlanner }
 
     /// Whether the run was started again elsewhere, so that this job must end. Known some time after the fact, and not on all
     /// ranks at once.

@@ -1,3 +1,4 @@
+import ExpertParallelism
 import ExpertPlacement
 import Layers
 
@@ -10,10 +11,14 @@ extension PerformanceSample {
     }
 
     /// Adds what this rank measured over one step.
-    mutating func add(seconds: Double, phases: [Phase: Double], bytesSent: Int, tokens: Int) {
+    mutating func add(
+        seconds: Double, phases: [Phase: PhaseTimer.Time], work: [ParallelExperts.Work], bytesSent: Int, tokens: Int
+    ) {
         stepCount += 1
         stepSeconds += seconds
-        for (phase, seconds) in phases { phaseSeconds[phase.rawValue, default: 0] += seconds }
+        for (phase, time) in phases { phaseSeconds[phase.rawValue, default: 0] += time.seconds }
+        expertRows = (expertRows ?? 0) + work.reduce(0) { $0 + $1.rows }
+        expertWork = (expertWork ?? 0) + work.reduce(0) { $0 + $1.neuronRows }
         self.bytesSent += bytesSent
         self.tokens += tokens
     }

@@ -20,13 +20,13 @@ enum PlacementChoice {
     /// The allocator's first plan for this model and world.
     /// - Throws: `WorkerError` when the allocator does not fit them.
     static func firstPlan(
-        allocator name: String, model: ExpertModel, nodes: [Int]
+        allocator name: String, model: ExpertModel, cluster: Cluster
     ) throws(WorkerError) -> PlacementPlan {
         do {
             var allocator = try Allocators.make(named: name)
-            let first = try allocator.allocateExperts(
-                current: nil, model: model, cluster: Cluster(nodes: nodes), step: 0)
+            let first = try allocator.allocateExperts(current: nil, model: model, cluster: cluster, step: 0)
             guard var plan = first else { throw PlacementError.unsuitableAllocator("it made no plan") }
+            try PlanMemory.check(plan, model: model, cluster: cluster)
             plan.revision = 1
             return plan
         } catch let error as PlacementError {

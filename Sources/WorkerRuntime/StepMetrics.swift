@@ -26,6 +26,12 @@ public struct StepMetrics: Sendable, Equatable {
     public var residentBytes: Int
     /// Steps skipped so far because a loss or gradient was not finite.
     public var skippedSteps: Int
+    /// On steps before which experts moved: the bytes that all ranks sent, rank 0's seconds of it, and those of checksums.
+    public var migrationBytes: Int?
+    public var migrationSeconds: Double?
+    public var verifySeconds: Double?
+    /// What each rank did for the experts.
+    public var ranks = RankMetrics()
 
     public init(
         step: Int, loss: Double, auxiliaryLoss: Double, gradientNorm: Double, learningRate: Double,
@@ -64,6 +70,14 @@ extension StepMetrics: Codable {
         case bytesSent = "bytes_sent"
         case residentBytes = "resident_bytes"
         case skippedSteps = "skipped_steps"
+        case migrationBytes = "migration_bytes"
+        case migrationSeconds = "migration_seconds"
+        case verifySeconds = "verify_seconds"
+        case rankRows = "rank_rows"
+        case rankWork = "rank_work"
+        case rankExpertSeconds = "rank_expert_seconds"
+        case rankProcessorSeconds = "rank_cpu_seconds"
+        case rankExchangeSeconds = "rank_exchange_seconds"
     }
 
     public init(from decoder: any Decoder) throws {
@@ -83,6 +97,14 @@ extension StepMetrics: Codable {
         bytesSent = try values.decode(Int.self, forKey: .bytesSent)
         residentBytes = try values.decode(Int.self, forKey: .residentBytes)
         skippedSteps = try values.decode(Int.self, forKey: .skippedSteps)
+        migrationBytes = try values.decodeIfPresent(Int.self, forKey: .migrationBytes)
+        migrationSeconds = try values.decodeIfPresent(Double.self, forKey: .migrationSeconds)
+        verifySeconds = try values.decodeIfPresent(Double.self, forKey: .verifySeconds)
+        ranks.rows = try values.decode([[Int]].self, forKey: .rankRows)
+        ranks.work = try values.decode([[Int]].self, forKey: .rankWork)
+        ranks.expertSeconds = try values.decode([Double].self, forKey: .rankExpertSeconds)
+        ranks.processorSeconds = try values.decode([Double].self, forKey: .rankProcessorSeconds)
+        ranks.exchangeSeconds = try values.decode([Double].self, forKey: .rankExchangeSeconds)
     }
 
     public func encode(to encoder: any Encoder) throws {
@@ -105,5 +127,13 @@ extension StepMetrics: Codable {
         try values.encode(bytesSent, forKey: .bytesSent)
         try values.encode(residentBytes, forKey: .residentBytes)
         try values.encode(skippedSteps, forKey: .skippedSteps)
+        try values.encodeIfPresent(migrationBytes, forKey: .migrationBytes)
+        try values.encodeIfPresent(migrationSeconds, forKey: .migrationSeconds)
+        try values.encodeIfPresent(verifySeconds, forKey: .verifySeconds)
+        try values.encode(ranks.rows, forKey: .rankRows)
+        try values.encode(ranks.work, forKey: .rankWork)
+        try values.encode(ranks.expertSeconds, forKey: .rankExpertSeconds)
+        try values.encode(ranks.processorSeconds, forKey: .rankProcessorSeconds)
+        try values.encode(ranks.exchangeSeconds, forKey: .rankExchangeSeconds)
     }
 }

@@ -7,7 +7,7 @@ import MessagePassing
 package final class StepRecorder {
     private let options: TrainingOptions
     private let context: ExpertParallelContext
-    private let planRevision: Int
+    private var planRevision: Int
     private let control: ControlPlane
     /// Their dispatchers get this rank's samples.
     private let experts: [ParallelExperts]
@@ -19,11 +19,19 @@ package final class StepRecorder {
     /// What this rank measured in the step that was timed last.
     private struct Measurement {
         var seconds = 0.0
-        var phases = [Phase: Double]()
+        var phases = [Phase: PhaseTimer.Time]()
         var bytesSent = 0
+        /// By layer.
+        var work = [ParallelExperts.Work]()
+        /// Of experts that moved before the step.
+        var migration: MigrationReport?
+
+        func seconds(of phase: Phase) -> Double { phases[phase]?.seconds ?? 0 }
     }
     private var measurement = Measurement()
     private var skippedSteps = 0
+    /// Of the last step that was recorded, on the slowest rank.
+    private(set) var stepSeconds = 0.0
     /// What has happened since the last sample was handed on.
     private var sample: PerformanceSample
 
@@ -50,47 +58,96 @@ package final class StepRecorder {
     package func time<Result>(_ body: () throws -> Result) rethrows -> Result {
         _ = context.timer.take()
         _ = context.takeBytesSent()
+        for group in experts { _ = group.takeWork() }
+        measurement = Measurement()
         let start = clock.now
         let result = try body()
-        measurement = Measurement(
-            seconds: (clock.now - start) / .seconds(1), phases: context.timer.take(),
-            bytesSent: context.takeBytesSent())
+        measurement.seconds = (clock.now - start) / .seconds(1)
+        measurement.phases = context.timer.take()
+        measurement.bytesSent = context.takeBytesSent()
+        measurement.work = experts.map { $0.takeWork() }
         return result
     }
 
+    /// Notes what moved before the step that is being timed, step `step` from 1. Collective when a plan came into force.
+    func note(_ progress: PlanFollower.Progress, step: Int) throws {
+        measurement.migration = progress.migration
+        guard let revision = progress.completedRevision else { return }
+        // No sample mixes plans.
+        if sample.stepCount > 0 { try handOnSample() }
+        planRevision = revision
+        sample = PerformanceSample(firstStep: step, planRevision: planRevision)
+    }
+
     /// Records step `step`, from 0, which `time` has run. Collective.
+    /// - Parameter hasOffer: whether this rank has a plan to offer.
+    /// - Returns: whether any rank has.
     /// - Throws: `JobFailure` when the metrics file cannot be written, or the run was started again elsewhere.
-    package func record(_ outcome: TrainingStep.Outcome, step: Int, validationLoss: Double?, isLast: Bool) throws {
+    @discardableResult
+    package func record(
+        _ outcome: TrainingStep.Outcome, step: Int, validationLoss: Double?, hasOffer: Bool = false, isLast: Bool
+    ) throws -> Bool {
         let communicator = context.communicator
         if outcome.isSkipped { skippedSteps += 1 }
         sample.add(
-            seconds: measurement.seconds, phases: measurement.phases, bytesSent: measurement.bytesSent,
-            tokens: ownTokensPerStep)
+            seconds: measurement.seconds, phases: measurement.phases, work: measurement.work,
+            bytesSent: measurement.bytesSent, tokens: ownTokensPerStep)
         if communicator.rank == 0 { sample.add(expertLoads: outcome.expertLoads, loss: outcome.loss) }
 
-        // One reduction tells the slowest rank's time, and whether any rank heard that the run was started again.
+        // One reduction tells the slowest rank's time, whether any rank heard that the run was started again, and whether
+        // there is a plan.
         let isSuperseded = control.isSuperseded
-        var largest = [measurement.seconds, isSuperseded ? 1 : 0]
+        var largest: [Double] = [measurement.seconds, isSuperseded ? 1 : 0, hasOffer ? 1 : 0]
         var span = largest.mutableSpan
         try communicator.allReduce(&span, .maximum)
-        let stepSeconds = largest[0]
         if largest[1] > 0 { try communicator.agree { if isSuperseded { throw control.supersededError } } }
-        let residentBytes = ResidentMemory.bytes()
-        let metrics = StepMetrics(
+        stepSeconds = largest[0]
+        let metrics = metrics(
+            outcome, step: step, validationLoss: validationLoss, ranks: try rankMetrics())
+        if options.metrics != nil { try communicator.agree { try file?.append(metrics) } }
+        display?.show(metrics)
+        if isLast || (step + 1) % options.reportInterval == 0 {
+            try handOnSample()
+            sample = PerformanceSample(firstStep: step + 2, planRevision: planRevision)
+        }
+        return largest[2] > 0
+    }
+
+    /// Gives the sample to the coordinator or the planner in this job, and to the dispatchers. Collective.
+    private func handOnSample() throws {
+        sample.residentBytes = ResidentMemory.bytes()
+        try control.collect(sample, communicator: context.communicator)
+        for group in experts { group.collectPerformance(sample, rank: context.communicator.rank) }
+    }
+
+    private func metrics(
+        _ outcome: TrainingStep.Outcome, step: Int, validationLoss: Double?, ranks: RankMetrics
+    ) -> StepMetrics {
+        var metrics = StepMetrics(
             step: step + 1, loss: outcome.loss, auxiliaryLoss: outcome.auxiliaryLoss,
             gradientNorm: outcome.gradientNorm, learningRate: options.schedule.rate(at: step),
             tokensPerSecond: Double(options.batchSize * options.sequenceLength) / stepSeconds,
             stepSeconds: stepSeconds, planRevision: planRevision, expertLoad: outcome.expertLoads,
             validationLoss: validationLoss,
-            phaseSeconds: Dictionary(uniqueKeysWithValues: measurement.phases.map { ($0.key.rawValue, $0.value) }),
-            bytesSent: measurement.bytesSent, residentBytes: residentBytes, skippedSteps: skippedSteps)
-        if options.metrics != nil { try communicator.agree { try file?.append(metrics) } }
-        display?.show(metrics)
-        if isLast || (step + 1) % options.reportInterval == 0 {
-            sample.residentBytes = residentBytes
-            control.report(sample)
-            for group in experts { group.collectPerformance(sample, rank: communicator.rank) }
-            sample = PerformanceSample(firstStep: step + 2, planRevision: planRevision)
-        }
+            phaseSeconds: Dictionary(
+                uniqueKeysWithValues: measurement.phases.map { ($0.key.rawValue, $0.value.seconds) }),
+            bytesSent: measurement.bytesSent, residentBytes: ResidentMemory.bytes(), skippedSteps: skippedSteps)
+        metrics.migrationBytes = measurement.migration?.totalBytes
+        metrics.migrationSeconds = measurement.migration?.transferSeconds
+        metrics.verifySeconds = measurement.migration?.checksumSeconds
+        metrics.ranks = ranks
+        return metrics
+    }
+
+    /// What all ranks measured, where anybody asks for it. Collective.
+    private func rankMetrics() throws -> RankMetrics {
+        guard options.metrics != nil else { return RankMetrics() }
+        return try RankMetrics(
+            RankMetrics.Own(
+                rows: measurement.work.map(\.rows), work: measurement.work.map(\.neuronRows),
+                expertSeconds: measurement.seconds(of: .experts),
+                processorSeconds: measurement.phases[.experts]?.processorSeconds ?? 0,
+                exchangeSeconds: measurement.seconds(of: .dispatch) + measurement.seconds(of: .combine)),
+            communicator: context.communicator)
     }
 }

@@ -38,7 +38,8 @@ public final class TextGenerator {
                 configuration: ParallelConfiguration(
                     layers: configuration.layers, expertsPerLayer: .uniform(configuration.experts), context: context,
                     plan: PlacementChoice.firstPlan(
-                        allocator: options.allocator, model: ExpertModel(configuration), nodes: nodes)))
+                        allocator: options.allocator, model: ExpertModel(configuration), cluster: Cluster(nodes: nodes))
+                ))
             try model.loadWeights(from: checkpoint.weights)
             return (model, tokenizer, prompt)
         }

@@ -35,8 +35,11 @@ public final class Trainer {
         defer { display?.finish() }
         let inputs = try communicator.agree { try TrainingInputs(options, worldSize: communicator.size) }
         let output = try communicator.agree { try TrainingOutput(options, isWriter: communicator.rank == 0) }
+        let cluster = try Cluster.measure(
+            nodes: nodes, memoryLimit: options.memoryLimitBytes, ownership: options.optimizerPlacement,
+            communicator: communicator)
         let control = try ControlPlane.open(
-            options: options, model: ExpertModel(inputs.configuration), nodes: nodes, communicator: communicator,
+            options: options, model: ExpertModel(inputs.configuration), cluster: cluster, communicator: communicator,
             logger: logger)
         var completedSteps = 0
         do {
@@ -64,6 +67,9 @@ public final class Trainer {
             try model.loadWeights(from: inputs.weights)
         }
         let optimizer = MoEOptimizer(model: model, context: context, ownership: options.optimizerPlacement)
+        if options.benchmarkEvenRouting {
+            for case let router as Router in model.namedModules().map(\.module) { router.assignsEvenly = true }
+        }
         introduce(model, control: control)
 
         let step = TrainingStep(
@@ -75,12 +81,22 @@ public final class Trainer {
             options: options, context: context, planRevision: control.plan.revision, control: control,
             experts: model.namedModules().compactMap { $0.module as? ParallelExperts }, display: display,
             file: output.metrics)
+        let follower = PlanFollower(
+            plan: control.plan, optimizer: optimizer, model: ExpertModel(inputs.configuration),
+            cluster: control.cluster,
+            source: control.planSource, budgetBytes: options.migrationBudgetBytes, communicator: communicator)
+        var isOffered = false
         for index in 0..<options.steps {
-            let outcome = try recorder.time { try step.run(step: index) }
+            let outcome = try recorder.time {
+                if isOffered { _ = try follower.consider(step: index + 1, stepSeconds: recorder.stepSeconds) }
+                if let progress = try follower.advance(step: index + 1) { try recorder.note(progress, step: index + 1) }
+                return try step.run(step: index)
+            }
             let isLast = index + 1 == options.steps
             let evaluates = isLast || (options.evaluationInterval > 0 && (index + 1) % options.evaluationInterval == 0)
             let validationLoss = evaluates ? try validate(evaluation, optimizer, step: index + 1) : nil
-            try recorder.record(outcome, step: index, validationLoss: validationLoss, isLast: isLast)
+            isOffered = try recorder.record(
+                outcome, step: index, validationLoss: validationLoss, hasOffer: follower.hasOffer, isLast: isLast)
             completedSteps = index + 1
         }
         if options.steps == 0, let loss = try validate(evaluation, optimizer, step: 0) {

@@ -42,8 +42,12 @@ public struct TrainingOptions: Sendable {
     public var allocator = Allocators.defaultName
     public var dispatcher = TokenDispatchers.defaultName
     public var optimizerPlacement = OwnershipPolicy.defaultPolicy
-    /// Bytes of weights and moments that all ranks together move before one step; nil: any number.
+    /// Bytes of weights and moments that all ranks together move before one step; nil: about what half a step takes.
     public var migrationBudgetBytes: Int?
+    /// Bytes that experts may take on this rank, as `PlanMemory` counts them; nil: its part of what the node has.
+    public var memoryLimitBytes: Int?
+    /// For benchmarks only: experts get the same number of tokens, whatever the router says.
+    public var benchmarkEvenRouting = false
 
     // Output
     /// Steps between validations; 0: none but the last.
@@ -113,6 +117,9 @@ public struct TrainingOptions: Sendable {
         if let migrationBudgetBytes {
             try require(
                 migrationBudgetBytes > 0, "--migration-budget must be at least 1 byte, not \(migrationBudgetBytes)")
+        }
+        if let memoryLimitBytes {
+            try require(memoryLimitBytes > 0, "--memory-limit must be at least 1 byte, not \(memoryLimitBytes)")
         }
         if let coordinator { _ = try endpoint(coordinator) }
         if let run { try require(RunName.isValid(run), "--run \"\(run)\": \(RunName.rule)") }

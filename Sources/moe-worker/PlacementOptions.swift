@@ -23,9 +23,18 @@ struct PlacementOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The most bytes of weights and optimizer state that all ranks together move before one step (default: any "
-                + "number).", valueName: "bytes"))
+            "The most bytes of weights and optimizer state that all ranks together move before one step (default: about "
+                + "what half a step takes).", valueName: "bytes"))
     var migrationBudget: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "The most bytes that experts take on a rank: weights, gradients, optimizer state and buffers (default: the "
+                + "control group's or the machine's memory, divided by the ranks on it).", valueName: "bytes"))
+    var memoryLimit: Int?
+
+    @Flag(help: .hidden)
+    var benchmarkEvenRouting = false
 
     @Option(help: ArgumentHelp("The run's name with the coordinator (default: made from the time).", valueName: "name"))
     var run: String?
@@ -46,6 +55,8 @@ struct PlacementOptions: ParsableArguments {
         options.dispatcher = dispatcher
         options.optimizerPlacement = optimizerPlacement
         options.migrationBudgetBytes = migrationBudget
+        options.memoryLimitBytes = memoryLimit
+        options.benchmarkEvenRouting = benchmarkEvenRouting
         options.run = run
         options.coordinator = coordinator
         options.coordinatorTimeoutSeconds = coordinatorTimeout

@@ -94,7 +94,8 @@ import WorkerRuntime
             try await onOwnThread {
                 let communicator = ThreadCommunicator()
                 let control = try ControlPlane.open(
-                    options: final, model: model, nodes: communicator.nodes(), communicator: communicator,
+                    options: final, model: model, cluster: Cluster(nodes: communicator.nodes()),
+                    communicator: communicator,
                     logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
                 #expect(control.plan.revision == 1)
                 server.stop()

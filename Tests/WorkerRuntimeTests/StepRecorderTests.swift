@@ -36,7 +36,8 @@ import WorkerRuntime
                 allocator: StaticAllocator(.expertParallel), dispatcher: LoggingDispatcher(log: log),
                 configuration: ParallelConfiguration(layers: 3, expertsPerLayer: .uniform(4), context: context))
             let control = try ControlPlane.open(
-                options: final, model: ExpertModel(model.configuration), nodes: [0, 0], communicator: communicator)
+                options: final, model: ExpertModel(model.configuration), cluster: Cluster(nodes: [0, 0]),
+                communicator: communicator)
             let recorder = StepRecorder(
                 options: final, context: context, planRevision: 1, control: control,
                 experts: model.namedModules().compactMap { $0.module as? ParallelExperts }, display: nil, file: nil)

@@ -1,0 +1,23 @@
+import ExpertParallelism
+import ExpertPlacement
+import MessagePassing
+
+extension Cluster {
+    /// What allocators have to know of these ranks. Collective.
+    /// - Parameters:
+    ///   - nodes: the node of each rank.
+    ///   - memoryLimit: bytes this rank may use for experts; nil: its part of what its node has.
+    static func measure(
+        nodes: [Int], memoryLimit: Int?, ownership: OwnershipPolicy, communicator: any Communicator
+    ) throws -> Cluster {
+        let neighbours = nodes.count { $0 == nodes[communicator.rank] }
+        let own = [memoryLimit ?? MemoryLimit.bytes().map { $0 / neighbours } ?? Int.max]
+        var limits = [Int](repeating: 0, count: communicator.size)
+        var span = limits.mutableSpan
+        try communicator.allGather(
+            own.span, counts: [Int](repeating: 1, count: communicator.size), into: &span)
+        return Cluster(
+            nodes: nodes, memoryLimits: limits, exchange: try ExchangeProbe.measure(communicator),
+            ownership: ownership)
+    }
+}
