@@ -8,6 +8,11 @@ public enum AnyRequest: Hashable, Sendable {
     case showRun(ShowRun)
     case showPlacement(ShowPlacement)
     case listWorkers(ListWorkers)
+    case pollPlan(PollPlan)
+    case planProgress(PlanProgress)
+    case listPlans(ListPlans)
+    case proposePlacement(ProposePlacement)
+    case controlPlanning(ControlPlanning)
 
     /// Reads the fields of a message of type `type`.
     /// - Throws: `unknown_type`, or what the decoder found.
@@ -21,6 +26,11 @@ public enum AnyRequest: Hashable, Sendable {
         case ShowRun.type: self = try .showRun(ShowRun(from: decoder))
         case ShowPlacement.type: self = try .showPlacement(ShowPlacement(from: decoder))
         case ListWorkers.type: self = try .listWorkers(ListWorkers(from: decoder))
+        case PollPlan.type: self = try .pollPlan(PollPlan(from: decoder))
+        case PlanProgress.type: self = try .planProgress(PlanProgress(from: decoder))
+        case ListPlans.type: self = try .listPlans(ListPlans(from: decoder))
+        case ProposePlacement.type: self = try .proposePlacement(ProposePlacement(from: decoder))
+        case ControlPlanning.type: self = try .controlPlanning(ControlPlanning(from: decoder))
         default: throw ControlError(.unknownType, "no request has the type \"\(type.prefix(64))\"")
         }
     }
@@ -36,6 +46,11 @@ public enum AnyRequest: Hashable, Sendable {
         case .showRun(let message): message
         case .showPlacement(let message): message
         case .listWorkers(let message): message
+        case .pollPlan(let message): message
+        case .planProgress(let message): message
+        case .listPlans(let message): message
+        case .proposePlacement(let message): message
+        case .controlPlanning(let message): message
         }
     }
 }

@@ -17,6 +17,14 @@ public struct ControlError: Error, Hashable, Sendable {
         public static let unknownAllocator = Code(rawValue: "unknown_allocator")
         /// No plan can be made, or the plan that came with the request does not fit model or world.
         public static let unsuitablePlan = Code(rawValue: "unsuitable_plan")
+        /// Another plan of the run is in flight.
+        public static let conflict = Code(rawValue: "conflict")
+        /// Operators have frozen the planning of the run.
+        public static let planningFrozen = Code(rawValue: "planning_frozen")
+        /// A plan cannot go from its state to the one that it is said to be in.
+        public static let invalidTransition = Code(rawValue: "invalid_transition")
+        /// The coordinator does not do this for this run.
+        public static let unsupported = Code(rawValue: "unsupported")
         public static let unknownWorker = Code(rawValue: "unknown_worker")
         /// The run was registered again since: the sender's incarnation is over.
         public static let staleIncarnation = Code(rawValue: "stale_incarnation")

@@ -32,6 +32,8 @@ public struct Limits: Sendable, Equatable {
     public var identifierBytes = 64
     public var allocatorNameBytes = 128
     public var reasonBytes = 1_024
+    /// An operator's name.
+    public var whoBytes = 255
     public var configurationEntries = 128
     public var configurationValueBytes = 1_024
     public var phases = 64
@@ -57,6 +59,7 @@ public struct Limits: Sendable, Equatable {
     public var listedRuns = 1_000
     public var listedWorkers = 20_000
     public var listedEvents = 20
+    public var listedPlans = 1_000
 
     public init() {}
 

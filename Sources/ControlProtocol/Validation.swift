@@ -62,6 +62,14 @@ struct Validation {
         try integer(ranks, "the number of ranks in the plan's meshes", in: 0...limits.planRanks)
     }
 
+    func experts(_ experts: [ExpertID], _ field: String) throws(ControlError) {
+        try integer(experts.count, "the number of experts in \(field)", in: 0...limits.experts)
+        for expert in experts {
+            try integer(expert.layer, "a layer in \(field)", in: 0...limits.layers - 1)
+            try integer(expert.expert, "an expert in \(field)", in: 0...limits.expertsPerLayer - 1)
+        }
+    }
+
     /// Counts by [layer][expert].
     func loads(_ loads: [[Int]]) throws(ControlError) {
         try integer(loads.count, "the number of layers in sample.expert_loads", in: 0...limits.layers)

@@ -37,6 +37,9 @@ struct RequestHandler: Sendable {
         case .showRun(let request): try await frame(store.run(request, limits: limits), id: id)
         case .showPlacement(let request): try await frame(store.placement(request), id: id)
         case .listWorkers(let request): try await frame(store.workers(request, limits: limits), id: id)
+        case .pollPlan, .planProgress, .listPlans, .proposePlacement, .controlPlanning:
+            throw ControlError(
+                .unsupported, "this coordinator does not answer \(type(of: request.message).type) requests")
         }
     }
 

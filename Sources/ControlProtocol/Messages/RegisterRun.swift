@@ -22,10 +22,20 @@ public struct RegisterRun: ControlRequest {
     public var processID: Int
     /// What the run was started with, for people to read.
     public var configuration: [String: String]
+    /// Bytes each rank may use for experts, W entries; nil: not limited.
+    public var memoryLimits: [Int]?
+    /// What messages between the ranks cost, as measured at start; nil: not measured.
+    public var exchange: ExchangeCosts?
+    /// Where optimizer state is kept; nil: as `OwnershipPolicy.defaultPolicy` says.
+    public var ownership: OwnershipPolicy?
+    /// Steps that a report covers; nil: not said.
+    public var interval: Int?
 
     public init(
         run: String, registration: String, worldSize: Int, nodes: [Int], model: ExpertModel, allocator: String,
-        plan: PlacementPlan? = nil, host: String, processID: Int, configuration: [String: String] = [:]
+        plan: PlacementPlan? = nil, host: String, processID: Int, configuration: [String: String] = [:],
+        memoryLimits: [Int]? = nil, exchange: ExchangeCosts? = nil, ownership: OwnershipPolicy? = nil,
+        interval: Int? = nil
     ) {
         self.run = run
         self.registration = registration
@@ -37,10 +47,15 @@ public struct RegisterRun: ControlRequest {
         self.host = host
         self.processID = processID
         self.configuration = configuration
+        self.memoryLimits = memoryLimits
+        self.exchange = exchange
+        self.ownership = ownership
+        self.interval = interval
     }
 
     private enum CodingKeys: String, CodingKey {
-        case run, registration, nodes, model, allocator, plan, host, configuration
+        case run, registration, nodes, model, allocator, plan, host, configuration, exchange, ownership, interval
+        case memoryLimits = "memory_limits"
         case worldSize = "world_size"
         case processID = "process_id"
     }
@@ -66,6 +81,26 @@ public struct RegisterRun: ControlRequest {
             try check.text(
                 value, "configuration.\(key)", bytes: limits.configurationValueBytes, mayBeEmpty: true)
         }
+        try validatePlanning(check)
+    }
+
+    private func validatePlanning(_ check: Validation) throws(ControlError) {
+        if let memoryLimits {
+            guard memoryLimits.count == worldSize else {
+                throw ControlError(
+                    .badRequest, "memory_limits has \(memoryLimits.count) entries, but world_size is \(worldSize)")
+            }
+            for limit in memoryLimits { try check.count(limit, "a memory limit") }
+        }
+        if let exchange {
+            guard exchange.isSensible else {
+                throw ControlError(
+                    .badRequest,
+                    "exchange is \(exchange.latencySeconds) s and \(exchange.bytesPerSecond) bytes/s, but must be finite; "
+                        + "the latency from 0, the bytes above 0")
+            }
+        }
+        if let interval { try check.integer(interval, "interval", in: 1...check.limits.integer) }
     }
 }
 

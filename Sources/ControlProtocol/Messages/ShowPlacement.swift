@@ -59,10 +59,3 @@ public struct Placement: ControlMessage {
         case createdAt = "created_at"
     }
 }
-
-/// Where a plan stands in its life. At every moment one plan of a run is active.
-public enum PlanState: String, Codable, Sendable, CaseIterable {
-    case active
-    /// Another plan became active after it.
-    case superseded
-}

@@ -59,8 +59,20 @@ public struct RunEvent: Codable, Hashable, Sendable {
     public enum Kind: String, Codable, Sendable, CaseIterable {
         case runRegistered = "run_registered"
         case runFinished = "run_finished"
+        case planProposed = "plan_proposed"
+        case planAccepted = "plan_accepted"
+        case planApplying = "plan_applying"
         case planActivated = "plan_activated"
         case planSuperseded = "plan_superseded"
+        case planRejected = "plan_rejected"
+        case planAbandoned = "plan_abandoned"
+        case planWithdrawn = "plan_withdrawn"
+        /// The planner could not propose a plan.
+        case planningFailed = "planning_failed"
+        case planningFrozen = "planning_frozen"
+        case planningUnfrozen = "planning_unfrozen"
+        case expertPinned = "expert_pinned"
+        case expertUnpinned = "expert_unpinned"
     }
 
     public var kind: Kind
