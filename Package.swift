@@ -110,6 +110,13 @@ let package = Package(
         // Measures the planner; Benchmarks/planner.py makes tables of it.
         .executableTarget(
             name: "planner-benchmark", dependencies: ["ExpertPlacement", "Randomness"], path: "Benchmarks/planner"),
+        // Measures migrations beside MPI_Alltoallv, under mpirun.
+        .executableTarget(
+            name: "migration-benchmark",
+            dependencies: [
+                "CMPI", "ExpertParallelism", "ExpertPlacement", "Layers", "MPIMessagePassing", "MessagePassing",
+                "Tensors",
+            ], path: "Benchmarks/migration"),
 
         // Tests mirror targets one to one.
         .target(

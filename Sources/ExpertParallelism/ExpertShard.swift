@@ -29,9 +29,9 @@ struct ExpertShard {
     /// Gives the gradient's memory back.
     mutating func dropGradient() { gradient = Tensor(rows: 0, columns: value.columns) }
 
-    /// Gives the gradient memory, unless it has some.
+    /// Gives the gradient memory, unless it has some. Its entries are set by `zeroGradients`, before the next step.
     mutating func makeGradient() {
-        if gradient.rows == 0 { gradient = Tensor(rows: value.rows, columns: value.columns, repeating: 0) }
+        if gradient.rows == 0 { gradient = Tensor(rows: value.rows, columns: value.columns) }
     }
 
     /// The rows of `value` that hold `range`, which lies within `neurons`.

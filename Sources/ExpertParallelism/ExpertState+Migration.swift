@@ -52,12 +52,27 @@ extension ExpertState {
         for expert in starting { moves[expert]?.takeMemory(hiddenSize: experts.hiddenSize) }
     }
 
+    /// Sends neurons from where they lie to where they go: ranges are blocks of memory at both ends.
     private func exchange(_ items: [StateTransfer], _ moves: [Int: ExpertMove]) throws {
+        if items.isEmpty { return }
         let context = experts.context
-        try NeuronExchange(items.map(\.transfer), context: context).run(
-            columns: 3 * experts.hiddenSize, context: context,
-            read: { moves.of(items[$0.index]).source(items[$0.index]) },
-            deliver: { moves.of(items[$0.index]).destination(items[$0.index]).copy(from: $1) })
+        let rank = context.communicator.rank
+        var outgoing = [OutgoingBlock<Float>]()
+        var incoming = [IncomingBlock<Float>]()
+        for item in items {
+            // Both memories belong to the move, which outlives this.
+            if item.transfer.source == rank {
+                let rows = moves.of(item).source(item)
+                outgoing.append(OutgoingBlock(rows.span, to: item.transfer.destination))
+                context.countSent(rows.count, of: Float.self)
+            }
+            if item.transfer.destination == rank {
+                let rows = moves.of(item).destination(item)
+                var span = rows.mutableSpan
+                incoming.append(IncomingBlock(&span, from: item.transfer.source))
+            }
+        }
+        try withExtendedLifetime(moves) { try context.communicator.exchange(outgoing, incoming) }
     }
 
     /// Compares what left with what arrived: the sender adds its checksum, the receiver takes its own off, and the sum over

@@ -10,6 +10,7 @@ import Randomness
 /// fraction 0 gets nothing.
 public struct LeastLoadedDispatcher: TokenDispatcher {
     private let single: RandomDispatcher
+    private var choices = PlacementCache<Choices>()
 
     public init(seed: UInt64) {
         single = RandomDispatcher(seed: seed)
@@ -20,24 +21,27 @@ public struct LeastLoadedDispatcher: TokenDispatcher {
         single.chooseReplica(token: token, expert: expert, placement: placement, origin: origin)
     }
 
-    public func assignTask(_ routing: Routing, placement: LayerPlacement, origin: DispatchOrigin) -> [Int] {
+    public mutating func assignTask(_ routing: Routing, placement: LayerPlacement, origin: DispatchOrigin) -> [Int] {
         let generator = CounterBasedGenerator(
             seed: single.seed, purpose: "least-loaded dispatch", keys: [origin.step, origin.layer, origin.rank])
-        let experts = placement.experts.enumerated().map { expert, placement in
-            Choice(placement, turn: generator.bits(at: UInt64(expert)))
-        }
-        let ranks = (placement.experts.lazy.flatMap(\.mesh.ranks).max() ?? 0) + 1
-        var work = [Int](repeating: 0, count: ranks)
+        let choices = choices.value(for: placement, Choices.init)
+        var work = [Int](repeating: 0, count: choices.ranks)
         // Where there is no choice, the work is known before any is made.
-        for (choice, rows) in zip(experts, routing.expertLoads) where choice.replicas.count == 1 {
-            choice.replicas[0].add(rows, to: &work)
+        for (replicas, rows) in zip(choices.replicas, routing.expertLoads) where replicas.count == 1 {
+            replicas[0].add(rows, to: &work)
+        }
+        // By expert: the replica that wins between equals.
+        let first = choices.replicas.enumerated().map { expert, replicas in
+            replicas.count == 1 ? 0 : Int(generator.bits(at: UInt64(expert)) % UInt64(replicas.count))
         }
         return routing.experts.map { expert in
-            let replicas = experts[Int(expert)].replicas
+            let replicas = choices.replicas[Int(expert)]
             if replicas.count == 1 { return replicas[0].index }
+            let start = first[Int(expert)]
             var (best, least) = (0, Int.max)
-            for (place, replica) in replicas.enumerated() {
-                let busiest = replica.busiest(work)
+            for offset in replicas.indices {
+                let place = start + offset < replicas.count ? start + offset : start + offset - replicas.count
+                let busiest = replicas[place].busiest(work)
                 if busiest < least { (best, least) = (place, busiest) }
             }
             replicas[best].add(1, to: &work)
@@ -45,14 +49,18 @@ public struct LeastLoadedDispatcher: TokenDispatcher {
         }
     }
 
-    /// The replicas of one expert that take rows, the one first that wins between equals.
-    private struct Choice {
-        let replicas: [Replica]
+    private struct Choices {
+        /// By expert: the replicas that take rows.
+        let replicas: [[Replica]]
+        /// One more than the highest rank.
+        let ranks: Int
 
-        init(_ placement: ExpertPlacement, turn: UInt64) {
-            let open = (0..<placement.mesh.dataParallel).filter { placement.fraction(ofReplica: $0) > 0 }
-            let first = Int(turn % UInt64(open.count))
-            replicas = (open[first...] + open[..<first]).map { Replica(placement, index: $0) }
+        init(_ experts: [ExpertPlacement]) {
+            replicas = experts.map { placement in
+                (0..<placement.mesh.dataParallel).filter { placement.fraction(ofReplica: $0) > 0 }
+                    .map { Replica(placement, index: $0) }
+            }
+            ranks = (experts.lazy.flatMap(\.mesh.ranks).max() ?? 0) + 1
         }
     }
 

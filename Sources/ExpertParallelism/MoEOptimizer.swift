@@ -104,8 +104,8 @@ public final class MoEOptimizer {
         return report
     }
 
-    /// Large enough to hide what an exchange costs, small enough for a core's cache.
-    public static let defaultChunkBytes = 1 << 20
+    /// What the memory of plans is worked out with.
+    public static let defaultChunkBytes = PlanMemory.defaultChunkBytes
 
     /// The factor that brings a gradient of the norm `norm` to at most `limit`, as `torch.nn.utils.clip_grad_norm_` has it;
     /// a limit of 0: none.

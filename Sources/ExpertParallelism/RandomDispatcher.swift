@@ -5,6 +5,7 @@ import Randomness
 /// Picks replicas at random, each with the probability that the plan gives it. The default, as veScale's.
 public struct RandomDispatcher: TokenDispatcher {
     public let seed: UInt64
+    private var fractions = PlacementCache<ReplicaFractions>()
 
     public init(seed: UInt64) {
         self.seed = seed
@@ -15,15 +16,15 @@ public struct RandomDispatcher: TokenDispatcher {
             .replica(expert: 0, uniform: generator(origin).uniform(at: Self.index(token: token, expert: expert)))
     }
 
-    public func assignTask(_ routing: Routing, placement: LayerPlacement, origin: DispatchOrigin) -> [Int] {
+    public mutating func assignTask(_ routing: Routing, placement: LayerPlacement, origin: DispatchOrigin) -> [Int] {
         assignTask(routing, placement: placement, origin: origin, known: { _ in nil })
     }
 
     /// - Parameter known: the replica of an expert, where there is no choice.
-    func assignTask(
+    mutating func assignTask(
         _ routing: Routing, placement: LayerPlacement, origin: DispatchOrigin, known: (Int) -> Int?
     ) -> [Int] {
-        let fractions = ReplicaFractions(placement.experts)
+        let fractions = fractions.value(for: placement, ReplicaFractions.init)
         let fixed = placement.experts.indices.map { fractions.isReplicated($0) ? known($0) ?? -1 : 0 }
         let generator = generator(origin)
         let (tokens, experts) = (routing.tokens.span, routing.experts.span)

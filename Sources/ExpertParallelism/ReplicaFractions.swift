@@ -1,7 +1,7 @@
 import ExpertPlacement
 
 /// The shares of the replicas of some experts, summed up, so that a uniform number picks a replica.
-struct ReplicaFractions {
+struct ReplicaFractions: Sendable {
     /// Running sums by expert, then replica, each expert's from above 0 to 1.
     private let bounds: [Double]
     /// Place of each expert's first bound, with the end as last entry.

@@ -9,6 +9,8 @@ import Randomness
 /// random start below one row, so that over many steps and ranks no replica gains by rounding.
 public struct WeightedDispatcher: TokenDispatcher {
     private let single: RandomDispatcher
+    /// By expert: each replica's share, and their running sum.
+    private var shares = PlacementCache<[Shares]>()
 
     public init(seed: UInt64) {
         single = RandomDispatcher(seed: seed)
@@ -19,13 +21,14 @@ public struct WeightedDispatcher: TokenDispatcher {
         single.chooseReplica(token: token, expert: expert, placement: placement, origin: origin)
     }
 
-    public func assignTask(_ routing: Routing, placement: LayerPlacement, origin: DispatchOrigin) -> [Int] {
+    public mutating func assignTask(_ routing: Routing, placement: LayerPlacement, origin: DispatchOrigin) -> [Int] {
         let generator = CounterBasedGenerator(
             seed: single.seed, purpose: "weighted dispatch", keys: [origin.step, origin.layer, origin.firstToken])
         let loads = routing.expertLoads
         // By expert: where each replica's rows end.
-        let ends = placement.experts.enumerated().map { expert, placement in
-            Self.ends(placement, rows: loads[expert], start: generator.uniform(at: UInt64(expert)))
+        let shares = shares.value(for: placement) { $0.map(Shares.init) }
+        let ends = shares.enumerated().map { expert, shares in
+            shares.ends(rows: loads[expert], start: generator.uniform(at: UInt64(expert)))
         }
         var next = [Int](repeating: 0, count: loads.count)
         var current = next
@@ -38,17 +41,33 @@ public struct WeightedDispatcher: TokenDispatcher {
             return current[expert]
         }
     }
+}
 
-    /// Row i falls to replica d when i + start is below the sum of the shares up to d, and not below that up to d − 1.
-    private static func ends(_ placement: ExpertPlacement, rows: Int, start: Double) -> [Int] {
-        let fractions = (0..<placement.mesh.dataParallel).map { placement.fraction(ofReplica: $0) }
-        // The last replica that takes any rows takes what rounding leaves over.
-        let last = fractions.lastIndex { $0 > 0 } ?? 0
-        var (sum, end) = (0.0, 0)
-        return fractions.enumerated().map { replica, fraction in
+/// The shares of one expert's replicas.
+private struct Shares {
+    /// By replica; the sum is up to and with it.
+    let fractions: [Double]
+    let sums: [Double]
+    /// The last replica that takes any rows takes what rounding leaves over.
+    let last: Int
+
+    init(_ placement: ExpertPlacement) {
+        fractions = (0..<placement.mesh.dataParallel).map { placement.fraction(ofReplica: $0) }
+        last = fractions.lastIndex { $0 > 0 } ?? 0
+        var sum = 0.0
+        sums = fractions.map { fraction in
             sum += fraction
-            if fraction == 0 { return end }
-            let bound = Int((sum * Double(rows) - start).rounded(.up))
+            return sum
+        }
+    }
+
+    /// Where each replica's rows end. Row i falls to replica d when i + start is below the sum of the shares up to d, and
+    /// not below that up to d − 1.
+    func ends(rows: Int, start: Double) -> [Int] {
+        var end = 0
+        return fractions.indices.map { replica in
+            if fractions[replica] == 0 { return end }
+            let bound = Int((sums[replica] * Double(rows) - start).rounded(.up))
             end = replica < last ? min(rows, max(end, bound)) : rows
             return end
         }

@@ -5,14 +5,16 @@ extension LayerMigration {
         max(1, chunkBytes / neuronBytes(hiddenSize: hiddenSize))
     }
 
-    /// The most that weights, gradients, moments and exchanged neurons of this layer take on `rank` at any time.
+    /// The most that weights, gradients and moments of this layer take on `rank` at any time.
     ///
     /// An expert under way has its old and its new weights and moments, and no gradients, which are dead between two steps;
-    /// ranges that do not change stay where they are. With what is sent and received that makes at most
+    /// ranges that do not change stay where they are. That makes at most
     ///
-    ///     2 · max(chunkBytes, neuron) + Σ max(before, after, old and new weights and moments)
+    ///     Σ max(before, after, old and new weights and moments)
     ///
-    /// over the layer's experts, each with what this rank holds of it; never more than chunks, before and after together.
+    /// over the layer's experts, each with what this rank holds of it; never more than before and after together. Neurons
+    /// travel from where they lie to where they go: only a communicator that has to pack (of threads, in one process) takes
+    /// 2 · max(chunkBytes, neuron) for that.
     public func peakBytes(of rank: Int, hiddenSize: Int, chunkBytes: Int) -> Int {
         peakBytes(of: rank, stages: stages(hiddenSize: hiddenSize, chunkBytes: chunkBytes), hiddenSize: hiddenSize)
     }
@@ -37,11 +39,7 @@ extension LayerMigration {
         var peak = neurons
         for stage in stages {
             for expert in stage.starting { neurons += experts[expert].during - experts[expert].before }
-            let exchanged = stage.transfers.reduce(0) { sum, item in
-                let ends = (item.transfer.source == rank ? 1 : 0) + (item.transfer.destination == rank ? 1 : 0)
-                return sum + ends * item.transfer.neurons.count
-            }
-            peak = max(peak, neurons + exchanged)
+            peak = max(peak, neurons)
             for expert in stage.finishing { neurons += experts[expert].after - experts[expert].during }
             peak = max(peak, neurons)
         }

@@ -28,36 +28,63 @@ extension MPICommunicator {
         }
     }
 
-    /// Sends and receives the blocks of other ranks. Receives are posted first, so that no message waits in a buffer, and each
-    /// rank begins with its neighbour, so that not all send to one.
+    /// Messages from and to where the blocks lie: nothing is copied on this side.
+    public func exchange<Element: MessageElement>(
+        _ outgoing: [OutgoingBlock<Element>], _ incoming: [IncomingBlock<Element>]
+    ) throws {
+        try checkRanks(outgoing, incoming)
+        try transfer(
+            sends: outgoing.map { ($0.rank, $0.entries) }, receives: incoming.map { ($0.rank, $0.entries) },
+            call: "exchange")
+    }
+
+    /// Sends and receives the blocks of other ranks; each rank begins with its neighbour, so that not all send to one.
     private func exchange<Element: MessageElement>(
         _ source: UnsafeBufferPointer<Element>, _ leaving: BlockLayout,
         _ target: UnsafeMutableBufferPointer<Element>, _ arriving: BlockLayout
     ) throws(CommunicatorError) {
+        func place(_ layout: BlockLayout, _ rank: Int) -> Range<Int> {
+            layout.offsets[rank]..<layout.offsets[rank] + layout.counts[rank]
+        }
+        let distances = 1..<max(size, 1)
+        try transfer(
+            sends: distances.map { distance in
+                let other = (rank + distance) % size
+                return (other, UnsafeBufferPointer(rebasing: source[place(leaving, other)]))
+            },
+            receives: distances.map { distance in
+                let other = (rank + size - distance) % size
+                return (other, UnsafeMutableBufferPointer(rebasing: target[place(arriving, other)]))
+            }, call: "allToAll")
+    }
+
+    /// Receives are posted first, so that no message waits in a buffer.
+    private func transfer<Element: MessageElement>(
+        sends: [(rank: Int, entries: UnsafeBufferPointer<Element>)],
+        receives: [(rank: Int, entries: UnsafeMutableBufferPointer<Element>)], call: String
+    ) throws(CommunicatorError) {
         let type = Element.messageType.handle
         var requests = [MPI_Request?]()
         var expected = [(rank: Int, count: Int)]()
-        for distance in 1..<max(size, 1) {
-            let other = (rank + size - distance) % size
-            for part in parts(of: arriving.counts[other]) {
+        for (other, entries) in receives {
+            for part in parts(of: entries.count) {
                 var request = cmpi_request_null()
                 try check(
                     MPI_Irecv(
-                        target.baseAddress.map { $0 + arriving.offsets[other] + part.lowerBound }, Int32(part.count),
-                        type, Int32(other), Self.tag, handle, &request),
+                        entries.baseAddress.map { $0 + part.lowerBound }, Int32(part.count), type, Int32(other),
+                        Self.tag, handle, &request),
                     "MPI_Irecv")
                 requests.append(request)
                 expected.append((other, part.count))
             }
         }
-        for distance in 1..<max(size, 1) {
-            let other = (rank + distance) % size
-            for part in parts(of: leaving.counts[other]) {
+        for (other, entries) in sends {
+            for part in parts(of: entries.count) {
                 var request = cmpi_request_null()
                 try check(
                     MPI_Isend(
-                        source.baseAddress.map { $0 + leaving.offsets[other] + part.lowerBound }, Int32(part.count),
-                        type, Int32(other), Self.tag, handle, &request),
+                        entries.baseAddress.map { $0 + part.lowerBound }, Int32(part.count), type, Int32(other),
+                        Self.tag, handle, &request),
                     "MPI_Isend")
                 requests.append(request)
             }
@@ -78,7 +105,7 @@ extension MPICommunicator {
             try check(MPI_Get_count(&status, type, &arrived), "MPI_Get_count")
             guard Int(arrived) == count else {
                 throw .mismatch(
-                    call: "allToAll", reason: "\(count) entries were expected from rank \(other), \(arrived) came")
+                    call: call, reason: "\(count) entries were expected from rank \(other), \(arrived) came")
             }
         }
     }

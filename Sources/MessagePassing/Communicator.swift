@@ -36,6 +36,12 @@ public protocol Communicator: AnyObject {
         into received: inout MutableSpan<Element>, receiveCounts: [Int]
     ) throws
 
+    /// Sends and receives blocks that lie anywhere, as `allToAll` without packing. From one rank to another they arrive in
+    /// the order of the two lists, which have as many entries block by block.
+    func exchange<Element: MessageElement>(
+        _ outgoing: [OutgoingBlock<Element>], _ incoming: [IncomingBlock<Element>]
+    ) throws
+
     /// Makes a group of the ranks that pass the same `color`, ordered by `key`, then by rank (`MPI_Comm_split`).
     func split(color: Int, key: Int) throws -> any Communicator
 }

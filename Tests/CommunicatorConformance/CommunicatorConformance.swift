@@ -17,6 +17,7 @@ public enum CommunicatorConformance {
         Check(name: "reduceScatter gives each rank its sums") { group, _ in try onEveryType(ReduceScatter(), group) },
         Check(name: "allGather concatenates in rank order") { group, _ in try onEveryType(AllGather(), group) },
         Check(name: "allToAll transposes blocks") { group, _ in try onEveryType(AllToAll(), group) },
+        Check(name: "exchange keeps the order of blocks") { group, _ in try onEveryType(Exchange(), group) },
         Check(name: "split orders by key, then rank", run: split),
         Check(name: "split groups of groups", run: nestedSplit),
         Check(name: "sums are the same on all ranks, bit by bit", run: identicalSums),

@@ -35,7 +35,8 @@ import Testing
         let placement = try placement(worldSize: fractions.count, fractions: fractions)
         let tokens = 30_000
         let routing = routing(first: 0, tokens: tokens)
-        let replicas = RandomDispatcher(seed: seed).assignTask(routing, placement: placement, origin: origin())
+        var dispatcher = RandomDispatcher(seed: seed)
+        let replicas = dispatcher.assignTask(routing, placement: placement, origin: origin())
         for expert in 0..<3 {
             let chosen = zip(routing.experts, replicas).filter { $0.0 == expert }.map(\.1)
             for (replica, fraction) in fractions.enumerated() {
@@ -78,7 +79,7 @@ import Testing
     /// A token's replica is the same whichever rank it is on, and however many there are.
     @Test func randomDoesNotDependOnTheBlocks() throws {
         let placement = try placement(worldSize: 4, fractions: nil)
-        let dispatcher = RandomDispatcher(seed: 9)
+        var dispatcher = RandomDispatcher(seed: 9)
         let whole = dispatcher.assignTask(routing(first: 0, tokens: 60), placement: placement, origin: origin())
         for worldSize in 1...4 {
             let parts = (0..<worldSize).flatMap { rank -> [Int] in
@@ -94,7 +95,8 @@ import Testing
     @Test func randomDependsOnSeedStepAndLayer() throws {
         let placement = try placement(worldSize: 4, fractions: nil)
         func replicas(seed: UInt64 = 1, step: Int = 0, layer: Int = 0) -> [Int] {
-            RandomDispatcher(seed: seed).assignTask(
+            var dispatcher = RandomDispatcher(seed: seed)
+            return dispatcher.assignTask(
                 routing(first: 0, tokens: 60), placement: placement, origin: origin(step: step, layer: layer))
         }
         #expect(replicas() == replicas())
@@ -108,16 +110,16 @@ import Testing
                 try ExpertPlacement(
                     width: 4, mesh: DeviceMesh(dataParallel: 2, tensorParallel: 2, ranks: [1, 3, 0, 2]))
             })
-        let dispatcher = LocalFirstDispatcher(seed: 4)
-        let random = RandomDispatcher(seed: 4)
+        var dispatcher = LocalFirstDispatcher(seed: 4)
+        var random = RandomDispatcher(seed: 4)
         for (rank, replica) in [(0, 1), (1, 0), (2, 1), (3, 0)] {
             let replicas = dispatcher.assignTask(
                 routing(first: 0, tokens: 20), placement: placement, origin: origin(rank: rank))
             #expect(replicas == [Int](repeating: replica, count: 40))
         }
-        #expect(
-            dispatcher.assignTask(routing(first: 0, tokens: 20), placement: placement, origin: origin(rank: 4))
-                == random.assignTask(routing(first: 0, tokens: 20), placement: placement, origin: origin(rank: 4)))
+        let (routing, outside) = (routing(first: 0, tokens: 20), origin(rank: 4))
+        let elsewhere = dispatcher.assignTask(routing, placement: placement, origin: outside)
+        #expect(elsewhere == random.assignTask(routing, placement: placement, origin: outside))
     }
 
     /// Every rank gives each replica its share to less than a row, and the steps' rounding evens out.
@@ -128,9 +130,10 @@ import Testing
         let placement = try placement(worldSize: fractions.count, fractions: fractions)
         var totals = [Double](repeating: 0, count: fractions.count)
         var rows = 0
+        var dispatcher = WeightedDispatcher(seed: seed)
         for step in 0..<200 {
             let routing = routing(first: step, tokens: 1 + step % 37)
-            let replicas = WeightedDispatcher(seed: seed).assignTask(
+            let replicas = dispatcher.assignTask(
                 routing, placement: placement, origin: origin(step: step))
             for expert in 0..<3 {
                 let chosen = zip(routing.experts, replicas).filter { $0.0 == expert }.map(\.1)
@@ -165,7 +168,8 @@ import Testing
             let routing = Routing(
                 tokenCount: order.count, expertCount: rows.count, tokens: order.indices.map(Int32.init),
                 experts: order, weights: order.map { _ in 1 })
-            let replicas = LeastLoadedDispatcher(seed: seed).assignTask(
+            var dispatcher = LeastLoadedDispatcher(seed: seed)
+            let replicas = dispatcher.assignTask(
                 routing, placement: LayerPlacement(experts: experts), origin: origin(rank: rank))
             return experts.enumerated().map { expert, placement in
                 (0..<placement.mesh.dataParallel).map { replica in
@@ -188,6 +192,24 @@ import Testing
             // A replica without a fraction gets nothing.
             let closed = counts([try expert(3, 1, [0, 1, 2], fractions: [0.5, 0, 0.5])], rows: [8], rank: rank)
             #expect(closed == [[4, 0, 4]])
+        }
+    }
+
+    /// What a dispatcher keeps of a placement goes with it.
+    @Test(arguments: TokenDispatchers.names) func followsAnotherPlacement(name: String) throws {
+        let placements = [
+            try placement(worldSize: 4, fractions: nil), try placement(worldSize: 2, fractions: [0.9, 0.1]),
+            try placement(worldSize: 2, fractions: [0.1, 0.9]), try placement(worldSize: 4, fractions: nil),
+        ]
+        var dispatcher = try TokenDispatchers.make(named: name, seed: 3)
+        for (step, placement) in placements.enumerated() {
+            var other = try TokenDispatchers.make(named: name, seed: 3)
+            let routing = routing(first: step, tokens: 40)
+            let fresh = other.assignTask(routing, placement: placement, origin: origin(rank: 5, step: step))
+            for _ in 0..<2 {
+                let again = dispatcher.assignTask(routing, placement: placement, origin: origin(rank: 5, step: step))
+                #expect(again == fresh)
+            }
         }
     }
 

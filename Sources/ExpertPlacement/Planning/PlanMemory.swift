@@ -1,8 +1,9 @@
 /// The memory that a plan's experts take on each rank: resident weights and gradients, owned master weights and moments,
 /// buffers of dispatched rows at the largest load forecast, and on the way to the plan what is being moved.
 public enum PlanMemory {
-    /// What a rank sends, and receives, in one exchange of a migration, unless the trainer says otherwise.
-    public static let defaultChunkBytes = 1 << 20
+    /// What a rank sends, and receives, in one exchange of a migration, unless the trainer says otherwise: large enough to
+    /// hide what an exchange costs, small enough for checksums to find it in a cache.
+    public static let defaultChunkBytes = 8 << 20
 
     /// Bytes of weights, gradients and moments on each rank under `plan`, W entries.
     public static func bytes(_ plan: PlacementPlan, hiddenSize: Int, ownership: OwnershipPolicy) -> [Int] {

@@ -1,0 +1,60 @@
+/// Entries that go to one rank, wherever they lie. Their memory has to stay until the call that gets this has returned.
+public struct OutgoingBlock<Element: MessageElement> {
+    public let rank: Int
+    package let entries: UnsafeBufferPointer<Element>
+
+    public init(_ entries: Span<Element>, to rank: Int) {
+        self.rank = rank
+        self.entries = entries.withUnsafeBufferPointer { $0 }
+    }
+}
+
+/// Memory for entries from one rank. It has to stay until the call that gets this has returned.
+public struct IncomingBlock<Element: MessageElement> {
+    public let rank: Int
+    package let entries: UnsafeMutableBufferPointer<Element>
+
+    public init(_ entries: inout MutableSpan<Element>, from rank: Int) {
+        self.rank = rank
+        self.entries = entries.withUnsafeMutableBufferPointer { $0 }
+    }
+}
+
+extension Communicator {
+    /// Packs the blocks and unpacks what came: for communicators that cannot do without.
+    public func exchange<Element: MessageElement>(
+        _ outgoing: [OutgoingBlock<Element>], _ incoming: [IncomingBlock<Element>]
+    ) throws {
+        try checkRanks(outgoing, incoming)
+        var sent = [Element]()
+        var sendCounts = [Int](repeating: 0, count: size)
+        for rank in 0..<size {
+            for block in outgoing where block.rank == rank {
+                sent += block.entries
+                sendCounts[rank] += block.entries.count
+            }
+        }
+        var receiveCounts = [Int](repeating: 0, count: size)
+        for block in incoming { receiveCounts[block.rank] += block.entries.count }
+        var received = [Element](repeating: .zero, count: receiveCounts.reduce(0, +))
+        var span = received.mutableSpan
+        try allToAll(sent.span, sendCounts: sendCounts, into: &span, receiveCounts: receiveCounts)
+        var start = 0
+        for rank in 0..<size {
+            for block in incoming where block.rank == rank {
+                _ = block.entries.update(from: received[start..<start + block.entries.count])
+                start += block.entries.count
+            }
+        }
+    }
+
+    /// Checks that blocks go to and come from ranks of this group.
+    package func checkRanks<Element: MessageElement>(
+        _ outgoing: [OutgoingBlock<Element>], _ incoming: [IncomingBlock<Element>]
+    ) throws(CommunicatorError) {
+        let ranks = outgoing.map(\.rank) + incoming.map(\.rank)
+        if let rank = ranks.first(where: { !(0..<size).contains($0) }) {
+            throw .invalidArgument(call: "exchange", reason: "rank \(rank) is not in a group of \(size) ranks")
+        }
+    }
+}
