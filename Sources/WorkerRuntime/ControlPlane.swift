@@ -28,6 +28,8 @@ public final class ControlPlane {
     private let endpoint: Endpoint?
     private let isFirstRank: Bool
     private let reporter: Reporter?
+    /// On rank 0, with a coordinator.
+    private let planChannel: PlanChannel?
     private let logger: Logger
 
     /// Rank 0 registers the run with the coordinator (or asks the allocator here), and tells all ranks. Collective.
@@ -67,7 +69,10 @@ public final class ControlPlane {
                 run: run, registration: UUID().uuidString, worldSize: cluster.worldSize, nodes: cluster.nodes,
                 model: model,
                 allocator: options.allocator, host: CoordinatorChannel.host, processID: CoordinatorChannel.processID,
-                configuration: options.facts),
+                configuration: options.facts,
+                // JSON keeps no larger integers; no machine has so many bytes.
+                memoryLimits: cluster.memoryLimits?.map { min($0, Limits.standard.integer) },
+                exchange: cluster.exchange, ownership: cluster.ownership, interval: options.reportInterval),
             with: options.endpoint(address), within: .seconds(options.coordinatorTimeoutSeconds))
     }
 
@@ -79,9 +84,7 @@ public final class ControlPlane {
         plan = registration.plan
         self.cluster = cluster
         incarnation = registration.incarnation
-        let allocator = try Allocators.make(named: options.allocator)
-        // A static placement never changes.
-        plansHere = options.coordinator == nil && !(allocator is StaticAllocator)
+        plansHere = options.coordinator == nil && PlacementChoice.isMeasured(options.allocator)
         isFirstRank = rank == 0
         var logger = logger
         // All ranks see the coordinator come and go; one that says so is enough.
@@ -90,10 +93,12 @@ public final class ControlPlane {
         guard let address = options.coordinator, let incarnation = registration.incarnation else {
             endpoint = nil
             reporter = nil
+            planChannel = nil
             localPlanner =
                 plansHere && rank == 0
                 ? LocalPlanner(
-                    allocator: allocator, plan: plan, model: model, cluster: cluster,
+                    allocator: try Allocators.make(named: options.allocator), plan: plan, model: model,
+                    cluster: cluster,
                     intervalSteps: options.reportInterval, logger: logger) : nil
             origin = "the allocator \(options.allocator) in this job, without a coordinator"
             return
@@ -103,9 +108,17 @@ public final class ControlPlane {
         let worker = WorkerIdentity(run: run, incarnation: incarnation, rank: rank)
         self.endpoint = endpoint
         origin = "the coordinator at \(endpoint), incarnation \(incarnation)"
-        reporter = Reporter(capacity: Self.queuedReports, logger: logger) {
-            try await CoordinatorChannel.connect(to: endpoint, as: worker)
-        }
+        let planChannel =
+            rank == 0
+            ? PlanChannel(run: run, incarnation: incarnation, revision: plan.revision, logger: self.logger) {
+                try await CoordinatorPlans.connect(to: endpoint, as: worker)
+            } : nil
+        self.planChannel = planChannel
+        reporter = Reporter(
+            capacity: Self.queuedReports, logger: self.logger,
+            // It is from loads that the coordinator plans.
+            delivered: { sample in if sample.expertLoads != nil { planChannel?.wake() } },
+            connect: { try await CoordinatorChannel.connect(to: endpoint, as: worker) })
     }
 
     /// Reports that wait while the coordinator is away.
@@ -123,11 +136,11 @@ public final class ControlPlane {
     }
 
     /// Where new plans come from, on rank 0.
-    var planSource: (any PlanSource)? { localPlanner }
+    var planSource: (any PlanSource)? { localPlanner ?? planChannel }
 
     /// Whether the run was started again elsewhere, so that this job must end. Known some time after the fact, and not on all
     /// ranks at once.
-    var isSuperseded: Bool { reporter?.isSuperseded ?? false }
+    var isSuperseded: Bool { reporter?.isSuperseded == true || planChannel?.isSuperseded == true }
 
     /// Why a job that is superseded ends.
     var supersededError: WorkerError {
@@ -139,10 +152,11 @@ public final class ControlPlane {
     /// Sends what is left and says that the run is done. Collective. A coordinator that is away is only warned of.
     package func complete(step: Int, communicator: any Communicator) throws {
         guard let reporter else { return }
-        let statistics = reporter.finish(within: Self.closingTime)
+        let (statistics, messages) = close(reporter, within: Self.closingTime)
         if statistics.dropped > 0 {
             logger.warning("\(statistics.dropped) of \(statistics.submitted) reports did not reach the coordinator")
         }
+        if messages > 0 { logger.warning("the coordinator does not know of the last change of placement") }
         // The last word comes after all ranks' reports.
         try communicator.barrier()
         finish(.completed, step: step, reason: nil)
@@ -151,8 +165,16 @@ public final class ControlPlane {
     /// Says that the run has failed, if the coordinator listens.
     package func fail(step: Int, reason: String) {
         guard let reporter else { return }
-        _ = reporter.finish(within: .seconds(1))
+        _ = close(reporter, within: .seconds(1))
         finish(.failed, step: step, reason: reason)
+    }
+
+    /// Sends what is left, both within `limit`.
+    private func close(_ reporter: Reporter, within limit: Duration) -> (Reporter.Statistics, messages: Int) {
+        let end = ContinuousClock.now + limit
+        // Plans first: what the ranks have done is known to nobody else.
+        let messages = planChannel?.finish(within: limit) ?? 0
+        return (reporter.finish(within: max(.zero, end - ContinuousClock.now)), messages)
     }
 
     private func finish(_ outcome: FinishRun.Outcome, step: Int, reason: String?) {

@@ -35,6 +35,6 @@ public struct GenerationOptions: Sendable {
         guard temperature.isFinite, temperature >= 0 else {
             throw .usage("--temperature must be a finite number from 0, not \(temperature)")
         }
-        try PlacementChoice.validate(allocator: allocator, dispatcher: dispatcher)
+        try PlacementChoice.validate(allocator: allocator, dispatcher: dispatcher, hasCoordinator: false)
     }
 }

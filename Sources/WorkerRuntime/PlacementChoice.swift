@@ -3,18 +3,45 @@ import ExpertPlacement
 
 /// The names given as `--allocator` and `--dispatcher`.
 enum PlacementChoice {
+    /// - Parameters:
+    ///   - dispatcher: nil: the one that suits the allocator.
+    ///   - hasCoordinator: whether a coordinator decides, which may ask a program of its own.
     /// - Throws: `WorkerError` that lists the known names.
-    static func validate(allocator: String, dispatcher: String) throws(WorkerError) {
+    static func validate(allocator: String, dispatcher: String?, hasCoordinator: Bool) throws(WorkerError) {
         do {
-            _ = try Allocators.make(named: allocator)
+            if isProgram(allocator) {
+                guard hasCoordinator else {
+                    throw WorkerError.usage(
+                        "--allocator \(allocator): only a coordinator runs programs; name it with --coordinator")
+                }
+            } else {
+                _ = try Allocators.make(named: allocator)
+            }
+        } catch let error as WorkerError {
+            throw error
         } catch {
             throw .usage("--allocator: \(error)")
         }
+        guard let dispatcher else { return }
         do {
             _ = try TokenDispatchers.make(named: dispatcher, seed: 0)
         } catch {
             throw .usage("--dispatcher: \(error)")
         }
+    }
+
+    /// Whether the name is of a program that the coordinator asks: `exec:ALIAS`.
+    static func isProgram(_ allocator: String) -> Bool { allocator.hasPrefix("exec:") }
+
+    /// Whether plans come from measurements; a placement by a fixed rule never changes by itself.
+    static func isMeasured(_ allocator: String) -> Bool {
+        isProgram(allocator) || !((try? Allocators.make(named: allocator)) is StaticAllocator)
+    }
+
+    /// The dispatcher for an allocator, unless one is named. Those that measure plan what fraction of an expert's tokens each
+    /// replica gets, which is worth nothing unless the counts are met.
+    static func dispatcher(for allocator: String) -> String {
+        isMeasured(allocator) ? "weighted" : TokenDispatchers.defaultName
     }
 
     /// The allocator's first plan for this model and world.

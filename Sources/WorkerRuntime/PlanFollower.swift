@@ -5,7 +5,7 @@ import MessagePassing
 
 /// Brings plans into force between steps, on all ranks alike: rank 0 offers one, all ranks look at it, and when every one
 /// can apply it, layers switch before the next steps under the byte budget.
-final class PlanFollower {
+package final class PlanFollower {
     /// What rank 0 tells the others of a plan.
     private struct Offer: Codable {
         let plan: PlacementPlan
@@ -13,14 +13,14 @@ final class PlanFollower {
     }
 
     /// What happened before a step.
-    struct Progress {
-        var migration: MigrationReport
+    package struct Progress {
+        package var migration: MigrationReport
         /// Revision of the plan that is in force now, when its last layer has switched.
-        var completedRevision: Int?
+        package var completedRevision: Int?
     }
 
     /// The plan in force: with the last layer of its successor this becomes the successor.
-    private(set) var plan: PlacementPlan
+    package private(set) var plan: PlacementPlan
     private let optimizer: MoEOptimizer
     private let model: ExpertModel
     private let cluster: Cluster
@@ -35,7 +35,7 @@ final class PlanFollower {
     private var measuredRate: Double?
 
     /// - Parameter budgetBytes: what all ranks together may move before one step; nil: about what half a step takes.
-    init(
+    package init(
         plan: PlacementPlan, optimizer: MoEOptimizer, model: ExpertModel, cluster: Cluster, source: (any PlanSource)?,
         budgetBytes: Int?, communicator: any Communicator
     ) {
@@ -49,12 +49,12 @@ final class PlanFollower {
     }
 
     /// Whether rank 0 has a plan to offer; false on other ranks.
-    var hasOffer: Bool { current == nil && source?.hasPlan == true }
+    package var hasOffer: Bool { current == nil && source?.hasPlan == true }
 
     /// Looks at the plan that rank 0 has, before step `step` (from 1). Collective; all ranks must know that there is one.
     /// - Parameter stepSeconds: of the last step, on rank 0.
     /// - Returns: why a rank refused it; nil: layers switch from this step on.
-    func consider(step: Int, stepSeconds: Double) throws -> String? {
+    package func consider(step: Int, stepSeconds: Double) throws -> String? {
         let offered = communicator.rank == 0 ? source?.takePlan() : nil
         let message = try communicator.agree { () -> [UInt8] in
             guard communicator.rank == 0 else { return [] }
@@ -84,7 +84,7 @@ final class PlanFollower {
 
     /// Switches the next layers of a plan under way, before step `step`. Collective.
     /// - Returns: nil when no plan is under way.
-    func advance(step: Int) throws -> Progress? {
+    package func advance(step: Int) throws -> Progress? {
         guard var next = current else { return nil }
         let report = try next.advance(optimizer)
         migration += report

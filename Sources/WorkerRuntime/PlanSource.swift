@@ -2,8 +2,8 @@ import ExpertParallelism
 import ExpertPlacement
 
 /// Where rank 0 has its plans from, and where it says what became of them. Answers at once: no step waits for it.
-protocol PlanSource: AnyObject {
-    /// Whether `takePlan` has one.
+package protocol PlanSource: AnyObject {
+    /// Whether `takePlan` has one; it then keeps it until it is taken.
     var hasPlan: Bool { get }
     /// The next plan, its revision set; nil: there is none. What becomes of it has to be noted.
     func takePlan() -> PlacementPlan?
@@ -11,8 +11,8 @@ protocol PlanSource: AnyObject {
 }
 
 /// What became of a plan, at a step.
-struct PlanEvent: Sendable, Equatable {
-    enum Kind: Sendable, Equatable {
+package struct PlanEvent: Sendable, Equatable {
+    package enum Kind: Sendable, Equatable {
         /// All ranks agreed; the step is the first with a layer under the plan.
         case accepted
         /// Layers have switched before the step.
@@ -23,9 +23,16 @@ struct PlanEvent: Sendable, Equatable {
         case rejected(reason: String)
     }
 
-    var revision: Int
+    package var revision: Int
     /// Counts from 1.
-    var step: Int
-    var kind: Kind
-    var migration = MigrationReport()
+    package var step: Int
+    package var kind: Kind
+    package var migration = MigrationReport()
+
+    package init(revision: Int, step: Int, kind: Kind, migration: MigrationReport = MigrationReport()) {
+        self.revision = revision
+        self.step = step
+        self.kind = kind
+        self.migration = migration
+    }
 }

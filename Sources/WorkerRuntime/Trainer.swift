@@ -59,8 +59,9 @@ public final class Trainer {
         try communicator.agree {
             try parallelizeExperts(
                 in: model, matching: MixtralModel.expertsPattern,
-                allocator: Allocators.make(named: options.allocator),
-                dispatcher: TokenDispatchers.make(named: options.dispatcher, seed: options.seed),
+                // Not asked: the plan is there.
+                allocator: StaticAllocator(.tensorParallel),
+                dispatcher: TokenDispatchers.make(named: options.dispatcherName, seed: options.seed),
                 configuration: ParallelConfiguration(
                     layers: model.configuration.layers, expertsPerLayer: .uniform(model.configuration.experts),
                     context: context, nodes: nodes, plan: control.plan, logger: logger))

@@ -13,6 +13,9 @@ extension TrainingOptions {
         }
     }
 
+    /// The dispatcher that is used.
+    var dispatcherName: String { dispatcher ?? PlacementChoice.dispatcher(for: allocator) }
+
     /// What the coordinator shows people of this run.
     var facts: [String: String] {
         var facts = [
@@ -21,10 +24,12 @@ extension TrainingOptions {
             "learning-rate": "\(schedule.learningRate)", "learning-rate-schedule": schedule.shape.rawValue,
             "minimum-learning-rate": "\(schedule.minimum)", "warmup-steps": "\(schedule.warmupSteps)",
             "beta1": "\(beta1)", "beta2": "\(beta2)", "epsilon": "\(epsilon)", "weight-decay": "\(weightDecay)",
-            "gradient-clip": "\(gradientClip)", "on-nonfinite": onNonFinite.rawValue, "dispatcher": dispatcher,
+            "gradient-clip": "\(gradientClip)", "on-nonfinite": onNonFinite.rawValue, "dispatcher": dispatcherName,
             "optimizer-placement": optimizerPlacement.rawValue, "threads": "\(threads)",
             "report-interval": "\(reportInterval)",
         ]
+        facts["migration-budget"] = migrationBudgetBytes.map { "\($0)" }
+        facts["memory-limit"] = memoryLimitBytes.map { "\($0)" }
         facts["model"] = model
         facts["model-config"] = modelConfiguration
         facts["auxiliary-loss"] = auxiliaryLoss.map { "\($0)" }

@@ -40,7 +40,8 @@ public struct TrainingOptions: Sendable {
 
     // Placement
     public var allocator = Allocators.defaultName
-    public var dispatcher = TokenDispatchers.defaultName
+    /// Nil: the one that suits the allocator.
+    public var dispatcher: String?
     public var optimizerPlacement = OwnershipPolicy.defaultPolicy
     /// Bytes of weights and moments that all ranks together move before one step; nil: about what half a step takes.
     public var migrationBudgetBytes: Int?
@@ -113,7 +114,8 @@ public struct TrainingOptions: Sendable {
         try require(
             (model == nil) != (modelConfiguration == nil),
             "give either --model DIR (a checkpoint) or --model-config FILE (weights drawn from the seed)")
-        try PlacementChoice.validate(allocator: allocator, dispatcher: dispatcher)
+        try PlacementChoice.validate(
+            allocator: allocator, dispatcher: dispatcher, hasCoordinator: coordinator != nil)
         if let migrationBudgetBytes {
             try require(
                 migrationBudgetBytes > 0, "--migration-budget must be at least 1 byte, not \(migrationBudgetBytes)")

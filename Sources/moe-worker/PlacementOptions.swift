@@ -7,13 +7,15 @@ import WorkerRuntime
 struct PlacementOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Placement of the experts: \(Allocators.names.joined(separator: ", ")).", valueName: "name"))
+            "Placement of the experts: \(Allocators.names.joined(separator: ", ")), or exec:ALIAS for a program of the "
+                + "coordinator's.", valueName: "name"))
     var allocator = Allocators.defaultName
 
     @Option(
         help: ArgumentHelp(
-            "Choice of replicas: \(TokenDispatchers.names.joined(separator: ", ")).", valueName: "name"))
-    var dispatcher = TokenDispatchers.defaultName
+            "Choice of replicas: \(TokenDispatchers.names.joined(separator: ", ")) (default: weighted where measured loads "
+                + "decide on the placement, otherwise random).", valueName: "name"))
+    var dispatcher: String?
 
     @Option(
         help: ArgumentHelp(

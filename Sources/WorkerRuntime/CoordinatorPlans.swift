@@ -1,0 +1,32 @@
+import ControlProtocol
+import ExpertPlacement
+
+/// Messages about plans over the control protocol.
+struct CoordinatorPlans: PlanConnection {
+    private let client: ControlClient
+    private let worker: WorkerIdentity
+
+    static func connect(to endpoint: Endpoint, as worker: WorkerIdentity) async throws -> CoordinatorPlans {
+        CoordinatorPlans(client: try await ControlClient.connect(to: endpoint), worker: worker)
+    }
+
+    func poll(revision: Int) async throws -> PlacementPlan? {
+        try await send(PollPlan(run: worker.run, incarnation: worker.incarnation, revision: revision)).plan
+    }
+
+    func send(_ progress: PlanProgress) async throws {
+        let _: Acknowledged = try await send(progress)
+    }
+
+    private func send<Request: ControlRequest>(_ request: Request) async throws -> Request.Reply {
+        do throws(ControlError) {
+            return try await client.send(request)
+        } catch {
+            if error.isTransient || error.code == .cancelled { throw error }
+            throw error.code == .staleIncarnation
+                ? IncarnationOver(description: error.message) as any Error : PlanRefused(description: error.message)
+        }
+    }
+
+    func close() async { client.close() }
+}

@@ -1,0 +1,98 @@
+import ControlProtocol
+import DequeModule
+import ExpertParallelism
+import ExpertPlacement
+
+/// Which plan rank 0 may take next, and what the coordinator has still to hear of the last: `PlanChannel`'s state, without its
+/// connections.
+package struct PlanBook {
+    private let run: String
+    private let incarnation: Int
+    /// Of the plan in force.
+    package private(set) var revision: Int
+    /// The highest revision that was in force or was taken. The coordinator may offer a plan again whose fate it does not know.
+    private var highestKnown: Int
+    /// Ready to be taken.
+    package private(set) var offered: PlacementPlan?
+    /// Whether the trainer counts on `offered`.
+    private var isPromised = false
+    private var isUnderWay = false
+    /// Layers of the plan under way that have switched.
+    private var switched = [LayerSwitch]()
+    /// What the switch has taken so far.
+    private var bytes = 0
+    private var seconds = 0.0
+    private var verifySeconds = 0.0
+    /// What the coordinator has not acknowledged, oldest first.
+    package private(set) var messages = Deque<PlanProgress>()
+
+    package init(run: String, incarnation: Int, revision: Int) {
+        self.run = run
+        self.incarnation = incarnation
+        self.revision = revision
+        highestKnown = revision
+    }
+
+    /// The revision to ask with; nil: no other plan can begin.
+    package var question: Int? { isUnderWay || isPromised ? nil : revision }
+
+    /// Takes the coordinator's answer, which replaces the one before.
+    package mutating func offer(_ plan: PlacementPlan?) {
+        // It may have been asked for before the last plan was promised or taken.
+        guard question != nil else { return }
+        offered = plan.flatMap { $0.revision > highestKnown ? $0 : nil }
+    }
+
+    /// Whether there is a plan; from then on it stays until it is taken.
+    package mutating func promise() -> Bool {
+        isPromised = offered != nil
+        return isPromised
+    }
+
+    package mutating func take() -> PlacementPlan? {
+        guard let plan = offered else { return nil }
+        offered = nil
+        isPromised = false
+        isUnderWay = true
+        highestKnown = plan.revision
+        switched = []
+        (bytes, seconds, verifySeconds) = (0, 0, 0)
+        return plan
+    }
+
+    package mutating func note(_ event: PlanEvent) {
+        var reason: String?
+        let transition: PlanProgress.Transition
+        switch event.kind {
+        case .accepted:
+            transition = .accepted
+        case .switched:
+            transition = .applying
+            bytes += event.migration.totalBytes
+            seconds += event.migration.transferSeconds + event.migration.checksumSeconds
+            verifySeconds += event.migration.checksumSeconds
+        case .applied:
+            transition = .applied
+            // Of the whole plan.
+            bytes = event.migration.totalBytes
+            seconds = event.migration.transferSeconds + event.migration.checksumSeconds
+            verifySeconds = event.migration.checksumSeconds
+            revision = event.revision
+        case .rejected(let text):
+            transition = .rejected
+            reason = text.fitting(bytes: Limits.standard.reasonBytes)
+        }
+        if transition == .applied || transition == .rejected { isUnderWay = false }
+        let known = Set(switched.map(\.layer))
+        switched += event.migration.layers.filter { !known.contains($0) }.map {
+            LayerSwitch(layer: $0, step: event.step)
+        }
+        let message = PlanProgress(
+            run: run, incarnation: incarnation, revision: event.revision, transition: transition, step: event.step,
+            switched: switched, bytes: bytes, seconds: seconds, verifySeconds: verifySeconds, reason: reason)
+        messages.append(message)
+    }
+
+    /// The oldest message has arrived, or is refused for good.
+    package mutating func delivered() { _ = messages.popFirst() }
+}
