@@ -25,6 +25,7 @@ let package = Package(
         .systemLibrary(
             name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev", "openmpi-bin"])]),
         .systemLibrary(name: "CEpoll"),
+        .systemLibrary(name: "CSpawn"),
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CVectors"),
 
@@ -59,11 +60,12 @@ let package = Package(
         .target(
             name: "CoordinatorService",
             dependencies: [
-                "ControlProtocol", "CoordinatorCore",
+                "ControlProtocol", "CoordinatorCore", "CSpawn",
                 .product(name: "FlyingSocks", package: "FlyingFox"),
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Yams", package: "Yams"),
             ]),
         .target(
             name: "Settings",

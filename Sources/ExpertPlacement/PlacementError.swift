@@ -6,6 +6,8 @@ public enum PlacementError: Error, Equatable, Sendable, CustomStringConvertible 
     case unsuitableAllocator(String)
     case invalidOption(String)
     case exceedsMemory(String)
+    /// A program that was to place experts gave no plan.
+    case programFailed(String)
 
     public var description: String {
         switch self {
@@ -13,7 +15,9 @@ public enum PlacementError: Error, Equatable, Sendable, CustomStringConvertible 
         case .invalidPlan(let reason): "invalid placement plan: \(reason)"
         case .unknownAllocator(let name):
             "unknown allocator \"\(name)\"; known are \(Allocators.names.joined(separator: ", "))"
-        case .unsuitableAllocator(let reason), .invalidOption(let reason), .exceedsMemory(let reason): reason
+        case .unsuitableAllocator(let reason), .invalidOption(let reason), .exceedsMemory(let reason),
+            .programFailed(let reason):
+            reason
         }
     }
 }

@@ -25,6 +25,8 @@ struct CommandDescription {
     let arguments: [String]
     /// The options that can be set elsewhere: those with a long name.
     let options: [Option]
+    /// Keys of a configuration file that are none of them.
+    let sections: [String]
 
     var keys: [String] { options.map(\.key) }
 
@@ -39,6 +41,7 @@ struct CommandDescription {
         }
         while let next = command.configuration.defaultSubcommand { command = next }
         self.path = path
+        sections = (command as? any SettingsSections.Type)?.sections ?? []
         self.arguments = Array(rest)
         let description = try JSONDecoder().decode(ToolInfo.self, from: Data(command._dumpHelp().utf8))
         var options = (description.command.arguments ?? []).compactMap(Option.init).filter {

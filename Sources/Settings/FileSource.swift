@@ -33,10 +33,11 @@ struct FileSource: SettingsSource {
         }
     }
 
+    /// - Parameter sections: keys that are no options; the command reads them itself.
     /// - Throws: `SettingsError.unknownKey`, with the most alike of the known ones.
-    func rejectUnknownKeys(known: [String]) throws(SettingsError) {
+    func rejectUnknownKeys(known: [String], sections: [String]) throws(SettingsError) {
         // A configuration file cannot name another one.
-        let known = known.filter { $0 != CommandDescription.configurationKey }
+        let known = known.filter { $0 != CommandDescription.configurationKey } + sections
         for key in keys where !known.contains(key) {
             throw .unknownKey(file: path, key: key, nearest: nearest(to: key, among: known))
         }

@@ -31,7 +31,7 @@ public enum Settings {
         var sources: [any SettingsSource] = [EnvironmentSource(environment)]
         if let path = command.configurationFile(environment: environment) {
             let file = try FileSource(path: path)
-            try file.rejectUnknownKeys(known: command.keys)
+            try file.rejectUnknownKeys(known: command.keys, sections: command.sections)
             sources.append(file)
         }
         let settings = try command.options.compactMap { option in
@@ -60,6 +60,12 @@ public enum Settings {
             root.exit(withError: error)
         }
     }
+}
+
+/// A command whose configuration file says more than values of options.
+public protocol SettingsSections: ParsableCommand {
+    /// The keys of what else may stand there; the command reads it itself.
+    static var sections: [String] { get }
 }
 
 /// A value for one option, and where it was found.

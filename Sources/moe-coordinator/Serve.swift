@@ -4,16 +4,20 @@ import CoordinatorService
 import Foundation
 import Logging
 import ServiceLifecycle
+import Settings
 import UnixSignals
 
-struct Serve: AsyncParsableCommand {
+struct Serve: AsyncParsableCommand, SettingsSections {
     static let configuration = CommandConfiguration(
         abstract: "Serve workers and operators.",
         discussion: """
             Writes "moe-coordinator: listening on ADDRESS" to standard error once connections are taken. Ends with 0 on \
             SIGTERM and SIGINT, after the open requests were answered. Every option can also be set in the environment \
-            (MOE_DATABASE, MOE_LISTEN) and in the file that --config names.
+            (MOE_DATABASE, MOE_LISTEN) and in the file that --config names. That file also says which programs may place \
+            experts (allocators) and how often plans are looked at (planning): see docs/exec.md.
             """)
+
+    static let sections = PlanningConfiguration.fileKeys
 
     @Option(help: ArgumentHelp("The SQLite database, made when it is not there.", valueName: "file"))
     var database: String = "moe.db"
@@ -24,7 +28,8 @@ struct Serve: AsyncParsableCommand {
             valueName: "address:port"))
     var listen: String = "127.0.0.1:7700"
 
-    @Option(help: ArgumentHelp("A YAML file with values for these options.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp("A YAML file with values for these options, allocators and planning.", valueName: "file"))
     var config: String?
 
     func validate() throws {
@@ -45,9 +50,11 @@ struct Serve: AsyncParsableCommand {
         // Descriptors for the database, its log and the like are put aside.
         limits.connections = max(1, min(limits.connections, FileDescriptorLimit.raise() - 32))
 
+        let planning = try config.map(PlanningConfiguration.init(file:)) ?? PlanningConfiguration()
         let store = try CoordinatorStore(path: database)
         let listener = try await Listener(Endpoint(listen), limits: limits)
-        let server = CoordinatorServer(store: store, listener: listener, limits: limits, logger: logger)
+        let server = CoordinatorServer(
+            store: store, listener: listener, limits: limits, planning: planning, logger: logger)
         FileHandle.standardError.write(Data("moe-coordinator: listening on \(listener.endpoint)\n".utf8))
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(

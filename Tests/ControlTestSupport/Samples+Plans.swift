@@ -30,8 +30,8 @@ extension Samples {
     }
 
     public static func progress(
-        _ run: String = "shakespeare", incarnation: Int = 1, revision: Int = 2,
-        _ transition: PlanProgress.Transition, step: Int = 30, switched: [LayerSwitch] = [], reason: String? = nil
+        _ transition: PlanProgress.Transition, run: String = "shakespeare", incarnation: Int = 1, revision: Int = 2,
+        step: Int = 30, switched: [LayerSwitch] = [], reason: String? = nil
     ) -> PlanProgress {
         PlanProgress(
             run: run, incarnation: incarnation, revision: revision, transition: transition, step: step,

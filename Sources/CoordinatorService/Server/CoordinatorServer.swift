@@ -13,10 +13,14 @@ public struct CoordinatorServer: Service {
     private let logger: Logger
     private let table: ConnectionTable
     private let processor: ChangeProcessor
+    private let planning: PlanningConfiguration
 
-    /// - Parameter now: the time that is recorded.
+    /// - Parameters:
+    ///   - planning: how plans are made from reports.
+    ///   - now: the time that is recorded.
     public init(
         store: CoordinatorStore, listener: Listener, limits: Limits = .standard,
+        planning: PlanningConfiguration = PlanningConfiguration(),
         now: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
         logger: Logger = Logger(label: "moe.coordinator")
     ) {
@@ -24,6 +28,7 @@ public struct CoordinatorServer: Service {
         self.listener = listener
         self.limits = limits
         self.logger = logger
+        self.planning = planning
         table = ConnectionTable(limits: limits)
         processor = ChangeProcessor(store: store, limits: limits, now: now, logger: logger)
     }

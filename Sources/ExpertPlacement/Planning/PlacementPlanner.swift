@@ -96,6 +96,9 @@ public struct PlacementPlanner: Sendable {
                     let plan = try attempt.allocateExperts(current: current, model: model, cluster: limited, step: step)
                     allocator = attempt
                     return plan
+                } catch PlacementError.programFailed(let reason) {
+                    // Other limits would not help, and a program may have taken long.
+                    throw .programFailed(reason)
                 } catch { continue }  // It may be too little; with all there is, the error counts.
             }
         }

@@ -1,0 +1,53 @@
+import ControlProtocol
+import ExpertPlacement
+import Foundation
+
+/// `exec:ALIAS`: a policy that is a program, named in the coordinator's configuration file.
+///
+/// The first plan is that of `expert-parallel` as far as memory allows, since the program decides from measurements.
+struct ExecAllocator: ExpertsAllocator {
+    static let prefix = "exec:"
+
+    let alias: String
+    let program: ExternalProgram
+    let hysteresis: Hysteresis?
+    let cancellation: PlanningCancellation
+    private let limits: Limits
+    private var forecast = LoadForecast()
+
+    init(alias: String, program: ProgramConfiguration, limits: Limits, cancellation: PlanningCancellation) {
+        self.alias = alias
+        self.program = program.program(outputLimit: limits.frameBytes)
+        hysteresis = program.hysteresis ?? true ? Hysteresis() : nil
+        self.limits = limits
+        self.cancellation = cancellation
+    }
+
+    var loadForecast: LoadForecast? { forecast }
+
+    mutating func collectPerformance(_ sample: PerformanceSample, rank: Int) {
+        forecast.record(sample)
+    }
+
+    mutating func allocateExperts(
+        current: PlacementPlan?, model: ExpertModel, cluster: Cluster, step: Int
+    ) throws(PlacementError) -> PlacementPlan? {
+        guard let current else {
+            let first = StaticAllocator(.expertParallel)
+            return try first.allocateExperts(current: nil, model: model, cluster: cluster, step: step)
+        }
+        // Without measurements there is nothing to decide from.
+        guard forecast.fits(model) else { return nil }
+        let request = ExecRequest(step: step, model: model, cluster: cluster, plan: current, forecast: forecast)
+        do {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            let output = try program.run(encoder.encode(request) + Data("\n".utf8), cancellation: cancellation)
+            let plan = try ExecAnswer(reading: output).plan(model: model, cluster: cluster, limits: limits)
+            if let plan { try PlanMemory.check(plan, model: model, cluster: cluster) }
+            return plan
+        } catch {
+            throw .programFailed("\(Self.prefix)\(alias): \(error)")
+        }
+    }
+}

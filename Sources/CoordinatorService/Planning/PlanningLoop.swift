@@ -1,0 +1,194 @@
+import ControlProtocol
+import ExpertPlacement
+import Foundation
+import Logging
+
+/// Drives a planner for each run: fed with reports once they are durable, it proposes plans, takes back stale ones and tells
+/// what plans have brought.
+///
+/// Policies run on threads of their own. Nobody waits for them: a report is put in a queue, and that is all.
+package actor PlanningLoop {
+    private struct Entry {
+        var planner: RunPlanner?
+        /// There can be no planner for this.
+        var unplannable: PlanningContext.Subject?
+        var reports: [Report] = []
+        var isBusy = false
+        var lastUse = 0
+    }
+
+    /// Reports of a run that wait while its policy is at work. Of more, the older half is left out.
+    static let waitingReports = 4_096
+    /// Intervals of stored reports that a planner is made from.
+    static let storedIntervals = 64
+
+    private let host: any PlanningHost
+    private let configuration: PlanningConfiguration
+    private let limits: Limits
+    private let logger: Logger
+    private let cancellation = PlanningCancellation()
+    private var entries: [String: Entry] = [:]
+    private var uses = 0
+    /// Reports that were dealt with so far.
+    package private(set) var plannedReports = 0
+    private let inbox: AsyncStream<Report>
+    private let sender: AsyncStream<Report>.Continuation
+
+    package init(
+        host: any PlanningHost, configuration: PlanningConfiguration, limits: Limits = .standard, logger: Logger
+    ) {
+        self.host = host
+        self.configuration = configuration
+        self.limits = limits
+        self.logger = logger
+        (inbox, sender) = AsyncStream.makeStream()
+    }
+
+    /// Takes a report that is durable. Returns at once.
+    package nonisolated func applied(_ report: Report) {
+        sender.yield(report)
+    }
+
+    /// Works until `stop` or cancellation.
+    package func run() async {
+        await withDiscardingTaskGroup { planning in
+            for await report in inbox {
+                guard configuration.options.enabled ?? true, queue(report) else { continue }
+                planning.addTask { await self.work(on: report.run) }
+            }
+            cancellation.cancel()
+        }
+    }
+
+    /// Ends what is under way, programs too.
+    package nonisolated func stop() {
+        cancellation.cancel()
+        sender.finish()
+    }
+
+    /// What is to be expected of an operator's plan.
+    /// - Throws: `PlacementError` when it does not suit the run, or does not fit the memory of its ranks.
+    package func examine(
+        _ plan: PlacementPlan, of run: String, _ context: PlanningContext
+    ) async throws -> PlanPrediction {
+        let planner = try await planner(of: run, context)
+        return try await Self.onThread { try planner.examine(plan, current: context.plan) }
+    }
+
+    /// A better plan than the active one, now; nil: there is none.
+    package func propose(of run: String, _ context: PlanningContext) async throws -> PlanProposal? {
+        let planner = try await planner(of: run, context)
+        return try await Self.onThread {
+            var planner = planner
+            return try planner.propose(context)
+        }
+    }
+
+    /// - Returns: whether nobody works on the run yet.
+    private func queue(_ report: Report) -> Bool {
+        uses += 1
+        var entry = entries[report.run] ?? Entry()
+        entry.lastUse = uses
+        if entry.reports.count >= Self.waitingReports { entry.reports.removeFirst(Self.waitingReports / 2) }
+        entry.reports.append(report)
+        defer { entries[report.run] = entry }
+        guard !entry.isBusy else { return false }
+        entry.isBusy = true
+        return true
+    }
+
+    /// Works until no report of the run is waiting.
+    private func work(on run: String) async {
+        while let reports = entries[run]?.reports, !reports.isEmpty, !cancellation.isCancelled {
+            entries[run]?.reports = []
+            do {
+                try await plan(run, reports)
+            } catch is CancellationError {
+                break
+            } catch {
+                // The next report finds it without a planner, and makes one from what is stored.
+                entries[run]?.planner = nil
+                logger.warning(
+                    "planning was interrupted", metadata: ["run": "\(run)", "reason": "\(StoreError.reason(error))"])
+            }
+            plannedReports += reports.count
+        }
+        entries[run]?.isBusy = false
+        evict()
+    }
+
+    private func plan(_ run: String, _ reports: [Report]) async throws {
+        guard let context = try await host.planningContext(of: run), !context.hasEnded else {
+            entries[run]?.planner = nil
+            return
+        }
+        guard entries[run]?.unplannable != context.subject else { return }
+        var planner: RunPlanner
+        do {
+            planner = try await self.planner(of: run, context)
+        } catch let error as PlacementError {
+            entries[run]?.unplannable = context.subject
+            let failure = PlanningOutcome.failed(
+                who: "allocator \(context.subject.allocator)", why: EventText.line("\(error)"))
+            try await host.record(failure, of: run, incarnation: context.subject.incarnation)
+            return
+        }
+        let (known, cancellation) = (planner, cancellation)
+        let outcomes: [PlanningOutcome]
+        (planner, outcomes) = await Self.onThread {
+            var planner = known
+            planner.record(reports)
+            let outcomes = cancellation.isCancelled ? [] : planner.plan(context)
+            return (planner, outcomes)
+        }
+        entries[run]?.planner = planner
+        // What a program that was ended by us said is no failure of its own.
+        if cancellation.isCancelled { return }
+        for outcome in outcomes {
+            if case .failed(_, let why) = outcome {
+                logger.warning("no plan", metadata: ["run": "\(run)", "reason": "\(why)"])
+            }
+            try await host.record(outcome, of: run, incarnation: context.subject.incarnation)
+        }
+    }
+
+    /// The planner of the run as it is now, made from stored reports when there is none yet.
+    private func planner(of run: String, _ context: PlanningContext) async throws -> RunPlanner {
+        if let planner = entries[run]?.planner, planner.subject == context.subject { return planner }
+        let new = try RunPlanner(
+            context.subject, configuration: configuration, limits: limits, cancellation: cancellation)
+        let count = min(limits.storedReportsPerRun, Self.storedIntervals * context.subject.cluster.worldSize)
+        let stored = try await host.storedReports(
+            of: run, incarnation: context.subject.incarnation, limit: count)
+        let planner = await Self.onThread {
+            var planner = new
+            planner.record(stored)
+            return planner
+        }
+        entries[run]?.planner = planner
+        return planner
+    }
+
+    /// Forgets the planners used longest ago.
+    private func evict() {
+        let idle = entries.filter { !$0.value.isBusy }.sorted { $0.value.lastUse < $1.value.lastUse }
+        for (run, _) in idle.prefix(max(0, entries.count - limits.residentRuns)) { entries[run] = nil }
+    }
+
+    private static let threads = DispatchQueue(label: "planning", qos: .utility, attributes: .concurrent)
+
+    /// Runs what may take long outside of Swift's pool of threads, which the server needs.
+    private static func onThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+        await withCheckedContinuation { continuation in
+            threads.async { continuation.resume(returning: body()) }
+        }
+    }
+
+    private static func onThread<Value: Sendable>(
+        _ body: @escaping @Sendable () throws -> Value
+    ) async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in
+            threads.async { continuation.resume(with: Result(catching: body)) }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+import ControlTestSupport
+import CoordinatorService
+import Foundation
+import Testing
+
+struct PlanningConfigurationTests {
+    private func read(_ text: String) throws -> PlanningConfiguration {
+        let folder = try TemporaryFolder()
+        try text.write(toFile: folder.path("moe.yaml"), atomically: true, encoding: .utf8)
+        return try PlanningConfiguration(file: folder.path("moe.yaml"))
+    }
+
+    @Test func aFileNamesProgramsAndOptions() throws {
+        let configuration = try read(
+            """
+            listen: 127.0.0.1:7700
+            planning: {interval_steps: 20}
+            allocators:
+              mine:
+                command: [python3, policy.py, --caution, "2"]
+                time_limit_seconds: 5
+              eager: {command: [./eager], hysteresis: false}
+            """)
+        #expect(configuration.options == .init(intervalSteps: 20))
+        #expect(
+            configuration.programs == [
+                "mine": ProgramConfiguration(command: ["python3", "policy.py", "--caution", "2"], timeLimitSeconds: 5),
+                "eager": ProgramConfiguration(command: ["./eager"], hysteresis: false),
+            ])
+        #expect(try read("# nothing\n") == PlanningConfiguration())
+    }
+
+    @Test(
+        arguments: [
+            ("allocators: {a: {command: []}}", "allocators.a.command"), ("allocators: {a: {}}", "command is missing"),
+            ("allocators: {a: {command: ls}}", "allocators.a"), ("allocators: [a]", "allocators"),
+            ("allocators: {a/b: {command: [ls]}}", "\"a/b\" is no alias"), ("allocators: {a: 5}", "allocators.a"),
+            ("allocators: {a: {command: [ls], timelimit: 5}}", "unknown key \"timelimit\"; known are command"),
+            ("allocators: {a: {command: [ls], time_limit_seconds: 0}}", "time_limit_seconds is 0.0"),
+            ("allocators: {a: {command: [ls], time_limit_seconds: .nan}}", "time_limit_seconds is nan"),
+            ("planning: {interval_steps: 0}", "interval_steps is 0"),
+            ("planning: {freeze: 1}", "unknown key \"freeze\""),
+            ("planning: {enabled: perhaps}", "planning.enabled"), ("a: [", "moe.yaml"),
+        ])
+    func mistakesAreNamed(text: String, reason: String) throws {
+        let error = #expect(throws: PlanningConfigurationError.self) { try read(text) }
+        #expect("\(String(describing: error))".contains(reason), "\(String(describing: error))")
+    }
+}
