@@ -54,6 +54,9 @@ package final class PlanChannel: PlanSource, Sendable {
     package func takePlan() -> PlacementPlan? { state.withLock { $0.book.take() } }
 
     package func note(_ event: PlanEvent) {
+        if case .rejected(let reason) = event.kind {
+            logger.warning("placement revision \(event.revision) was refused: \(reason)")
+        }
         state.withLock { $0.book.note(event) }
         wake()
     }

@@ -15,6 +15,8 @@ package final class PlanFollower {
     /// What happened before a step.
     package struct Progress {
         package var migration: MigrationReport
+        /// Of all steps of the plan so far.
+        package var planMigration: MigrationReport
         /// Revision of the plan that is in force now, when its last layer has switched.
         package var completedRevision: Int?
     }
@@ -88,7 +90,7 @@ package final class PlanFollower {
         guard var next = current else { return nil }
         let report = try next.advance(optimizer)
         migration += report
-        var progress = Progress(migration: report)
+        var progress = Progress(migration: report, planMigration: migration)
         var event = PlanEvent(revision: next.plan.revision, step: step, kind: .switched, migration: report)
         if next.isComplete {
             plan = next.plan

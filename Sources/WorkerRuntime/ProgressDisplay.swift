@@ -1,3 +1,4 @@
+import ExpertParallelism
 import Foundation
 
 /// Progress that a person can read: a line that renews itself on a terminal, plain lines otherwise.
@@ -48,6 +49,16 @@ public final class ProgressDisplay {
             write("\r\u{1b}[K" + line(metrics))
             hasLiveLine = true
         }
+    }
+
+    /// Says which plan has come into force before a step, if one has.
+    func show(_ progress: PlanFollower.Progress, step: Int) {
+        guard let revision = progress.completedRevision else { return }
+        let migration = progress.planMigration
+        let milliseconds = 1e3 * (migration.transferSeconds + migration.checksumSeconds)
+        say(
+            "step \(step): placement revision \(revision) is in force; \(migration.totalBytes) bytes moved in "
+                + "\(fixed(milliseconds, 1)) ms")
     }
 
     private func line(_ metrics: StepMetrics) -> String {

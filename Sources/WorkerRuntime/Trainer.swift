@@ -90,7 +90,10 @@ public final class Trainer {
         for index in 0..<options.steps {
             let outcome = try recorder.time {
                 if isOffered { _ = try follower.consider(step: index + 1, stepSeconds: recorder.stepSeconds) }
-                if let progress = try follower.advance(step: index + 1) { try recorder.note(progress, step: index + 1) }
+                if let progress = try follower.advance(step: index + 1) {
+                    try recorder.note(progress, step: index + 1)
+                    display?.show(progress, step: index + 1)
+                }
                 return try step.run(step: index)
             }
             let isLast = index + 1 == options.steps
