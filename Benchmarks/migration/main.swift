@@ -5,6 +5,9 @@ import MPIMessagePassing
 //
 //     mpirun -n 2 migration-benchmark [ROUNDS] [CHUNK-BYTES]
 
+/// A line at once, also into a pipe.
+func write(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
+
 do {
     let world = try MPICommunicator.initialize()
     do {
@@ -14,10 +17,10 @@ do {
         }
         let size = MigrationCase.Size(
             rounds: numbers.first ?? 7, chunkBytes: numbers.count > 1 ? numbers[1] : nil)
-        if world.rank == 0 { print(MigrationFigures.header) }
+        if world.rank == 0 { write(MigrationFigures.header) }
         for name in MigrationCase.names {
             let figures = try MigrationCase(name, size, world).measure()
-            if world.rank == 0 { print(figures.row) }
+            if world.rank == 0 { write(figures.row) }
         }
     } catch {
         FileHandle.standardError.write(Data("migration-benchmark: rank \(world.rank): \(error)\n".utf8))
