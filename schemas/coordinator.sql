@@ -16,7 +16,7 @@ CREATE TABLE runs (
     reported_at INTEGER,
     step INTEGER,
     loss REAL
-) STRICT;
+, cluster_json TEXT, report_interval INTEGER, frozen INTEGER NOT NULL DEFAULT 0, pinned_json TEXT NOT NULL DEFAULT '[]') STRICT;
 
 CREATE TABLE incarnations (
     run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
@@ -45,7 +45,8 @@ CREATE TABLE plans (
     created_at INTEGER NOT NULL,
     who TEXT NOT NULL,
     why TEXT NOT NULL,
-    plan_json TEXT NOT NULL,
+    plan_json TEXT NOT NULL, origin TEXT NOT NULL DEFAULT 'registration'
+    CHECK (origin IN ('registration', 'planner', 'operator')), reason TEXT, accepted_step INTEGER, switched_json TEXT NOT NULL DEFAULT '[]', activated_at INTEGER, ended_at INTEGER, prediction_json TEXT, bytes INTEGER, seconds REAL, verify_seconds REAL, observation_json TEXT,
     PRIMARY KEY (run_id, revision),
     FOREIGN KEY (run_id, incarnation) REFERENCES incarnations (run_id, number)
 ) STRICT;
@@ -86,7 +87,7 @@ CREATE TABLE reports (
     bytes_sent INTEGER NOT NULL,
     tokens INTEGER NOT NULL,
     resident_bytes INTEGER NOT NULL,
-    loss REAL,
+    loss REAL, expert_rows INTEGER, expert_work INTEGER,
     PRIMARY KEY (run_id, number),
     UNIQUE (run_id, incarnation, rank, sequence)
 ) STRICT, WITHOUT ROWID;
@@ -115,3 +116,5 @@ CREATE TABLE events (
 ) STRICT;
 
 CREATE INDEX events_by_run ON events (run_id, id);
+
+CREATE UNIQUE INDEX plans_in_flight ON plans (run_id) WHERE state IN ('proposed', 'accepted', 'applying');

@@ -26,7 +26,9 @@ public enum PlanState: String, Codable, Sendable, CaseIterable {
         case .accepted: [.applying, .active, .abandoned].contains(next)
         case .applying: [.active, .abandoned].contains(next)
         case .active: next == .superseded
-        case .superseded, .rejected, .abandoned, .withdrawn: false
+        // The ranks had taken it before they could hear.
+        case .withdrawn: next == .accepted
+        case .superseded, .rejected, .abandoned: false
         }
     }
 }

@@ -13,6 +13,9 @@ public enum Answer: Hashable, Sendable {
     case runRegistered(RunRegistered)
     case workerRegistered(WorkerRegistered)
     case acknowledged(Acknowledged)
+    case planOffer(PlanOffer)
+    case placementProposed(PlacementProposed)
+    case planningState(PlanningState)
     case refused(ControlError)
 }
 
@@ -23,7 +26,12 @@ public enum Change: Hashable, Sendable {
     case addIncarnation(RegisterRun, number: Int, at: Timestamp)
     /// A plan of the run, in its `state`.
     case addPlan(PlanRecord)
-    case setPlanState(run: String, revision: Int, PlanState, at: Timestamp)
+    /// - Parameter reason: why it came to an end; nil: it has not.
+    case setPlanState(run: String, revision: Int, PlanState, reason: String?, at: Timestamp)
+    /// What the ranks told of a plan: steps of the switch, and what it took.
+    case setPlanProgress(PlanProgress, acceptedStep: Int?)
+    case setPlanObservation(run: String, revision: Int, PlanObservation)
+    case setPlanning(run: String, PlanningSettings)
     case putWorker(RegisterWorker, at: Timestamp)
     /// - Parameter window: the worker's, after this report.
     case addReport(Report, number: Int, window: SequenceWindow, at: Timestamp)
@@ -39,19 +47,25 @@ public struct PlanRecord: Hashable, Sendable {
     public let incarnation: Int
     public let plan: PlacementPlan
     public let state: PlanState
+    public let origin: PlanOrigin
     public let who: String
     public let why: String
+    /// What is expected of it; nil for plans that are active from the start.
+    public let prediction: PlanPrediction?
     public let at: Timestamp
 
     public init(
-        run: String, incarnation: Int, plan: PlacementPlan, state: PlanState, who: String, why: String, at: Timestamp
+        run: String, incarnation: Int, plan: PlacementPlan, state: PlanState, origin: PlanOrigin = .registration,
+        who: String, why: String, prediction: PlanPrediction? = nil, at: Timestamp
     ) {
         self.run = run
         self.incarnation = incarnation
         self.plan = plan
         self.state = state
+        self.origin = origin
         self.who = who
         self.why = why
+        self.prediction = prediction
         self.at = at
     }
 }

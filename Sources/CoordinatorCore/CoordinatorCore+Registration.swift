@@ -14,7 +14,7 @@ extension CoordinatorCore {
             return ([], .runRegistered(RunRegistered(run: run, incarnation: incarnation, plan: known.plan)))
         }
 
-        let decision = try PlanDecision.make(for: request, known: known, limits: limits)
+        let decision = try PlanDecision.make(for: request, known: known, limits: limits, programs: programs)
         let incarnation = (known?.incarnation ?? 0) + 1
         let who = "rank 0 on \(request.host), process \(request.processID)"
         var changes: [Change] = [
@@ -27,6 +27,14 @@ extension CoordinatorCore {
                     why: "incarnation \(incarnation), \(request.worldSize) ranks, allocator \(request.allocator)")),
         ]
 
+        changes += interrupt(known, who: who, incarnation: incarnation, at: time)
+        var planning = known?.planning ?? PlanningSettings()
+        if let known, request.model != known.model, !planning.pinned.isEmpty {
+            changes += unpin(planning.pinned, run: run, who: who, incarnation: incarnation, at: time)
+            planning.pinned = []
+            changes.append(.setPlanning(run: run, planning))
+        }
+
         let plan: PlacementPlan
         var lastRevision = known?.lastRevision ?? 0
         switch decision {
@@ -37,13 +45,14 @@ extension CoordinatorCore {
             chosen.revision = lastRevision
             plan = chosen
             if let old = known?.plan.revision {
-                changes.append(.setPlanState(run: run, revision: old, .superseded, at: time))
+                let reason = "revision \(lastRevision) became active: \(why)"
+                changes.append(.setPlanState(run: run, revision: old, .superseded, reason: reason, at: time))
                 changes.append(
                     .addEvent(
                         run: run,
                         RunEvent(
                             kind: .planSuperseded, at: time, incarnation: incarnation, revision: old, who: who,
-                            why: "revision \(lastRevision) became active: \(why)")))
+                            why: reason)))
             }
             changes.append(
                 .addPlan(
@@ -60,9 +69,33 @@ extension CoordinatorCore {
         var registrations = known?.registrations ?? [:]
         registrations[request.registration] = incarnation
         runs[run] = RunState(
-            run: run, model: request.model, allocator: request.allocator, plan: plan, lastRevision: lastRevision,
+            run: run, model: request.model, allocator: request.allocator, cluster: Cluster(request),
+            interval: request.interval, plan: plan, planning: planning, lastRevision: lastRevision,
             incarnation: incarnation, registrations: registrations, reportCount: known?.reportCount ?? 0)
         return (changes, .runRegistered(RunRegistered(run: run, incarnation: incarnation, plan: plan)))
+    }
+
+    /// What becomes of a plan in flight when the job is started again: the new incarnation begins under the active plan.
+    private mutating func interrupt(
+        _ known: RunState?, who: String, incarnation: Int, at time: Timestamp
+    ) -> [Change] {
+        guard let known, let flight = known.planInFlight else { return [] }
+        let why = "incarnation \(incarnation) began"
+        return end(
+            flight, of: known.run, as: flight.state == .proposed ? .withdrawn : .abandoned, who: who, why: why, at: time
+        )
+    }
+
+    private func unpin(
+        _ experts: Set<ExpertID>, run: String, who: String, incarnation: Int, at time: Timestamp
+    ) -> [Change] {
+        [
+            .addEvent(
+                run: run,
+                RunEvent(
+                    kind: .expertUnpinned, at: time, incarnation: incarnation, who: who,
+                    why: "\(Self.list(experts)): the model is another one"))
+        ]
     }
 
     mutating func register(
@@ -91,8 +124,13 @@ extension CoordinatorCore {
         guard runs[request.run]?.outcome == nil else { return ([], .acknowledged(Acknowledged())) }
         runs[request.run]?.outcome = request.outcome
         let why = request.reason.map { ": \($0)" } ?? ""
+        var changes = [Change]()
+        if let flight = runs[request.run]?.planInFlight, flight.state == .proposed {
+            changes = end(
+                flight, of: request.run, as: .withdrawn, who: "rank 0", why: "the run has ended", at: time)
+        }
         return (
-            [
+            changes + [
                 .endIncarnation(request, at: time),
                 .addEvent(
                     run: request.run,

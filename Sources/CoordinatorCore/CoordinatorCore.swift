@@ -8,13 +8,17 @@ import ControlProtocol
 /// read from the database again.
 public struct CoordinatorCore: ~Copyable {
     let limits: Limits
+    /// Allocators that are known besides those of `Allocators`: programs.
+    let programs: Set<String>
     var runs: [String: RunState] = [:]
     /// Runs by their last use, oldest first, for those in `runs`.
     private var lastUses: [String: Int] = [:]
     private var uses = 0
 
-    public init(limits: Limits = .standard) {
+    /// - Parameter programs: allocators that decide from measurements only; a run's first plan is that of `expert-parallel`.
+    public init(limits: Limits = .standard, programs: Set<String> = []) {
         self.limits = limits
+        self.programs = programs
     }
 
     /// Whether requests about `run` can be handled without `restored`. A run that is unknown to the database never needs it.
@@ -64,6 +68,11 @@ public struct CoordinatorCore: ~Copyable {
         case .registerWorker(let request): try register(request, at: time)
         case .report(let request): try apply(request, at: time)
         case .finishRun(let request): try finish(request, at: time)
+        case .pollPlan(let request): try offer(request)
+        case .planProgress(let request, let withdrawn): try apply(request, withdrawn: withdrawn, at: time)
+        case .proposePlan(let submission): try propose(submission, at: time)
+        case .controlPlanning(let request, let run): try control(request, run: run, at: time)
+        case .recordPlanning(let record): try self.record(record, at: time)
         }
     }
 

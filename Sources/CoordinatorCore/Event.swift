@@ -17,6 +17,13 @@ public enum ChangeRequest: Hashable, Sendable {
     case registerWorker(RegisterWorker)
     case report(Report)
     case finishRun(FinishRun)
+    case pollPlan(PollPlan)
+    /// - Parameter withdrawn: the plan it is about when `CoordinatorCore.isRevived` says that it is needed.
+    case planProgress(PlanProgress, withdrawn: PlanInFlight?)
+    case proposePlan(PlanSubmission)
+    /// For `run`; the request may leave that open.
+    case controlPlanning(ControlPlanning, run: String)
+    case recordPlanning(PlanningRecord)
 
     /// The run it is about.
     public var run: String {
@@ -25,6 +32,11 @@ public enum ChangeRequest: Hashable, Sendable {
         case .registerWorker(let request): request.run
         case .report(let request): request.run
         case .finishRun(let request): request.run
+        case .pollPlan(let request): request.run
+        case .planProgress(let request, _): request.run
+        case .proposePlan(let submission): submission.run
+        case .controlPlanning(_, let run): run
+        case .recordPlanning(let record): record.run
         }
     }
 }

@@ -8,11 +8,16 @@ enum PlanDecision {
     /// Another one, its revision not set yet, and why.
     case activate(PlacementPlan, why: String)
 
-    /// - Parameter known: the run as it was before; nil: it is new.
+    /// - Parameters:
+    ///   - known: the run as it was before; nil: it is new.
+    ///   - programs: allocators that are programs.
     /// - Throws: `unknown_allocator`, `unsuitable_plan`, `limit_exceeded`.
-    static func make(for request: RegisterRun, known: RunState?, limits: Limits) throws(ControlError) -> PlanDecision {
+    static func make(
+        for request: RegisterRun, known: RunState?, limits: Limits, programs: Set<String>
+    ) throws(ControlError) -> PlanDecision {
         guard let known else {
-            return .activate(try newPlan(for: request, limits: limits), why: "first registration, \(origin(request))")
+            let plan = try newPlan(for: request, limits: limits, programs: programs)
+            return .activate(plan, why: "first registration, \(origin(request))")
         }
         var reasons = [String]()
         if request.worldSize != known.plan.worldSize {
@@ -22,14 +27,20 @@ enum PlanDecision {
         if request.allocator != known.allocator {
             reasons.append("the allocator went from \(known.allocator) to \(request.allocator)")
         }
+        if reasons.isEmpty,
+            (try? PlanMemory.check(known.plan, model: request.model, cluster: Cluster(request))) == nil
+        {
+            reasons.append("the active plan does not fit the ranks' memory any more")
+        }
         if !reasons.isEmpty {
             let why = reasons.joined(separator: ", ") + "; " + origin(request)
-            return .activate(try newPlan(for: request, limits: limits), why: why)
+            return .activate(try newPlan(for: request, limits: limits, programs: programs), why: why)
         }
         if request.nodes != known.plan.nodes {
             // The placement itself was learned, and holds wherever the ranks run.
-            let plan = try mapping { () throws(PlacementError) in
-                try PlacementPlan(worldSize: request.worldSize, nodes: request.nodes, layers: known.plan.layers)
+            let plan = try ControlError.mapping { () throws(PlacementError) in
+                try PlacementPlan(
+                    worldSize: request.worldSize, nodes: request.nodes, layers: known.plan.withoutSwitches.layers)
             }
             return .activate(plan, why: "the ranks are on other nodes; meshes as before")
         }
@@ -41,14 +52,20 @@ enum PlanDecision {
             ? "placed by allocator \(request.allocator)" : "placed by the worker's allocator \(request.allocator)"
     }
 
-    private static func newPlan(for request: RegisterRun, limits: Limits) throws(ControlError) -> PlacementPlan {
-        try mapping { () throws(any Error) in
+    private static func newPlan(
+        for request: RegisterRun, limits: Limits, programs: Set<String>
+    ) throws(ControlError) -> PlacementPlan {
+        try ControlError.mapping { () throws(any Error) in
+            let cluster = Cluster(request)
             if let plan = request.plan {
                 try plan.validate(for: request.model, worldSize: request.worldSize)
-                return try PlacementPlan(worldSize: request.worldSize, nodes: request.nodes, layers: plan.layers)
+                let plan = try PlacementPlan(worldSize: request.worldSize, nodes: request.nodes, layers: plan.layers)
+                try PlanMemory.check(plan, model: request.model, cluster: cluster)
+                return plan
             }
-            var allocator = try Allocators.make(named: request.allocator)
-            let cluster = Cluster(nodes: request.nodes)
+            var allocator: any ExpertsAllocator =
+                programs.contains(request.allocator)
+                ? StaticAllocator(.expertParallel) : try Allocators.make(named: request.allocator)
             try checkSize(model: request.model, cluster: cluster, allocator: allocator, limits: limits)
             guard
                 let plan = try allocator.allocateExperts(
@@ -57,6 +74,7 @@ enum PlanDecision {
                 throw PlacementError.unsuitableAllocator("allocator \(request.allocator) made no plan")
             }
             try plan.validate(for: request.model, worldSize: request.worldSize)
+            try PlanMemory.check(plan, model: request.model, cluster: cluster)
             return plan
         }
     }
@@ -80,8 +98,20 @@ enum PlanDecision {
                     + "\(limits.planRanks) (plan ranks); choose an allocator with smaller meshes")
         }
     }
+}
 
-    private static func mapping<Value>(_ body: () throws -> Value) throws(ControlError) -> Value {
+extension Cluster {
+    /// The ranks that a registration tells of.
+    package init(_ request: RegisterRun) {
+        self.init(
+            nodes: request.nodes, memoryLimits: request.memoryLimits, exchange: request.exchange,
+            ownership: request.ownership ?? .defaultPolicy)
+    }
+}
+
+extension ControlError {
+    /// Runs `body`, with its errors as what the protocol has for them: `unknown_allocator`, `unsuitable_plan`.
+    package static func mapping<Value>(_ body: () throws -> Value) throws(ControlError) -> Value {
         do {
             return try body()
         } catch let error as ControlError {

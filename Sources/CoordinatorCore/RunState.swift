@@ -19,8 +19,16 @@ public struct RunState: Hashable, Sendable {
     public let run: String
     public var model: ExpertModel
     public var allocator: String
+    /// The ranks of the current incarnation, with what they said of themselves.
+    public var cluster: Cluster
+    /// Steps that a report covers; nil: not said.
+    public var interval: Int?
     /// The active plan. Its world size and nodes are the run's.
     public var plan: PlacementPlan
+    public var planInFlight: PlanInFlight?
+    /// Plans that were proposed to the current incarnation and are in flight no more.
+    public var pastPlans: [Int: PlanState]
+    public var planning: PlanningSettings
     /// The highest revision given out so far.
     public var lastRevision: Int
     /// The current incarnation.
@@ -34,14 +42,21 @@ public struct RunState: Hashable, Sendable {
     public var reportCount: Int
 
     public init(
-        run: String, model: ExpertModel, allocator: String, plan: PlacementPlan, lastRevision: Int, incarnation: Int,
+        run: String, model: ExpertModel, allocator: String, cluster: Cluster, interval: Int? = nil,
+        plan: PlacementPlan, planInFlight: PlanInFlight? = nil, pastPlans: [Int: PlanState] = [:],
+        planning: PlanningSettings = PlanningSettings(), lastRevision: Int, incarnation: Int,
         registrations: [String: Int], outcome: FinishRun.Outcome? = nil, workers: [Int: Worker] = [:],
         reportCount: Int = 0
     ) {
         self.run = run
         self.model = model
         self.allocator = allocator
+        self.cluster = cluster
+        self.interval = interval
         self.plan = plan
+        self.planInFlight = planInFlight
+        self.pastPlans = pastPlans
+        self.planning = planning
         self.lastRevision = lastRevision
         self.incarnation = incarnation
         self.registrations = registrations

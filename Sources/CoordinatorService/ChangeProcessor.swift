@@ -23,12 +23,16 @@ actor ChangeProcessor {
     private let wakeUps: AsyncStream<Void>
     private let wakeUp: AsyncStream<Void>.Continuation
 
-    init(store: CoordinatorStore, limits: Limits, now: @escaping @Sendable () -> Timestamp, logger: Logger) {
+    /// - Parameter programs: allocators that are programs.
+    init(
+        store: CoordinatorStore, limits: Limits, programs: Set<String> = [],
+        now: @escaping @Sendable () -> Timestamp, logger: Logger
+    ) {
         self.store = store
         self.limits = limits
         self.now = now
         self.logger = logger
-        core = CoordinatorCore(limits: limits)
+        core = CoordinatorCore(limits: limits, programs: programs)
         (wakeUps, wakeUp) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
@@ -68,7 +72,8 @@ actor ChangeProcessor {
         do {
             for (index, item) in batch.enumerated() {
                 try await restore(item.request.run)
-                for action in core.handle(.requested(item.request, Ticket(index)), at: now()) {
+                let request = try await completed(item.request)
+                for action in core.handle(.requested(request, Ticket(index)), at: now()) {
                     switch action {
                     case .store(let change): changes.append(change)
                     case .answer(let ticket, let answer): answers[ticket.number] = answer
@@ -87,6 +92,13 @@ actor ChangeProcessor {
         for (item, answer) in zip(batch, answers) {
             item.answer.resume(returning: answer ?? .refused(ControlError(.badRequest, "the request has no answer")))
         }
+    }
+
+    /// The request with what the state machine does not keep.
+    private func completed(_ request: ChangeRequest) async throws -> ChangeRequest {
+        guard case .planProgress(let progress, _) = request, core.isRevived(by: progress) else { return request }
+        let plan = try await store.planInFlight(of: progress.run, revision: progress.revision)
+        return .planProgress(progress, withdrawn: plan)
     }
 
     private func restore(_ run: String) async throws {

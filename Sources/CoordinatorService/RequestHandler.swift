@@ -7,6 +7,7 @@ import Logging
 struct RequestHandler: Sendable {
     let store: CoordinatorStore
     let processor: ChangeProcessor
+    var planning: (any PlanningService)?
     let limits: Limits
     let logger: Logger
 
@@ -31,16 +32,28 @@ struct RequestHandler: Sendable {
         switch request {
         case .registerRun(let request): try await change(.registerRun(request), id: id)
         case .registerWorker(let request): try await change(.registerWorker(request), id: id)
-        case .report(let request): try await change(.report(request), id: id)
+        case .report(let request): try await report(request, id: id)
         case .finishRun(let request): try await change(.finishRun(request), id: id)
         case .listRuns: try await frame(store.runs(limits: limits), id: id)
         case .showRun(let request): try await frame(store.run(request, limits: limits), id: id)
         case .showPlacement(let request): try await frame(store.placement(request), id: id)
         case .listWorkers(let request): try await frame(store.workers(request, limits: limits), id: id)
-        case .pollPlan, .planProgress, .listPlans, .proposePlacement, .controlPlanning:
-            throw ControlError(
-                .unsupported, "this coordinator does not answer \(type(of: request.message).type) requests")
+        case .pollPlan(let request): try await change(.pollPlan(request), id: id)
+        case .planProgress(let request): try await change(.planProgress(request, withdrawn: nil), id: id)
+        case .listPlans(let request): try await frame(store.plans(request, limits: limits), id: id)
+        case .proposePlacement(let request):
+            try await frame(
+                PlanProposer(store: store, processor: processor, planning: planning).answer(request), id: id)
+        case .controlPlanning(let request):
+            try await change(.controlPlanning(request, run: store.runName(request.run)), id: id)
         }
+    }
+
+    private func report(_ request: Report, id: Int?) async throws -> Data {
+        let frame = try await change(.report(request), id: id)
+        // It is durable now. One that comes again is no news for the planner, which looks at its sequence.
+        planning?.applied(request)
+        return frame
     }
 
     private func change(_ request: ChangeRequest, id: Int?) async throws -> Data {
@@ -48,6 +61,9 @@ struct RequestHandler: Sendable {
         case .runRegistered(let reply): try frame(reply, id: id)
         case .workerRegistered(let reply): try frame(reply, id: id)
         case .acknowledged(let reply): try frame(reply, id: id)
+        case .planOffer(let reply): try frame(reply, id: id)
+        case .placementProposed(let reply): try frame(reply, id: id)
+        case .planningState(let reply): try frame(reply, id: id)
         case .refused(let error): throw error
         }
     }

@@ -1,5 +1,6 @@
 import ControlProtocol
 import CoordinatorCore
+import ExpertPlacement
 import Foundation
 
 /// Something that answers requests which change state: the state machine by itself, or a running coordinator. The same test
@@ -24,6 +25,12 @@ public actor InProcessPeer: ChangePeer {
         case let request as RegisterWorker: change = .registerWorker(request)
         case let request as Report: change = .report(request)
         case let request as FinishRun: change = .finishRun(request)
+        case let request as PollPlan: change = .pollPlan(request)
+        case let request as PlanProgress:
+            change = .planProgress(
+                request, withdrawn: core.isRevived(by: request) ? plan(request.revision, request.run) : nil)
+        case let request as ControlPlanning: change = .controlPlanning(request, run: request.run ?? "")
+        case let request as ProposePlacement: change = .proposePlan(try submission(request))
         default: throw ControlError(.unknownType, "\(Request.type) changes nothing")
         }
         var reply: (any ControlMessage)?
@@ -34,11 +41,33 @@ public actor InProcessPeer: ChangePeer {
             case .answer(_, .runRegistered(let message)): reply = message
             case .answer(_, .workerRegistered(let message)): reply = message
             case .answer(_, .acknowledged(let message)): reply = message
+            case .answer(_, .planOffer(let message)): reply = message
+            case .answer(_, .placementProposed(let message)): reply = message
+            case .answer(_, .planningState(let message)): reply = message
             }
         }
         _ = core.handle(.committed, at: Timestamp(milliseconds: 0))
         guard let reply = reply as? Request.Reply else { throw ControlError(.protocolViolation, "no answer") }
         return reply
+    }
+
+    private func submission(_ request: ProposePlacement) throws(ControlError) -> PlanSubmission {
+        let run = request.run ?? ""
+        guard let state = core.state(of: run) else { throw .unknownRun(run) }
+        guard let plan = request.plan ?? request.rollbackTo.flatMap({ plan($0, run)?.plan }) else {
+            throw ControlError(.unknownRevision, "no such plan")
+        }
+        return PlanSubmission(
+            run: run, plan: plan, prediction: PlanPrediction(), from: state.plan.revision, dryRun: request.dryRun,
+            who: request.who, why: request.why)
+    }
+
+    /// A plan that was recorded.
+    private func plan(_ revision: Int, _ run: String) -> PlanInFlight? {
+        for case .addPlan(let record) in changes where record.run == run && record.plan.revision == revision {
+            return PlanInFlight(plan: record.plan, origin: record.origin)
+        }
+        return nil
     }
 }
 

@@ -4,26 +4,31 @@ import Testing
 
 /// What every coordinator does with requests that change state, whatever carries them.
 public struct ChangeScenarios: Sendable {
-    private let peer: any ChangePeer
+    let peer: any ChangePeer
 
     public init(_ peer: any ChangePeer) {
         self.peer = peer
     }
 
+    public typealias Body = @Sendable (ChangeScenarios) async throws -> Void
+
     /// - Returns: the scenarios by name.
-    public static let all: [(name: String, body: @Sendable (ChangeScenarios) async throws -> Void)] = [
-        ("a run starts with revision 1", { try await $0.aRunStartsWithRevisionOne() }),
-        ("a start sent again is the same incarnation", { try await $0.aStartSentAgainIsTheSameIncarnation() }),
-        ("another start keeps the plan", { try await $0.anotherStartKeepsThePlan() }),
-        ("another world, model or allocator brings another plan", { try await $0.whatBringsAnotherPlan() }),
-        ("other nodes keep the meshes", { try await $0.otherNodesKeepTheMeshes() }),
-        ("a worker's own plan is taken", { try await $0.aWorkersOwnPlanIsTaken() }),
-        ("registrations that cannot be placed change nothing", { try await $0.whatCannotBePlaced() }),
-        ("older incarnations are refused", { try await $0.olderIncarnationsAreRefused() }),
-        ("reports need a registered worker", { try await $0.reportsNeedARegisteredWorker() }),
-        ("a report is acknowledged however often it comes", { try await $0.aReportIsAcknowledgedAgain() }),
-        ("the first outcome counts", { try await $0.theFirstOutcomeCounts() }),
-    ]
+    public static let all: [(name: String, body: Body)] = starts + plans
+
+    private static let starts: [(name: String, body: Body)] =
+        [
+            ("a run starts with revision 1", { try await $0.aRunStartsWithRevisionOne() }),
+            ("a start sent again is the same incarnation", { try await $0.aStartSentAgainIsTheSameIncarnation() }),
+            ("another start keeps the plan", { try await $0.anotherStartKeepsThePlan() }),
+            ("another world, model or allocator brings another plan", { try await $0.whatBringsAnotherPlan() }),
+            ("other nodes keep the meshes", { try await $0.otherNodesKeepTheMeshes() }),
+            ("a worker's own plan is taken", { try await $0.aWorkersOwnPlanIsTaken() }),
+            ("registrations that cannot be placed change nothing", { try await $0.whatCannotBePlaced() }),
+            ("older incarnations are refused", { try await $0.olderIncarnationsAreRefused() }),
+            ("reports need a registered worker", { try await $0.reportsNeedARegisteredWorker() }),
+            ("a report is acknowledged however often it comes", { try await $0.aReportIsAcknowledgedAgain() }),
+            ("the first outcome counts", { try await $0.theFirstOutcomeCounts() }),
+        ]
 
     private func aRunStartsWithRevisionOne() async throws {
         let reply = try await peer.send(Samples.registerRun("first"))
@@ -140,7 +145,7 @@ public struct ChangeScenarios: Sendable {
         #expect(try await peer.send(Samples.finishRun("ending")) == Acknowledged())
     }
 
-    private func refuses(
+    func refuses(
         _ request: some ControlRequest, _ code: ControlError.Code, sourceLocation: SourceLocation = #_sourceLocation
     ) async {
         let error = await #expect(throws: ControlError.self, sourceLocation: sourceLocation) {

@@ -62,7 +62,7 @@ public enum Samples {
                 ListRuns(), ShowRun(), ShowRun(run: "shakespeare"), ShowPlacement(),
                 ShowPlacement(run: "shakespeare", layer: 1, revision: 2), ListWorkers(),
                 ListWorkers(run: "shakespeare"),
-            ] + planRequests
+            ] + (try planRequests)
         }
     }
 
@@ -104,7 +104,7 @@ public enum Samples {
                     plan: try plan),
                 Workers(workers: [worker, reporting], truncated: false),
                 ErrorReply(ControlError(.unknownRun, "run x is not known")),
-            ] + planAnswers
+            ] + (try planAnswers)
         }
     }
 }

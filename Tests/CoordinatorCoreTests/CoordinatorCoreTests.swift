@@ -21,7 +21,7 @@ struct CoordinatorCoreTests {
         // The old plan steps back before the new one is there: never two active ones.
         let states = changes.compactMap { change -> String? in
             switch change {
-            case .setPlanState(_, let revision, let state, _): "\(revision) \(state)"
+            case .setPlanState(_, let revision, let state, _, _): "\(revision) \(state)"
             case .addPlan(let record): "\(record.plan.revision) \(record.state)"
             default: nil
             }

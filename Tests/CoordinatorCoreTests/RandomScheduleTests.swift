@@ -93,7 +93,7 @@ private struct Ledger {
             require(record.plan.revision == (known.keys.max() ?? 0) + 1, "revision \(record.plan.revision)")
             require(!known.values.contains(.active), "two active plans of \(record.run)")
             plans[record.run, default: [:]][record.plan.revision] = record.state
-        case .setPlanState(let run, let revision, let state, _):
+        case .setPlanState(let run, let revision, let state, _, _):
             require(plans[run]?[revision] == .active && state == .superseded, "revision \(revision) became \(state)")
             plans[run]?[revision] = state
         case .addReport(let report, _, _, _):
@@ -101,7 +101,9 @@ private struct Ledger {
                 run: report.run, incarnation: report.incarnation, rank: report.rank, sequence: report.sequence)
             require(reports.insert(key).inserted, "\(key) was applied twice")
             require(report.incarnation == incarnations[report.run], "\(key) is of another incarnation")
-        case .putRun, .putWorker, .dropReports, .endIncarnation, .addEvent: break
+        case .putRun, .putWorker, .dropReports, .endIncarnation, .addEvent, .setPlanProgress, .setPlanObservation,
+            .setPlanning:
+            break
         }
     }
 

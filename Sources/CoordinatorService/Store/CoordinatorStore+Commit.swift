@@ -26,24 +26,13 @@ extension CoordinatorStore {
                     request.run, number, request.registration, request.worldSize, request.host, request.processID,
                     time.milliseconds,
                 ])
-        case .addPlan(let record):
-            try execute(
-                db,
-                """
-                INSERT INTO plans (run_id, revision, state, state_since, incarnation, created_at, who, why, plan_json)
-                VALUES ((SELECT id FROM runs WHERE name = ?), ?, ?, ?, ?, ?, ?, ?, ?)
-                """,
-                [
-                    record.run, record.plan.revision, record.state.rawValue, record.at.milliseconds, record.incarnation,
-                    record.at.milliseconds, record.who, record.why, json(record.plan),
-                ])
-        case .setPlanState(let run, let revision, let state, let time):
-            try execute(
-                db,
-                """
-                UPDATE plans SET state = ?, state_since = ?
-                WHERE run_id = (SELECT id FROM runs WHERE name = ?) AND revision = ?
-                """, [state.rawValue, time.milliseconds, run, revision])
+        case .addPlan(let record): try add(record, db)
+        case .setPlanState(let run, let revision, let state, let reason, let time):
+            try set(state, of: run, revision: revision, reason: reason, at: time, db)
+        case .setPlanProgress(let progress, let acceptedStep): try set(progress, acceptedStep: acceptedStep, db)
+        case .setPlanObservation(let run, let revision, let observation):
+            try set(observation, of: run, revision: revision, db)
+        case .setPlanning(let run, let settings): try set(settings, of: run, db)
         case .putWorker(let request, let time):
             try execute(
                 db,
@@ -80,17 +69,18 @@ extension CoordinatorStore {
             db,
             """
             INSERT INTO runs (name, created_at, incarnation, world_size, allocator, model_json, layers, experts,
-                configuration_json, state)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'running')
+                configuration_json, cluster_json, report_interval, state)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running')
             ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, world_size = excluded.world_size,
                 allocator = excluded.allocator, model_json = excluded.model_json, layers = excluded.layers,
-                experts = excluded.experts, configuration_json = excluded.configuration_json, state = 'running',
+                experts = excluded.experts, configuration_json = excluded.configuration_json,
+                cluster_json = excluded.cluster_json, report_interval = excluded.report_interval, state = 'running',
                 reported_at = NULL, step = NULL, loss = NULL
             """,
             [
                 request.run, time.milliseconds, incarnation, request.worldSize, request.allocator, json(request.model),
                 request.model.layers.count, request.model.layers.reduce(0) { $0 + $1.count },
-                json(request.configuration),
+                json(request.configuration), json(Cluster(request)), request.interval,
             ])
     }
 
@@ -102,11 +92,11 @@ extension CoordinatorStore {
             db.cachedStatement(sql: "SELECT id FROM runs WHERE name = ?"), arguments: [report.run])
         let lastStep = sample.firstStep + sample.stepCount - 1
         try execute(
-            db, "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            db, "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 run, number, report.incarnation, report.rank, report.sequence, time.milliseconds, sample.firstStep,
                 sample.stepCount, sample.planRevision, sample.stepSeconds, json(sample.phaseSeconds), sample.bytesSent,
-                sample.tokens, sample.residentBytes, sample.loss,
+                sample.tokens, sample.residentBytes, sample.loss, sample.expertRows, sample.expertWork,
             ])
         if let loads = sample.expertLoads {
             try execute(
@@ -148,11 +138,11 @@ extension CoordinatorStore {
             [request.outcome.rawValue, request.step, request.run])
     }
 
-    private static func execute(_ db: Database, _ sql: String, _ arguments: StatementArguments) throws {
+    static func execute(_ db: Database, _ sql: String, _ arguments: StatementArguments) throws {
         try db.cachedStatement(sql: sql).execute(arguments: arguments)
     }
 
-    private static func json(_ value: some Encodable) throws -> String {
+    static func json(_ value: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         return String(decoding: try encoder.encode(value), as: UTF8.self)

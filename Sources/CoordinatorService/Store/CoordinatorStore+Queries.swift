@@ -48,7 +48,7 @@ extension CoordinatorStore {
                 throw ControlError(
                     .unknownRevision, "the run has no plan of revision \(request.revision.map(String.init) ?? "?")")
             }
-            var plan: PlacementPlan = try Self.value(row, "plan_json")
+            var plan = try Self.plan(row)
             if let layer = request.layer {
                 guard plan.layers.indices.contains(layer) else {
                     throw ControlError(
@@ -80,7 +80,7 @@ extension CoordinatorStore {
     }
 
     private static let summarySQL = """
-        SELECT runs.*, started_at, finished_at, host, process_id, reason, plans.revision
+        SELECT runs.*, started_at, finished_at, host, process_id, incarnations.reason, plans.revision
         FROM runs JOIN incarnations ON incarnations.run_id = runs.id AND number = runs.incarnation
             JOIN plans ON plans.run_id = runs.id AND plans.state = 'active'
         """
@@ -88,7 +88,7 @@ extension CoordinatorStore {
     private static let planSQL = "SELECT name, plans.* FROM plans JOIN runs ON runs.id = run_id WHERE run_id = ?"
 
     /// - Parameter name: nil for the run registered last.
-    private static func runID(_ name: String?, _ db: Database) throws -> Int64 {
+    static func runID(_ name: String?, _ db: Database) throws -> Int64 {
         guard let name else {
             let newest = try Int64.fetchOne(
                 db, sql: "SELECT run_id FROM incarnations ORDER BY started_at DESC, run_id DESC LIMIT 1")
@@ -127,11 +127,11 @@ extension CoordinatorStore {
             residentBytes: row["resident_bytes"])
     }
 
-    private static func time(_ milliseconds: Int64?) -> Timestamp? {
+    static func time(_ milliseconds: Int64?) -> Timestamp? {
         milliseconds.map(Timestamp.init(milliseconds:))
     }
 
-    private static func damage(_ what: String) -> StoreError {
+    static func damage(_ what: String) -> StoreError {
         StoreError(.damaged, "the database has a value that it cannot have: \(what)")
     }
 }

@@ -12,7 +12,7 @@ extension CoordinatorStore {
                 let row = try Row.fetchOne(
                     db,
                     sql: """
-                        SELECT runs.*, plans.plan_json,
+                        SELECT runs.*, plans.plan_json, plans.switched_json,
                             (SELECT max(revision) FROM plans WHERE run_id = runs.id) AS last_revision
                         FROM runs JOIN plans ON plans.run_id = runs.id AND plans.state = 'active'
                         WHERE name = ?
@@ -22,11 +22,24 @@ extension CoordinatorStore {
             let incarnation: Int = row["incarnation"]
             let registrations = try Row.fetchAll(
                 db, sql: "SELECT registration, number FROM incarnations WHERE run_id = ?", arguments: [id])
+            let plans = try Row.fetchAll(
+                db,
+                sql:
+                    "SELECT revision, state FROM plans WHERE run_id = ? AND incarnation = ? AND origin <> 'registration'",
+                arguments: [id, incarnation])
+            let flight = try Row.fetchOne(
+                db, sql: "SELECT * FROM plans WHERE run_id = ? AND state IN ('proposed', 'accepted', 'applying')",
+                arguments: [id])
+            let plan = try Self.plan(row)
             let workers = try Row.fetchAll(
                 db, sql: "SELECT * FROM workers WHERE run_id = ? AND incarnation = ?", arguments: [id, incarnation])
             return RunState(
                 run: name, model: try Self.value(row, "model_json"), allocator: row["allocator"],
-                plan: try Self.value(row, "plan_json"), lastRevision: row["last_revision"], incarnation: incarnation,
+                // Runs of the first schema said nothing of their ranks.
+                cluster: try Self.optionalValue(row, "cluster_json") ?? Cluster(nodes: plan.nodes),
+                interval: row["report_interval"], plan: plan, planInFlight: try flight.map(Self.planInFlight),
+                pastPlans: try Self.pastPlans(plans), planning: try Self.planning(row),
+                lastRevision: row["last_revision"], incarnation: incarnation,
                 registrations: Dictionary(
                     registrations.map { ($0["registration"], $0["number"]) }, uniquingKeysWith: { first, _ in first }),
                 outcome: FinishRun.Outcome(rawValue: row["state"]),
@@ -34,6 +47,44 @@ extension CoordinatorStore {
                     workers.map { ($0["rank"], Self.worker($0)) }, uniquingKeysWith: { first, _ in first }),
                 reportCount: row["report_count"])
         }
+    }
+
+    /// A plan by its revision, as if it were in flight; nil: there is none.
+    func planInFlight(of run: String, revision: Int) async throws -> PlanInFlight? {
+        try await queue.read { db in
+            try Row.fetchOne(
+                db, sql: "SELECT plans.* FROM plans JOIN runs ON runs.id = run_id WHERE name = ? AND revision = ?",
+                arguments: [run, revision]
+            ).map(Self.planInFlight)
+        }
+    }
+
+    private static func planInFlight(_ row: Row) throws -> PlanInFlight {
+        guard let state = PlanState(rawValue: row["state"]), let origin = PlanOrigin(rawValue: row["origin"]) else {
+            throw damage("a plan's state or origin")
+        }
+        return PlanInFlight(
+            plan: try value(row, "plan_json"), state: state, origin: origin, acceptedStep: row["accepted_step"],
+            switched: try value(row, "switched_json"))
+    }
+
+    private static func pastPlans(_ rows: [Row]) throws -> [Int: PlanState] {
+        var plans = [Int: PlanState]()
+        for row in rows {
+            guard let state = PlanState(rawValue: row["state"]) else { throw damage("a plan's state") }
+            if !state.isInFlight { plans[row["revision"]] = state }
+        }
+        return plans
+    }
+
+    static func planning(_ row: Row) throws -> PlanningSettings {
+        PlanningSettings(frozen: row["frozen"], pinned: try value(row, "pinned_json"))
+    }
+
+    /// The plan of a row of `plans`, with its switch steps.
+    static func plan(_ row: Row) throws -> PlacementPlan {
+        let plan: PlacementPlan = try value(row, "plan_json")
+        return plan.with(try value(row, "switched_json"))
     }
 
     private static func worker(_ row: Row) -> RunState.Worker {
@@ -46,6 +97,11 @@ extension CoordinatorStore {
     /// A column that holds JSON.
     static func value<Value: Decodable>(_ row: Row, _ column: String) throws -> Value {
         let text: String = row[column]
+        return try JSONDecoder().decode(Value.self, from: Data(text.utf8))
+    }
+
+    static func optionalValue<Value: Decodable>(_ row: Row, _ column: String) throws -> Value? {
+        guard let text: String = row[column] else { return nil }
         return try JSONDecoder().decode(Value.self, from: Data(text.utf8))
     }
 }

@@ -1,0 +1,35 @@
+extension CoordinatorStore {
+    /// The second schema: plans that are proposed while a run trains, and what operators say of planning.
+    static let plansInFlight = """
+        ALTER TABLE plans ADD COLUMN origin TEXT NOT NULL DEFAULT 'registration'
+            CHECK (origin IN ('registration', 'planner', 'operator'));
+        -- Why it came to an end.
+        ALTER TABLE plans ADD COLUMN reason TEXT;
+        ALTER TABLE plans ADD COLUMN accepted_step INTEGER;
+        -- The layers that are under it, with their first steps; plan_json stays as it was proposed.
+        ALTER TABLE plans ADD COLUMN switched_json TEXT NOT NULL DEFAULT '[]';
+        ALTER TABLE plans ADD COLUMN activated_at INTEGER;
+        ALTER TABLE plans ADD COLUMN ended_at INTEGER;
+        ALTER TABLE plans ADD COLUMN prediction_json TEXT;
+        -- What the switch took.
+        ALTER TABLE plans ADD COLUMN bytes INTEGER;
+        ALTER TABLE plans ADD COLUMN seconds REAL;
+        ALTER TABLE plans ADD COLUMN verify_seconds REAL;
+        ALTER TABLE plans ADD COLUMN observation_json TEXT;
+        UPDATE plans SET activated_at = created_at WHERE state IN ('active', 'superseded');
+        UPDATE plans SET ended_at = state_since WHERE state = 'superseded';
+
+        -- Never two plans in flight.
+        CREATE UNIQUE INDEX plans_in_flight ON plans (run_id) WHERE state IN ('proposed', 'accepted', 'applying');
+
+        -- Of the current incarnation: memory, exchange and ownership, and steps a report covers.
+        ALTER TABLE runs ADD COLUMN cluster_json TEXT;
+        ALTER TABLE runs ADD COLUMN report_interval INTEGER;
+        -- What operators say.
+        ALTER TABLE runs ADD COLUMN frozen INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE runs ADD COLUMN pinned_json TEXT NOT NULL DEFAULT '[]';
+
+        ALTER TABLE reports ADD COLUMN expert_rows INTEGER;
+        ALTER TABLE reports ADD COLUMN expert_work INTEGER;
+        """
+}
