@@ -6,7 +6,7 @@ import ExpertPlacement
 struct PlanProposer: Sendable {
     let store: CoordinatorStore
     let processor: ChangeProcessor
-    let planning: (any PlanningService)?
+    let planning: any PlanningService
 
     func answer(_ request: ProposePlacement) async throws -> PlacementProposed {
         let run = try await store.runName(request.run)
@@ -47,9 +47,6 @@ struct PlanProposer: Sendable {
             throw ControlError(
                 .conflict, "revision \(flight.plan.revision) of run \(state.run) is \(flight.state.rawValue) already")
         }
-        guard let planning else {
-            throw ControlError(.unsupported, "this coordinator makes no plans by itself")
-        }
         do {
             return try await planning.propose(of: state.run, PlanningContext(state))
         } catch {
@@ -59,14 +56,7 @@ struct PlanProposer: Sendable {
 
     private func examine(_ plan: PlacementPlan, _ state: RunState) async throws -> PlanPrediction {
         do {
-            let context = PlanningContext(state)
-            if let planning { return try await planning.examine(plan, of: state.run, context) }
-            // Without measurements: bytes, and the balance of equal loads.
-            let planner = PlacementPlanner(
-                allocator: StaticAllocator(.expertParallel), model: state.model, cluster: state.cluster,
-                intervalSteps: context.subject.intervalSteps)
-            try planner.check(plan, current: state.plan)
-            return planner.assess(plan, current: state.plan)
+            return try await planning.examine(plan, of: state.run, PlanningContext(state))
         } catch {
             throw Self.unsuitable(error)
         }

@@ -15,6 +15,13 @@ package protocol PlanningService: Sendable {
     func propose(of run: String, _ context: PlanningContext) async throws -> PlanProposal?
 }
 
+extension PlanningLoop: PlanningService {}
+
+extension PlanningConfiguration {
+    /// The names under which runs choose programs.
+    var allocatorNames: Set<String> { Set(programs.keys.map { ExecAllocator.prefix + $0 }) }
+}
+
 /// The coordinator as the planner sees it.
 struct CoordinatorPlanningHost: PlanningHost {
     let store: CoordinatorStore

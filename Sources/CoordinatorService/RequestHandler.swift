@@ -7,7 +7,7 @@ import Logging
 struct RequestHandler: Sendable {
     let store: CoordinatorStore
     let processor: ChangeProcessor
-    var planning: (any PlanningService)?
+    let planning: any PlanningService
     let limits: Limits
     let logger: Logger
 
@@ -52,7 +52,7 @@ struct RequestHandler: Sendable {
     private func report(_ request: Report, id: Int?) async throws -> Data {
         let frame = try await change(.report(request), id: id)
         // It is durable now. One that comes again is no news for the planner, which looks at its sequence.
-        planning?.applied(request)
+        planning.applied(request)
         return frame
     }
 

@@ -63,10 +63,10 @@ extension Samples {
             measured.interval = 10
             let switches = [LayerSwitch(layer: 1, step: 30), LayerSwitch(layer: 0, step: 31)]
             return [
-                measured, PollPlan(run: "shakespeare", incarnation: 1, revision: 1), progress("shakespeare", .accepted),
-                progress("shakespeare", .applying, switched: [switches[0]]),
-                progress("shakespeare", .applied, step: 31, switched: switches),
-                progress("shakespeare", .rejected, reason: "rank 1 would need 1 byte more than it has"),
+                measured, PollPlan(run: "shakespeare", incarnation: 1, revision: 1), progress(.accepted),
+                progress(.applying, switched: [switches[0]]),
+                progress(.applied, step: 31, switched: switches),
+                progress(.rejected, reason: "rank 1 would need 1 byte more than it has"),
                 ListPlans(), ListPlans(run: "shakespeare", limit: 5),
                 ProposePlacement(plan: try plan, who: "ada", why: "a test"),
                 ProposePlacement(run: "shakespeare", rollbackTo: 1, dryRun: true, who: "ada", why: "slower"),

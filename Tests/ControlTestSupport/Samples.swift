@@ -55,7 +55,7 @@ public enum Samples {
 
     public static var requests: [any ControlRequest] {
         get throws {
-            try [
+            [
                 registerRun(), registerRun(worldSize: 4, nodes: [0, 0, 1, 1], plan: try plan), registerWorker(rank: 1),
                 report(), report(rank: 1, sequence: 2, sample: sample()), finishRun(),
                 FinishRun(run: "r", incarnation: 2, outcome: .failed, step: 5, reason: "loss at step 5 is not finite"),
@@ -91,7 +91,7 @@ public enum Samples {
                 RunEvent(kind: .runFinished, at: late, incarnation: 1, who: "rank 0", why: "completed after step 20"),
                 RunEvent(kind: .planActivated, at: early, incarnation: 1, revision: 1, who: "rank 0", why: "first"),
             ]
-            return try [
+            return [
                 RunRegistered(run: "shakespeare", incarnation: 1, plan: try plan),
                 WorkerRegistered(run: "shakespeare", incarnation: 1, rank: 1), Acknowledged(sequence: 7),
                 Acknowledged(), Runs(runs: [finished, running], truncated: true), Runs(runs: [], truncated: false),

@@ -24,7 +24,9 @@ struct TrafficTests {
             #expect(
                 types == [
                     "run_registered", "worker_registered", "acknowledged", "acknowledged", "runs", "run", "placement",
-                    "placement", "workers", "error", "acknowledged", "run",
+                    "placement", "workers", "error", "plan_offer", "placement_proposed", "placement_proposed",
+                    "plan_offer", "error", "acknowledged", "acknowledged", "acknowledged", "planning_state", "plans",
+                    "placement", "acknowledged", "run",
                 ])
         }
     }
@@ -34,6 +36,28 @@ struct TrafficTests {
         "phase_seconds": ["experts": 0.5, "dispatch": 0.1], "bytes_sent": 4096, "tokens": 7680,
         "resident_bytes": 1_048_576, "expert_loads": [[5, 7]], "loss": 3.25,
     ]
+
+    private static let proposal: [String: JSONValue] = [
+        "run": "demo", "replan": false, "dry_run": false, "who": "ada", "why": "a test",
+        "plan": [
+            "format": 1, "revision": 0, "world_size": 2, "nodes": [0, 0],
+            "layers": [
+                [
+                    "experts": [
+                        ["width": 16, "mesh": ["data_parallel": 1, "tensor_parallel": 1, "ranks": [0]]],
+                        ["width": 16, "mesh": ["data_parallel": 1, "tensor_parallel": 1, "ranks": [1]]],
+                    ]
+                ]
+            ],
+        ],
+    ]
+
+    private static func progress(_ transition: JSONValue, switched: JSONValue = []) -> [String: JSONValue] {
+        [
+            "run": "demo", "incarnation": 1, "revision": 2, "transition": transition, "step": 11, "switched": switched,
+            "bytes": 6144, "seconds": 0.5, "verify_seconds": 0.25,
+        ]
+    }
 
     private static let requests: [(String, [String: JSONValue])] = [
         (
@@ -49,7 +73,19 @@ struct TrafficTests {
         ("report", ["run": "demo", "incarnation": 1, "rank": 0, "sequence": 1, "sample": sample]),
         ("list_runs", [:]), ("show_run", ["run": "demo"]), ("show_placement", [:]),
         ("show_placement", ["run": "demo", "layer": 0, "revision": 1]), ("list_workers", ["run": "demo"]),
-        ("show_run", ["run": "nobody"]),
+        ("show_run", ["run": "nobody"]), ("poll_plan", ["run": "demo", "incarnation": 1, "revision": 1]),
+        ("propose_placement", proposal.merging(["dry_run": true]) { $1 }), ("propose_placement", proposal),
+        ("poll_plan", ["run": "demo", "incarnation": 1, "revision": 1]), ("propose_placement", proposal),
+        ("plan_progress", progress("accepted")),
+        ("plan_progress", progress("applying", switched: [["layer": 0, "step": 11]])),
+        ("plan_progress", progress("applied", switched: [["layer": 0, "step": 11]])),
+        (
+            "control_planning",
+            [
+                "freeze": true, "pin": [["layer": 0, "expert": 1]], "unpin": [], "dry_run": false, "who": "ada",
+                "why": "quiet",
+            ]
+        ), ("list_plans", [:]), ("show_placement", ["revision": 2]),
         ("finish_run", ["run": "demo", "incarnation": 1, "outcome": "completed", "step": 10]), ("show_run", [:]),
     ]
 

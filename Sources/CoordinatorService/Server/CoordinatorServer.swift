@@ -13,7 +13,7 @@ public struct CoordinatorServer: Service {
     private let logger: Logger
     private let table: ConnectionTable
     private let processor: ChangeProcessor
-    private let planning: PlanningConfiguration
+    private let planning: PlanningLoop
 
     /// - Parameters:
     ///   - planning: how plans are made from reports.
@@ -28,9 +28,12 @@ public struct CoordinatorServer: Service {
         self.listener = listener
         self.limits = limits
         self.logger = logger
-        self.planning = planning
         table = ConnectionTable(limits: limits)
-        processor = ChangeProcessor(store: store, limits: limits, now: now, logger: logger)
+        processor = ChangeProcessor(
+            store: store, limits: limits, programs: planning.allocatorNames, now: now, logger: logger)
+        self.planning = PlanningLoop(
+            host: CoordinatorPlanningHost(store: store, processor: processor), configuration: planning, limits: limits,
+            logger: logger)
     }
 
     /// Connections that are open now.
@@ -41,8 +44,10 @@ public struct CoordinatorServer: Service {
         await withGracefulShutdownHandler {
             await withTaskGroup { helpers in
                 helpers.addTask { await processor.run() }
+                helpers.addTask { await planning.run() }
                 helpers.addTask { await endOverdueConnections() }
                 await acceptConnections()
+                planning.stop()
                 await processor.stop()
                 helpers.cancelAll()
             }
@@ -58,7 +63,8 @@ public struct CoordinatorServer: Service {
     }
 
     private func acceptConnections() async {
-        let handler = RequestHandler(store: store, processor: processor, limits: limits, logger: logger)
+        let handler = RequestHandler(
+            store: store, processor: processor, planning: planning, limits: limits, logger: logger)
         await withDiscardingTaskGroup { connections in
             do {
                 let socket = try AsyncSocket(socket: listener.socket, pool: SocketReadiness.shared)
