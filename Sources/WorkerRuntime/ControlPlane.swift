@@ -116,8 +116,6 @@ public final class ControlPlane {
         self.planChannel = planChannel
         reporter = Reporter(
             capacity: Self.queuedReports, logger: self.logger,
-            // It is from loads that the coordinator plans.
-            delivered: { sample in if sample.expertLoads != nil { planChannel?.wake() } },
             connect: { try await CoordinatorChannel.connect(to: endpoint, as: worker) })
     }
 

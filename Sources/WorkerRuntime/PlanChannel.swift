@@ -61,8 +61,8 @@ package final class PlanChannel: PlanSource, Sendable {
         wake()
     }
 
-    /// Asks soon: the coordinator has learned something that may lead to a plan.
-    package func wake() {
+    /// Ends the pause, so that what there is to tell goes out at once.
+    private func wake() {
         let pause = state.withLock { state in
             state.isAwake = true
             return state.pause

@@ -41,8 +41,6 @@ package final class Reporter: Sendable {
     private let capacity: Int
     private let backOff: BackOff
     private let connect: @Sendable () async throws -> any ReportChannel
-    /// Called after each report that the coordinator has.
-    private let delivered: @Sendable (PerformanceSample) -> Void
     private let logger: Logger
     private let wakeUps: AsyncStream<Void>
     private let wakeUp: AsyncStream<Void>.Continuation
@@ -51,18 +49,15 @@ package final class Reporter: Sendable {
 
     /// - Parameters:
     ///   - capacity: reports that wait at most.
-    ///   - delivered: called after each report that the coordinator has.
     ///   - connect: opens a connection; called again after each failure.
     package init(
         capacity: Int, backOff: BackOff = BackOff(), logger: Logger,
-        delivered: @escaping @Sendable (PerformanceSample) -> Void = { _ in },
         connect: @escaping @Sendable () async throws -> any ReportChannel
     ) {
         self.capacity = capacity
         self.backOff = backOff
         self.logger = logger
         self.connect = connect
-        self.delivered = delivered
         (wakeUps, wakeUp) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         let background = Task { [self] in
             await run()
@@ -121,7 +116,6 @@ package final class Reporter: Sendable {
                 channel = open
                 try await open.send(report.sample, sequence: report.sequence)
                 state.withLock { $0.statistics.delivered += 1 }
-                delivered(report.sample)
                 if failures > 0 { logger.notice("the coordinator takes reports again") }
                 failures = 0
             } catch is IncarnationOver {
