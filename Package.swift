@@ -192,7 +192,10 @@ let package = Package(
             ]),
         .testTarget(
             name: "ProgramsTests",
-            dependencies: ["ControlProtocol", "ExpertPlacement", "moe-coordinator", "moe-ctl", "moe-worker"]),
+            dependencies: [
+                "ControlProtocol", "ExpertPlacement", "moe-coordinator", "moe-ctl", "moe-worker",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

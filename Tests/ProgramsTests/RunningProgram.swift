@@ -40,7 +40,18 @@ final class RunningProgram {
         process.standardError = pipe
         process.standardInput = FileHandle.nullDevice
         output = pipe.fileHandleForReading
-        try process.run()
+        try Self.withoutBlockedSignals { try process.run() }
+    }
+
+    /// A program inherits the signals that the calling thread holds back: all, on a thread of Swift's pool. It could not be
+    /// asked to end.
+    private static func withoutBlockedSignals(_ body: () throws -> Void) rethrows {
+        var none = sigset_t()
+        var before = sigset_t()
+        sigemptyset(&none)
+        pthread_sigmask(SIG_SETMASK, &none, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+        try body()
     }
 
     /// The next line, without its end; nil when the program has closed its output. Waits for it.
