@@ -105,7 +105,7 @@ extension Samples {
                 PlanningState(run: "shakespeare", frozen: false, pinned: []),
                 RunShown(
                     summary: summary, model: model, host: "node-1", processID: 4711, reason: nil, configuration: [:],
-                    storedReports: 0, events: events),
+                    ownership: .decoupled, storedReports: 0, events: events),
             ]
         }
     }

@@ -28,6 +28,8 @@ public struct RunShown: ControlMessage {
     /// Why the last incarnation ended, when it said so.
     public var reason: String?
     public var configuration: [String: String]
+    /// Where optimizer state is kept; nil: not recorded.
+    public var ownership: OwnershipPolicy?
     /// Reports stored now; the oldest are dropped in time.
     public var storedReports: Int
     /// The newest events, newest first.
@@ -35,7 +37,7 @@ public struct RunShown: ControlMessage {
 
     public init(
         summary: RunSummary, model: ExpertModel, host: String, processID: Int, reason: String?,
-        configuration: [String: String], storedReports: Int, events: [RunEvent]
+        configuration: [String: String], ownership: OwnershipPolicy? = nil, storedReports: Int, events: [RunEvent]
     ) {
         self.summary = summary
         self.model = model
@@ -43,12 +45,13 @@ public struct RunShown: ControlMessage {
         self.processID = processID
         self.reason = reason
         self.configuration = configuration
+        self.ownership = ownership
         self.storedReports = storedReports
         self.events = events
     }
 
     private enum CodingKeys: String, CodingKey {
-        case summary, model, host, reason, configuration, events
+        case summary, model, host, reason, configuration, ownership, events
         case processID = "process_id"
         case storedReports = "stored_reports"
     }

@@ -26,11 +26,12 @@ extension CoordinatorStore {
             let events = try Row.fetchAll(
                 db, sql: "SELECT * FROM events WHERE run_id = ? ORDER BY id DESC LIMIT ?",
                 arguments: [id, limits.listedEvents])
+            let cluster: Cluster? = try Self.optionalValue(row, "cluster_json")
             return RunShown(
                 summary: try Self.summary(row), model: try Self.value(row, "model_json"), host: row["host"],
                 processID: row["process_id"], reason: row["reason"],
-                configuration: try Self.value(row, "configuration_json"), storedReports: stored ?? 0,
-                events: try events.map(Self.event))
+                configuration: try Self.value(row, "configuration_json"), ownership: cluster?.ownership,
+                storedReports: stored ?? 0, events: try events.map(Self.event))
         }
     }
 
