@@ -1,4 +1,5 @@
 import ControlProtocol
+import ExpertPlacement
 import Foundation
 import TokenData
 
@@ -23,6 +24,7 @@ struct CommandFailure: Error {
         switch error {
         case let error as CommandFailure: self = error
         case let error as TokenDataError: self.init(error.description)
+        case let error as PlacementError: self.init(error.description)
         case let error as ControlError where error.isUnreachable:
             self.init(
                 code: Self.coordinatorUnreachable,

@@ -50,6 +50,26 @@ enum Readable {
         return seconds < 1 ? String(format: "%.1f ms", seconds * 1000) : String(format: "%.2f s", seconds)
     }
 
+    /// Mean over largest; 1 is perfect.
+    static func balance(_ balance: Double?) -> String {
+        balance.map { String(format: "%.3f", $0) } ?? nothing
+    }
+
+    /// Rows in a step, which need not be whole.
+    static func load(_ rows: Double?) -> String {
+        rows.map { String(format: $0 < 100 ? "%.2f" : "%.0f", $0) } ?? nothing
+    }
+
+    static func part(_ value: Double?, of whole: Double) -> String {
+        guard let value, whole > 0 else { return nothing }
+        return String(format: "%.1f%%", 100 * value / whole)
+    }
+
+    /// What was and what is to be.
+    static func change(_ before: Double?, _ after: Double?, _ text: (Double?) -> String) -> String {
+        before == nil && after == nil ? nothing : "\(text(before)) → \(text(after))"
+    }
+
     static func loss(_ loss: Double?) -> String {
         loss.map { String(format: "%.4f", $0) } ?? nothing
     }
@@ -70,6 +90,11 @@ enum Readable {
         }
         return ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
             .joined(separator: ",")
+    }
+
+    /// Layers of so many experts.
+    static func shape(_ experts: [Int]) -> String {
+        "\(experts.count) layer\(experts.count == 1 ? "" : "s") of \(sizes(experts)) experts"
     }
 
     /// The one size, or the least and the largest.

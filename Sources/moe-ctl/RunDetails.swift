@@ -16,7 +16,11 @@ enum RunDetails {
                 "\(summary.layers) layers, \(summary.experts) experts of \(widths(run.model)) neurons, "
                     + "hidden size \(run.model.hiddenSize)"
             ),
-            ("Placement", "revision \(summary.planRevision) by \(summary.allocator)"),
+            (
+                "Placement",
+                "revision \(summary.planRevision) by \(summary.allocator)"
+                    + (run.ownership.map { ", optimizer state \($0.rawValue)" } ?? "")
+            ),
             ("Created", Readable.moment(summary.createdAt)),
             ("Started", Readable.moment(summary.startedAt)),
             ("Finished", Readable.moment(summary.finishedAt)),

@@ -13,6 +13,12 @@ import Testing
     @Test(arguments: [
         ["run", "lst"], ["run", "list", "-o", "xml"], ["run", "list", "--coordinator", "nowhere"],
         ["placement", "show", "--layer", "one"], ["placement", "show", "--layer=-1"],
+        ["placement", "show", "--revision", "0"], ["placement", "history", "--limit", "0"], ["placement", "diff", "0"],
+        ["placement", "diff", "a.json", "b.json"], ["placement", "diff", "1", "2", "--hidden-size", "8"],
+        ["placement", "diff", "a.json", "b.json", "--hidden-size", "8", "--run", "x"], ["placement", "apply"],
+        ["placement", "apply", "a.json", "--why", ""], ["placement", "rollback", "0"], ["placement", "pin"],
+        ["placement", "pin", "3"], ["placement", "pin", "0:2-1"], ["placement", "pin", "0:x"],
+        ["placement", "pin", "0:0-9999"], ["placement", "unpin", "1:"],
         ["data", "prepare", "--output", "x", "--tokenizer", "bytes"], ["data", "prepare", "a", "--tokenizer", "bytes"],
         ["data", "prepare", "a", "--output", "x", "--tokenizer", "words"],
         ["data", "prepare", "a", "--output", "x", "--tokenizer", "bytes", "--validation-fraction", "1"],
@@ -29,14 +35,24 @@ import Testing
     @Test func anAbsentCoordinatorIsNamed() throws {
         let coordinator = try CtlStubCoordinator(isAway: true, CtlSamples(now: .now()).answer)
         defer { coordinator.stop() }
-        for command in [["run", "list"], ["run", "show"], ["placement", "show"], ["worker", "list"]] {
+        for command in [
+            ["run", "list"], ["run", "show"], ["placement", "show"], ["worker", "list"], ["placement", "history"],
+            ["placement", "diff"], ["placement", "plan"], ["placement", "rollback"], ["placement", "pin", "0:0"],
+            ["placement", "freeze"],
+        ] {
             expectFailure(
                 try CtlProgram(command + ["--coordinator", coordinator.address]), status: 69, coordinator.address,
                 "--coordinator")
         }
     }
 
-    @Test(arguments: [["run", "show", "x"], ["placement", "show", "--run", "x"], ["worker", "list", "--run", "x"]])
+    @Test(arguments: [
+        ["run", "show", "x"], ["placement", "show", "--run", "x"], ["worker", "list", "--run", "x"],
+        ["placement", "history", "--run", "x"], ["placement", "diff", "--run", "x"],
+        ["placement", "plan", "--run", "x"],
+        ["placement", "rollback", "--run", "x"], ["placement", "unpin", "0:0", "--run", "x"],
+        ["placement", "unfreeze", "--run", "x"],
+    ])
     func unknownRunsListTheKnown(command: [String]) throws {
         let coordinator = try CtlStubCoordinator(CtlSamples(now: .now()).answer)
         defer { coordinator.stop() }
@@ -52,6 +68,46 @@ import Testing
             try CtlProgram(
                 ["placement", "show", "--run", "shakespeare", "--layer", "3", "--coordinator", coordinator.address]),
             status: 1, "layer 3")
+    }
+
+    @Test(arguments: [["diff", "9"], ["diff", "1", "9"], ["rollback", "9"], ["show", "--revision", "9"]])
+    func unknownRevisionsAreTheCoordinatorsToTell(command: [String]) throws {
+        let coordinator = try CtlStubCoordinator(CtlSamples(now: .now()).answer)
+        defer { coordinator.stop() }
+        expectFailure(
+            try CtlProgram(
+                ["placement"] + command + ["--run", "shakespeare", "--coordinator", coordinator.address]),
+            status: 1, "revision 9")
+    }
+
+    /// Nothing before the first.
+    @Test(arguments: ["diff", "rollback"])
+    func theFirstPlanHasNoneBefore(command: String) throws {
+        let samples = CtlSamples(now: .now())
+        let coordinator = try CtlStubCoordinator { request throws(ControlError) in
+            guard case .listPlans = request else { return try samples.answer(request) }
+            return Plans(run: "shakespeare", frozen: false, pinned: [], plans: [samples.plans[2]], truncated: false)
+        }
+        defer { coordinator.stop() }
+        expectFailure(
+            try CtlProgram(["placement", command, "--run", "shakespeare", "--coordinator", coordinator.address]),
+            status: 1, "one active plan only")
+    }
+
+    @Test(arguments: [ControlError.Code.conflict, .planningFrozen, .unsuitablePlan])
+    func refusedProposals(code: ControlError.Code) throws {
+        let samples = CtlSamples(now: .now())
+        let coordinator = try CtlStubCoordinator { request throws(ControlError) in
+            if case .proposePlacement = request { throw ControlError(code, "not today") }
+            return try samples.answer(request)
+        }
+        defer { coordinator.stop() }
+        for command in [["plan"], ["plan", "--dry-run"], ["rollback", "1"]] {
+            expectFailure(
+                try CtlProgram(
+                    ["placement"] + command + ["--run", "shakespeare", "--coordinator", coordinator.address]),
+                status: 77, "Error: not today\n")
+        }
     }
 
     @Test(arguments: [ControlError.Code.unsupportedVersion, .overloaded, ControlError.Code(rawValue: "new_one")])

@@ -5,7 +5,9 @@ import Testing
 @Suite struct CtlHelpTests {
     @Test(arguments: [
         [], ["data"], ["data", "prepare"], ["run"], ["run", "list"], ["run", "show"], ["placement"],
-        ["placement", "show"], ["worker"], ["worker", "list"],
+        ["placement", "show"], ["placement", "history"], ["placement", "diff"], ["placement", "plan"],
+        ["placement", "apply"], ["placement", "rollback"], ["placement", "pin"], ["placement", "unpin"],
+        ["placement", "freeze"], ["placement", "unfreeze"], ["worker"], ["worker", "list"],
     ])
     func helpPage(command: [String]) throws {
         let page = try CtlProgram(command + ["--help"])
@@ -19,15 +21,26 @@ import Testing
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()
         let manual = try String(contentsOf: root.appendingPathComponent("docs/moe-ctl.md"), encoding: .utf8)
-        for command in ["data-prepare", "run-list", "run-show", "placement-show", "worker-list"] {
-            let golden = root.appendingPathComponent("Tests/golden/moe-ctl")
+        let golden = root.appendingPathComponent("Tests/golden/moe-ctl")
+        let withTables = [
+            "run-list", "run-show", "placement-show", "placement-history", "placement-diff", "worker-list",
+        ]
+        let others = [
+            "data-prepare", "placement-plan", "placement-apply", "placement-rollback", "placement-pin",
+            "placement-unpin", "placement-freeze", "placement-unfreeze",
+        ]
+        for command in withTables + others {
             let page = try String(
                 contentsOf: golden.appendingPathComponent("help/moe-ctl-\(command).txt"), encoding: .utf8)
             let usage = try #require(page.split(separator: "\n").first { $0.hasPrefix("USAGE: ") })
             #expect(manual.contains("\n    \(usage.dropFirst("USAGE: ".count))\n"), "\(command)")
-            if command == "data-prepare" { continue }
-            let table = try String(contentsOf: golden.appendingPathComponent("output/\(command).txt"), encoding: .utf8)
-            #expect(manual.contains("\n\(table)```\n"), "\(command)")
+        }
+        let tables = [
+            "placement-plan-loads", "placement-plan-dry-run", "placement-apply-dry-run", "placement-pin-1.0-1-2.3",
+        ]
+        for name in withTables + tables {
+            let table = try String(contentsOf: golden.appendingPathComponent("output/\(name).txt"), encoding: .utf8)
+            #expect(manual.contains("\n\(table)```\n"), "\(name)")
         }
     }
 }

@@ -1,12 +1,20 @@
 import ControlProtocol
+import ExpertPlacement
 import Foundation
 import Testing
 
 /// Every output format of every command is as recorded.
 @Suite struct CtlOutputTests {
-    static let commands = [
-        ["run", "list"], ["run", "show", "shakespeare"], ["placement", "show", "--run", "shakespeare"],
-        ["placement", "show", "--run", "shakespeare", "--layer", "2"], ["worker", "list", "--run", "shakespeare"],
+    static let commands =
+        [
+            ["run", "list"], ["run", "show", "shakespeare"],
+            ["worker", "list", "--run", "shakespeare"],
+        ] + placementCommands.map { ["placement"] + $0 + ["--run", "shakespeare"] }
+
+    private static let placementCommands = [
+        ["show"], ["show", "--layer", "2"], ["show", "--revision", "2"], ["history"], ["history", "--limit", "1"],
+        ["diff"], ["rollback", "--dry-run"], ["rollback", "1"], ["plan", "--dry-run"], ["pin", "1:0-1", "2:3"],
+        ["unpin", "0-1:1-3", "--dry-run"], ["freeze"], ["unfreeze"],
     ]
 
     @Test(arguments: commands, ["table", "json", "yaml"])
@@ -19,7 +27,9 @@ import Testing
         let call = try CtlProgram(command + ["--coordinator", coordinator.address, "-o", format])
         #expect(call.status == 0)
         #expect(call.errors.isEmpty, "\(call.errors)")
-        let name = command.filter { !$0.hasPrefix("--") && $0 != "shakespeare" }.joined(separator: "-")
+        let words = command.filter { !["--run", "--layer", "shakespeare"].contains($0) }
+        let name = words.map { ($0.hasPrefix("--") ? $0.dropFirst(2) : $0[...]).replacing(":", with: ".") }
+            .joined(separator: "-")
         try expectGolden(call.output, "output/\(name).\(format == "table" ? "txt" : format)")
     }
 
@@ -66,5 +76,64 @@ import Testing
             try FileManager.default.contentsOfDirectory(atPath: output).sorted()
                 == ["meta.json", "train.bin", "val.bin"])
         #expect(try Data(contentsOf: URL(fileURLWithPath: output + "/train.bin")).count == 2 * 28)
+    }
+
+    @Test(arguments: ["table", "json", "yaml"])
+    func placementApply(format: String) throws {
+        let coordinator = try CtlStubCoordinator(CtlSamples(now: CtlSamples.fixedMoment).answer)
+        defer { coordinator.stop() }
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("plan-\(UUID().uuidString).json")
+        defer { try? FileManager.default.removeItem(at: file) }
+        try JSONEncoder().encode(CtlSamples(now: .now()).planBefore()).write(to: file)
+        let call = try CtlProgram([
+            "placement", "apply", file.path, "--run", "shakespeare", "--dry-run", "--why", "a drill", "--coordinator",
+            coordinator.address, "-o", format,
+        ])
+        #expect(call.status == 0)
+        #expect(call.errors.isEmpty, "\(call.errors)")
+        try expectGolden(call.output, "output/placement-apply-dry-run.\(format == "table" ? "txt" : format)")
+    }
+
+    /// What one command prints, `placement apply` takes.
+    @Test(arguments: ["json", "yaml"], [["show"], ["show", "--revision", "2"], ["plan", "--dry-run"]])
+    func plansThatArePrintedAreTaken(format: String, command: [String]) throws {
+        let coordinator = try CtlStubCoordinator(CtlSamples(now: CtlSamples.fixedMoment).answer)
+        defer { coordinator.stop() }
+        let run = ["--run", "shakespeare", "--coordinator", coordinator.address]
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("plan-\(UUID().uuidString).\(format)")
+        defer { try? FileManager.default.removeItem(at: file) }
+        try Data(CtlProgram(["placement"] + command + run + ["-o", format]).output.utf8).write(to: file)
+        let call = try CtlProgram(["placement", "apply", file.path, "-o", "json"] + run)
+        let reply = try JSONDecoder().decode(PlacementProposed.self, from: Data(call.output.utf8))
+        let sample = CtlSamples(now: .now())
+        let expected = try command == ["show"] ? sample.placement().plan : sample.planBefore()
+        #expect(reply.plan == expected, "\(call.errors)")
+        #expect(reply.revision == 6)
+    }
+
+    /// Optimizer state is where the run keeps it: here spread over all ranks, whatever the plan.
+    @Test func decoupledStateIsSpread() throws {
+        let samples = CtlSamples(now: .now())
+        let coordinator = try CtlStubCoordinator { request throws(ControlError) in
+            guard case .showRun = request else { return try samples.answer(request) }
+            var shown = samples.shown
+            shown.ownership = .decoupled
+            return shown
+        }
+        defer { coordinator.stop() }
+        let arguments = ["placement", "show", "--run", "shakespeare", "--coordinator", coordinator.address]
+        try expectGolden(CtlProgram(arguments).output, "output/placement-show-decoupled.txt")
+        struct Report: Decodable {
+            struct Rank: Decodable { var ownedNeurons: Int }
+            var ranks: [Rank]
+        }
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        for (layers, options) in [(3, []), (1, ["--layer", "2"])] {
+            let json = try CtlProgram(arguments + options + ["-o", "json"]).output
+            let owned = try decoder.decode(Report.self, from: Data(json.utf8)).ranks.map(\.ownedNeurons)
+            #expect(owned.reduce(0, +) == layers * (3 * 256 + 257))
+            #expect(owned.allSatisfy { (layers * 256...layers * 256 + layers).contains($0) }, "\(owned)")
+        }
     }
 }

@@ -35,7 +35,7 @@ struct CtlSamples: Sendable {
     var shown: RunShown {
         RunShown(
             summary: runs[0], model: model, host: "node-1", processID: 4711, reason: nil,
-            configuration: ["learning_rate": "0.001", "steps": "2000"], storedReports: 96,
+            configuration: ["learning_rate": "0.001", "steps": "2000"], ownership: .colocated, storedReports: 96,
             events: [
                 RunEvent(
                     kind: .planActivated, at: ago(minutes: 42), incarnation: 2, revision: 3, who: Self.who,
@@ -103,11 +103,29 @@ struct CtlSamples: Sendable {
             if let layer = request.layer, layer > 2 {
                 throw ControlError(.unknownLayer, "layer \(layer) of run \"shakespeare\", which has 3")
             }
-            guard let placement = try? placement(layer: request.layer) else {
-                throw ControlError(.unsuitablePlan, "the sample is wrong")
-            }
-            return placement
+            return try known { try placement(revision: request.revision, layer: request.layer) }
+        case .listPlans(let request):
+            try check(request.run)
+            return Plans(
+                run: "shakespeare", frozen: false, pinned: pinned,
+                plans: Array(plans.prefix(request.limit ?? plans.count)), truncated: false)
+        case .proposePlacement(let request):
+            try check(request.run)
+            return try known { try answer(request) }
+        case .controlPlanning(let request):
+            try check(request.run)
+            return answer(request)
         default: throw ControlError(.unknownType, "not for operators")
+        }
+    }
+
+    private func known<Reply>(_ body: () throws -> Reply) throws(ControlError) -> Reply {
+        do {
+            return try body()
+        } catch let error as ControlError {
+            throw error
+        } catch {
+            throw ControlError(.unsuitablePlan, "the sample is wrong: \(error)")
         }
     }
 }

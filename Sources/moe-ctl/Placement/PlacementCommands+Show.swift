@@ -1,14 +1,12 @@
 import ArgumentParser
 import ControlProtocol
+import ExpertPlacement
 
-struct PlacementCommands: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "placement", abstract: "Look at which ranks hold which experts.", subcommands: [Show.self])
-
+extension PlacementCommands {
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "show",
-            abstract: "Show a run's active placement plan.",
+            abstract: "Show a run's active placement plan, or another of its plans.",
             discussion: """
                 An expert's mesh is DP × TP: its replicas, and the ranks that share each. RANKS has a bracket for each \
                 replica; NEURONS is the size of a rank's shard, OWNED how many of them a rank keeps the optimizer state \
@@ -20,24 +18,32 @@ struct PlacementCommands: AsyncParsableCommand {
         var run: String?
         @Option(help: "Only this layer, from 0.")
         var layer: Int?
+        @Option(help: "Revision of the plan (default: the active one); placement history lists them.")
+        var revision: Int?
         @OptionGroup var coordinator: CoordinatorOptions
         @OptionGroup var output: OutputOptions
 
         func validate() throws {
             if let layer, layer < 0 { throw ValidationError("--layer counts from 0, but is \(layer)") }
+            if let revision, revision < 1 { throw ValidationError("--revision counts from 1, but is \(revision)") }
         }
 
         func run() async throws {
             let report = try await coordinator.ask { client in
                 let name = try await client.chooseRun(run)
                 return try await client.listingRunsIfUnknown {
-                    PlacementReport(
-                        try await client.send(ShowPlacement(run: name, layer: layer)),
-                        model: try await client.send(ShowRun(run: name)).model)
+                    let placement = try await client.send(ShowPlacement(run: name, layer: layer, revision: revision))
+                    let shown = try await client.send(ShowRun(run: name))
+                    return PlacementReport(placement, model: shown.model, ownership: shown.ownership ?? .defaultPolicy)
                 }
             }
             try output.write(report) {
-                [report.heading, PlacementTable.make(report.placement), report.rankTable]
+                [
+                    report.heading,
+                    PlacementTable.make(
+                        report.placement.plan, ownership: report.ownership, firstLayer: report.placement.layer ?? 0),
+                    report.rankTable,
+                ]
             }
         }
     }

@@ -1,0 +1,75 @@
+import ArgumentParser
+import ControlProtocol
+import ExpertPlacement
+
+extension PlacementCommands {
+    struct Apply: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "apply",
+            abstract: "Propose a placement plan of your own for a run.",
+            discussion: """
+                The ranks accept the plan between two steps and re-shard layer by layer, or refuse it with a reason; \
+                placement history tells. With --dry-run nothing is proposed: the prediction is shown.
+                """)
+
+        @Argument(
+            help: ArgumentHelp(
+                "File with the plan as JSON, or YAML by its name; - is standard input.", valueName: "file"),
+            completion: .file())
+        var file: String
+        @OptionGroup var change: ChangeOptions
+        @OptionGroup var coordinator: CoordinatorOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let plan = try PlanFile.read(file)
+            let request = ProposePlacement(
+                plan: plan, dryRun: change.dryRun, who: change.who,
+                why: change.why(otherwise: "an operator's plan from \(InputFile.name(file))"))
+            let reply = try await coordinator.ask { try await $0.propose(request, run: change.run) }
+            try output.write(reply) { [ProposalReport.table(reply, isDryRun: change.dryRun)] }
+        }
+    }
+
+    struct Rollback: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "rollback",
+            abstract: "Propose an earlier placement plan again, under a new revision.",
+            discussion: "With --dry-run nothing is proposed: the prediction is shown.")
+
+        @Argument(help: "Revision of the plan (default: the one that was active before the active one).")
+        var revision: Int?
+        @OptionGroup var change: ChangeOptions
+        @OptionGroup var coordinator: CoordinatorOptions
+        @OptionGroup var output: OutputOptions
+
+        func validate() throws {
+            if let revision, revision < 1 { throw ValidationError("revisions count from 1, but \(revision) is given") }
+        }
+
+        func run() async throws {
+            let reply = try await coordinator.ask { client in
+                let name = try await client.chooseRun(change.run)
+                return try await client.listingRunsIfUnknown {
+                    var target = revision
+                    if target == nil { target = try await client.revisionActiveBefore(run: name) }
+                    return try await client.send(
+                        ProposePlacement(
+                            run: name, rollbackTo: target, dryRun: change.dryRun, who: change.who,
+                            why: change.why(otherwise: "an operator wants it back")))
+                }
+            }
+            try output.write(reply) { [ProposalReport.table(reply, isDryRun: change.dryRun)] }
+        }
+    }
+}
+
+extension ControlClient {
+    /// Sends `proposal` for the run that is meant.
+    func propose(_ proposal: ProposePlacement, run: String?) async throws -> PlacementProposed {
+        var proposal = proposal
+        proposal.run = try await chooseRun(run)
+        let named = proposal
+        return try await listingRunsIfUnknown { try await send(named) }
+    }
+}
