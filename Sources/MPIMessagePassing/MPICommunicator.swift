@@ -78,11 +78,8 @@ public final class MPICommunicator: Communicator {
         var lowest = [rank]
         var span = lowest.mutableSpan
         try node.allReduce(&span, .minimum)
-        var ofAll = [Int](repeating: 0, count: size)
-        var target = ofAll.mutableSpan
-        try allGather(lowest.span, counts: [Int](repeating: 1, count: size), into: &target)
         var numbers = [Int: Int]()
-        return ofAll.map { lowest in
+        return try allGather(lowest).map { lowest in
             let number = numbers[lowest] ?? numbers.count
             numbers[lowest] = number
             return number

@@ -11,13 +11,9 @@ extension Cluster {
         nodes: [Int], memoryLimit: Int?, ownership: OwnershipPolicy, communicator: any Communicator
     ) throws -> Cluster {
         let neighbours = nodes.count { $0 == nodes[communicator.rank] }
-        let own = [memoryLimit ?? MemoryLimit.bytes().map { $0 / neighbours } ?? Int.max]
-        var limits = [Int](repeating: 0, count: communicator.size)
-        var span = limits.mutableSpan
-        try communicator.allGather(
-            own.span, counts: [Int](repeating: 1, count: communicator.size), into: &span)
+        let limit = memoryLimit ?? MemoryLimit.bytes().map { $0 / neighbours } ?? Int.max
         return Cluster(
-            nodes: nodes, memoryLimits: limits, exchange: try ExchangeProbe.measure(communicator),
-            ownership: ownership)
+            nodes: nodes, memoryLimits: try communicator.allGather([limit]),
+            exchange: try ExchangeProbe.measure(communicator), ownership: ownership)
     }
 }

@@ -31,10 +31,7 @@ public struct RankMetrics: Sendable, Equatable {
         let block =
             own.rows.map(Double.init) + own.work.map(Double.init)
             + [own.expertSeconds, own.processorSeconds, own.exchangeSeconds]
-        var all = [Double](repeating: 0, count: block.count * communicator.size)
-        var span = all.mutableSpan
-        try communicator.allGather(
-            block.span, counts: [Int](repeating: block.count, count: communicator.size), into: &span)
+        let all = try communicator.allGather(block)
         let ranks = (0..<communicator.size).map { Array(all[$0 * block.count..<($0 + 1) * block.count]) }
         rows = (0..<layers).map { layer in ranks.map { Int($0[layer]) } }
         work = (0..<layers).map { layer in ranks.map { Int($0[layers + layer]) } }

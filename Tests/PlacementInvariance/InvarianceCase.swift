@@ -194,12 +194,6 @@ public struct InvarianceCase: Sendable {
 extension Communicator {
     /// The ranks' values, one rank's after the other, on all ranks. Collective.
     func gathered(_ values: [Int]) throws -> [Int] {
-        var counts = [Int](repeating: 0, count: size)
-        var countSpan = counts.mutableSpan
-        try allGather([values.count].span, counts: [Int](repeating: 1, count: size), into: &countSpan)
-        var all = [Int](repeating: 0, count: counts.reduce(0, +))
-        var span = all.mutableSpan
-        try allGather(values.span, counts: counts, into: &span)
-        return all
+        try allGatherBlocks(values).flatMap(\.self)
     }
 }
