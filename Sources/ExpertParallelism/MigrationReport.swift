@@ -10,6 +10,9 @@ public struct MigrationReport: Hashable, Sendable {
     /// Wall-clock seconds of forming and comparing checksums.
     public var checksumSeconds = 0.0
 
+    /// All of it.
+    public var seconds: Double { transferSeconds + checksumSeconds }
+
     public init() {}
 
     public static func += (sum: inout MigrationReport, other: MigrationReport) {

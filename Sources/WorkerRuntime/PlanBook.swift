@@ -20,9 +20,7 @@ package struct PlanBook {
     /// Layers of the plan under way that have switched.
     private var switched = [LayerSwitch]()
     /// What the switch has taken so far.
-    private var bytes = 0
-    private var seconds = 0.0
-    private var verifySeconds = 0.0
+    private var migration = MigrationReport()
     /// What the coordinator has not acknowledged, oldest first.
     package private(set) var messages = Deque<PlanProgress>()
 
@@ -56,7 +54,7 @@ package struct PlanBook {
         isUnderWay = true
         highestKnown = plan.revision
         switched = []
-        (bytes, seconds, verifySeconds) = (0, 0, 0)
+        migration = MigrationReport()
         return plan
     }
 
@@ -68,15 +66,11 @@ package struct PlanBook {
             transition = .accepted
         case .switched:
             transition = .applying
-            bytes += event.migration.totalBytes
-            seconds += event.migration.transferSeconds + event.migration.checksumSeconds
-            verifySeconds += event.migration.checksumSeconds
+            migration += event.migration
         case .applied:
             transition = .applied
             // Of the whole plan.
-            bytes = event.migration.totalBytes
-            seconds = event.migration.transferSeconds + event.migration.checksumSeconds
-            verifySeconds = event.migration.checksumSeconds
+            migration = event.migration
             revision = event.revision
         case .rejected(let text):
             transition = .rejected
@@ -89,7 +83,8 @@ package struct PlanBook {
         }
         let message = PlanProgress(
             run: run, incarnation: incarnation, revision: event.revision, transition: transition, step: event.step,
-            switched: switched, bytes: bytes, seconds: seconds, verifySeconds: verifySeconds, reason: reason)
+            switched: switched, bytes: migration.totalBytes, seconds: migration.seconds,
+            verifySeconds: migration.checksumSeconds, reason: reason)
         messages.append(message)
     }
 

@@ -97,8 +97,9 @@ package final class PlanFollower {
             progress.completedRevision = plan.revision
             event.kind = .applied
             event.migration = migration
-            let seconds = migration.transferSeconds + migration.checksumSeconds
-            if migration.totalBytes > 0, seconds > 0 { measuredRate = Double(migration.totalBytes) / seconds }
+            if migration.totalBytes > 0, migration.seconds > 0 {
+                measuredRate = Double(migration.totalBytes) / migration.seconds
+            }
             current = nil
         } else {
             current = next

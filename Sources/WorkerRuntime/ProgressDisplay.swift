@@ -55,7 +55,7 @@ public final class ProgressDisplay {
     func show(_ progress: PlanFollower.Progress, step: Int) {
         guard let revision = progress.completedRevision else { return }
         let migration = progress.planMigration
-        let milliseconds = 1e3 * (migration.transferSeconds + migration.checksumSeconds)
+        let milliseconds = 1e3 * migration.seconds
         say(
             "step \(step): placement revision \(revision) is in force; \(migration.totalBytes) bytes moved in "
                 + "\(fixed(milliseconds, 1)) ms")
