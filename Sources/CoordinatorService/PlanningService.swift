@@ -19,7 +19,7 @@ extension PlanningLoop: PlanningService {}
 
 extension PlanningConfiguration {
     /// The names under which runs choose programs.
-    var allocatorNames: Set<String> { Set(programs.keys.map { ExecAllocator.prefix + $0 }) }
+    var allocatorNames: Set<String> { Set(programs.keys.map { Allocators.programPrefix + $0 }) }
 }
 
 /// The coordinator as the planner sees it.

@@ -5,6 +5,8 @@ public enum Allocators {
     public static let names = [
         "tensor-parallel", "expert-parallel", "replicated", "dp=D,tp=T", "load-balanced", "eplb", "exact",
     ]
+    /// Names a program that the coordinator asks, by the alias behind it. `make` knows none.
+    public static let programPrefix = "exec:"
     public static let defaultName = "tensor-parallel"
 
     /// - Parameter options: further options; those in the name go first.

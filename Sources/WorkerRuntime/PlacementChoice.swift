@@ -31,7 +31,7 @@ enum PlacementChoice {
     }
 
     /// Whether the name is of a program that the coordinator asks: `exec:ALIAS`.
-    static func isProgram(_ allocator: String) -> Bool { allocator.hasPrefix("exec:") }
+    static func isProgram(_ allocator: String) -> Bool { allocator.hasPrefix(Allocators.programPrefix) }
 
     /// Whether plans come from measurements; a placement by a fixed rule never changes by itself.
     static func isMeasured(_ allocator: String) -> Bool {

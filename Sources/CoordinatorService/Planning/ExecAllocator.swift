@@ -6,8 +6,6 @@ import Foundation
 ///
 /// The first plan is that of `expert-parallel` as far as memory allows, since the program decides from measurements.
 struct ExecAllocator: ExpertsAllocator {
-    static let prefix = "exec:"
-
     let alias: String
     let program: ExternalProgram
     let hysteresis: Hysteresis?
@@ -47,7 +45,7 @@ struct ExecAllocator: ExpertsAllocator {
             if let plan { try PlanMemory.check(plan, model: model, cluster: cluster) }
             return plan
         } catch {
-            throw .programFailed("\(Self.prefix)\(alias): \(error)")
+            throw .programFailed("\(Allocators.programPrefix)\(alias): \(error)")
         }
     }
 }

@@ -34,10 +34,10 @@ public struct PlanningConfiguration: Hashable, Sendable {
     package func allocator(
         named name: String, limits: Limits, cancellation: PlanningCancellation
     ) throws(PlacementError) -> any ExpertsAllocator {
-        guard name.hasPrefix(ExecAllocator.prefix) else { return try Allocators.make(named: name) }
-        let alias = String(name.dropFirst(ExecAllocator.prefix.count))
+        guard name.hasPrefix(Allocators.programPrefix) else { return try Allocators.make(named: name) }
+        let alias = String(name.dropFirst(Allocators.programPrefix.count))
         guard let program = programs[alias] else {
-            let known = programs.keys.sorted().map { ExecAllocator.prefix + $0 }.joined(separator: ", ")
+            let known = programs.keys.sorted().map { Allocators.programPrefix + $0 }.joined(separator: ", ")
             throw .unsuitableAllocator(
                 "allocator \(name) is not in the coordinator's configuration file"
                     + (known.isEmpty ? ", which names no program" : "; known are \(known)"))
