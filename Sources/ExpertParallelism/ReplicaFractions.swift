@@ -11,7 +11,7 @@ struct ReplicaFractions: Sendable {
         var bounds = [Double]()
         var first = [0]
         for expert in experts {
-            let fractions = (0..<expert.mesh.dataParallel).map { expert.fraction(ofReplica: $0) }
+            let fractions = expert.replicaFractions
             // The last replica that takes any tokens takes what rounding leaves over.
             let last = fractions.lastIndex { $0 > 0 } ?? 0
             var sum = 0.0

@@ -52,7 +52,7 @@ private struct Shares {
     let last: Int
 
     init(_ placement: ExpertPlacement) {
-        fractions = (0..<placement.mesh.dataParallel).map { placement.fraction(ofReplica: $0) }
+        fractions = placement.replicaFractions
         last = fractions.lastIndex { $0 > 0 } ?? 0
         var sum = 0.0
         sums = fractions.map { fraction in

@@ -49,6 +49,9 @@ public struct ExpertPlacement: Hashable, Sendable {
         mesh.position(of: rank).map { neurons(ofShard: $0.shard) }
     }
 
+    /// Share of the expert's tokens that each replica takes, D entries.
+    public var replicaFractions: [Double] { (0..<mesh.dataParallel).map { fraction(ofReplica: $0) } }
+
     /// Share of the expert's tokens that `replica` takes.
     public func fraction(ofReplica replica: Int) -> Double {
         fractions?[replica] ?? 1 / Double(mesh.dataParallel)

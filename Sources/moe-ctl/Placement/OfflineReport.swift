@@ -9,18 +9,9 @@ struct OfflineReport {
 
         init(_ plan: PlacementPlan, loads: [[Double]]) {
             layers = zip(plan.layers, loads).map { layer, loads in
-                var ranks = [Double](repeating: 0, count: plan.worldSize)
-                for (expert, load) in zip(layer.experts, loads) {
-                    let mesh = expert.mesh
-                    for replica in 0..<mesh.dataParallel {
-                        for shard in 0..<mesh.tensorParallel {
-                            let part = Double(expert.neurons(ofShard: shard).count) / Double(expert.width)
-                            ranks[mesh.rank(replica: replica, shard: shard)] +=
-                                part * load * expert.fraction(ofReplica: replica)
-                        }
-                    }
-                }
-                return ranks
+                var ranks = RankWork(worldSize: plan.worldSize)
+                ranks.add(layer, loads: zip(layer.experts, loads).map { $1 / Double($0.width) })
+                return ranks.work
             }
         }
 

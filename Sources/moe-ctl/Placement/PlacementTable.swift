@@ -55,8 +55,6 @@ enum PlacementTable {
 
     /// Share of the tokens that each replica takes.
     static func fractions(of expert: ExpertPlacement) -> String {
-        (0..<expert.mesh.dataParallel).map { replica in
-            "\(Int((expert.fraction(ofReplica: replica) * 100).rounded()))%"
-        }.joined(separator: " ")
+        expert.replicaFractions.map { "\(Int(($0 * 100).rounded()))%" }.joined(separator: " ")
     }
 }
