@@ -1,52 +1,24 @@
 import MessagePassing
 
 /// Flips a bit of what one rank receives.
-final class CorruptingCommunicator: Communicator {
-    private let inner: any Communicator
+final class CorruptingCommunicator: ForwardingCommunicator {
     /// Entry of the first large enough `allToAll` of floats that is changed; nil: none any more.
     private var entry: Int?
 
     init(_ inner: any Communicator, entry: Int?) {
-        self.inner = inner
         self.entry = entry
+        super.init(inner)
     }
 
-    var rank: Int { inner.rank }
-    var size: Int { inner.size }
-
-    func barrier() throws { try inner.barrier() }
-
-    func broadcast<Element: MessageElement>(_ values: inout MutableSpan<Element>, root: Int) throws {
-        try inner.broadcast(&values, root: root)
-    }
-
-    func allReduce<Element: MessageElement>(_ values: inout MutableSpan<Element>, _ operation: Reduction) throws {
-        try inner.allReduce(&values, operation)
-    }
-
-    func reduceScatter<Element: MessageElement>(
-        _ values: Span<Element>, counts: [Int], into block: inout MutableSpan<Element>
-    ) throws {
-        try inner.reduceScatter(values, counts: counts, into: &block)
-    }
-
-    func allGather<Element: MessageElement>(
-        _ block: Span<Element>, counts: [Int], into values: inout MutableSpan<Element>
-    ) throws {
-        try inner.allGather(block, counts: counts, into: &values)
-    }
-
-    func allToAll<Element: MessageElement>(
+    override func allToAll<Element: MessageElement>(
         _ values: Span<Element>, sendCounts: [Int],
         into received: inout MutableSpan<Element>, receiveCounts: [Int]
     ) throws {
-        try inner.allToAll(values, sendCounts: sendCounts, into: &received, receiveCounts: receiveCounts)
+        try super.allToAll(values, sendCounts: sendCounts, into: &received, receiveCounts: receiveCounts)
         guard let place = entry, received.count > place, Element.messageType == .float else { return }
         entry = nil
         received.withUnsafeMutableBufferPointer { buffer in
             UnsafeMutableRawBufferPointer(buffer)[place * MemoryLayout<Float>.stride] ^= 1
         }
     }
-
-    func split(color: Int, key: Int) throws -> any Communicator { try inner.split(color: color, key: key) }
 }

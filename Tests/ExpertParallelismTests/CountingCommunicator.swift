@@ -1,48 +1,28 @@
 import MessagePassing
 
 /// Counts what goes to other ranks: rows, weights and gradients; not the few numbers of `allReduce` and `broadcast`.
-final class CountingCommunicator: Communicator {
-    private let inner: any Communicator
+final class CountingCommunicator: ForwardingCommunicator {
     private(set) var bytesSent = 0
 
-    init(_ inner: any Communicator) {
-        self.inner = inner
-    }
-
-    var rank: Int { inner.rank }
-    var size: Int { inner.size }
-
-    func barrier() throws { try inner.barrier() }
-
-    func broadcast<Element: MessageElement>(_ values: inout MutableSpan<Element>, root: Int) throws {
-        try inner.broadcast(&values, root: root)
-    }
-
-    func allReduce<Element: MessageElement>(_ values: inout MutableSpan<Element>, _ operation: Reduction) throws {
-        try inner.allReduce(&values, operation)
-    }
-
-    func reduceScatter<Element: MessageElement>(
+    override func reduceScatter<Element: MessageElement>(
         _ values: Span<Element>, counts: [Int], into block: inout MutableSpan<Element>
     ) throws {
         bytesSent += (values.count - counts[rank]) * MemoryLayout<Element>.stride
-        try inner.reduceScatter(values, counts: counts, into: &block)
+        try super.reduceScatter(values, counts: counts, into: &block)
     }
 
-    func allGather<Element: MessageElement>(
+    override func allGather<Element: MessageElement>(
         _ block: Span<Element>, counts: [Int], into values: inout MutableSpan<Element>
     ) throws {
         bytesSent += block.count * (size - 1) * MemoryLayout<Element>.stride
-        try inner.allGather(block, counts: counts, into: &values)
+        try super.allGather(block, counts: counts, into: &values)
     }
 
-    func allToAll<Element: MessageElement>(
+    override func allToAll<Element: MessageElement>(
         _ values: Span<Element>, sendCounts: [Int],
         into received: inout MutableSpan<Element>, receiveCounts: [Int]
     ) throws {
         bytesSent += (values.count - sendCounts[rank]) * MemoryLayout<Element>.stride
-        try inner.allToAll(values, sendCounts: sendCounts, into: &received, receiveCounts: receiveCounts)
+        try super.allToAll(values, sendCounts: sendCounts, into: &received, receiveCounts: receiveCounts)
     }
-
-    func split(color: Int, key: Int) throws -> any Communicator { try inner.split(color: color, key: key) }
 }
