@@ -39,10 +39,9 @@ def contenders(programs, ranks, cores):
     return runs
 
 
-def seconds_of(line, ranks, clock):
-    """Of each rank: what it computed for experts, and dispatch and combine with their waits."""
-    experts = line["rank_cpu_seconds"] if clock == "cpu" else line["rank_expert_seconds"]
-    return experts, line["rank_exchange_seconds"]
+def expert_seconds(line, clock):
+    """What each rank computed for experts."""
+    return line["rank_cpu_seconds" if clock == "cpu" else "rank_expert_seconds"]
 
 
 def interval_balance(lines, clock):
@@ -55,8 +54,8 @@ def interval_balance(lines, clock):
     layers = range(len(lines[0]["rank_work"]))
     work = [sum(line["rank_work"][layer][rank] for line in lines for layer in layers) for rank in range(ranks)]
     rows = [sum(line["rank_rows"][layer][rank] for line in lines for layer in layers) for rank in range(ranks)]
-    computed = [sum(seconds_of(line, ranks, clock)[0][rank] for line in lines) for rank in range(ranks)]
-    exchanged = [sum(seconds_of(line, ranks, clock)[1][rank] for line in lines) for rank in range(ranks)]
+    computed = [sum(expert_seconds(line, clock)[rank] for line in lines) for rank in range(ranks)]
+    exchanged = [sum(line["rank_exchange_seconds"][rank] for line in lines) for rank in range(ranks)]
     each_work = [seconds / amount if amount else 0 for seconds, amount in zip(computed, work)]
     each_row = min(seconds / amount for seconds, amount in zip(exchanged, rows) if amount)
     mean = longest = 0
@@ -72,17 +71,14 @@ def interval_balance(lines, clock):
 
 def moe_seconds(line, clock):
     """Of the slowest rank. In wall-clock time waits make all ranks alike; CPU seconds count no waiting but exchange's."""
-    experts, exchange = line["rank_expert_seconds"], line["rank_exchange_seconds"]
-    if clock == "cpu":
-        return max(line["rank_cpu_seconds"])
-    return max(a + b for a, b in zip(experts, exchange))
+    experts = expert_seconds(line, clock)
+    return max(experts) if clock == "cpu" else max(a + b for a, b in zip(experts, line["rank_exchange_seconds"]))
 
 
 def figures(lines, clock):
     later = lines[FIRST_STEP:]
     intervals = [later[start:start + INTERVAL] for start in range(0, len(later) - INTERVAL + 1, INTERVAL)]
     balances = [interval_balance(interval, clock) for interval in intervals]
-    # Work alone, for the skew of a static placement.
     imbalances = [1 / balance for balance in balances]
     revisions = [line["plan_revision"] for line in lines]
     switched = [index for index, line in enumerate(lines) if line.get("migration_bytes", 0) > 0]
