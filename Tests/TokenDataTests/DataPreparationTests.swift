@@ -15,7 +15,8 @@ import TokenData
             var texts = [String]()
             for _ in 0..<Int.random(in: 1...3, using: &generator) {
                 var text = String.UnicodeScalarView()
-                for _ in 0..<Int.random(in: 2...300, using: &generator) {
+                // Of three or more, the largest fraction below leaves one to train on.
+                for _ in 0..<Int.random(in: 3...300, using: &generator) {
                     text.append(alphabet.randomElement(using: &generator)!)
                 }
                 texts.append(String(text))
