@@ -99,4 +99,23 @@ static inline void lanes_transpose(const float *from, long from_stride, float *t
     for (int i = 0; i < 16; i++) memcpy(to + i * to_stride, &mixed[i], sizeof mixed[i]);
 }
 
+// Copies count floats past the caches, where a block larger than them would only drive out other data: memory is written
+// without being read first. Both may have any alignment; the copy is complete for other cores when this returns.
+static inline void lanes_stream(float *restrict to, const float *restrict from, long count) {
+    long done = 0;
+    while (done < count && ((unsigned long)(to + done) & 63) != 0) {
+        to[done] = from[done];
+        done++;
+    }
+    for (; done + 16 <= count; done += 16) {
+        lanes16 x;
+        memcpy(&x, from + done, sizeof x);
+        __builtin_nontemporal_store(x, (lanes16 *)(to + done));
+    }
+    for (; done < count; done++) to[done] = from[done];
+#ifdef __SSE__
+    __builtin_ia32_sfence();
+#endif
+}
+
 #endif

@@ -36,7 +36,7 @@ struct ExpertMove {
             let shard = ExpertShard(withoutGradient: neurons, hiddenSize: hiddenSize)
             for old in oldShards {
                 let common = old.neurons.clamped(to: neurons)
-                if !common.isEmpty { shard.value(of: common).copy(from: old.value(of: common)) }
+                if !common.isEmpty { shard.value(of: common).stream(from: old.value(of: common)) }
             }
             return shard
         }
@@ -53,8 +53,8 @@ struct ExpertMove {
         let common = oldState.neurons.clamped(to: target.owned)
         if !common.isEmpty {
             let (new, old) = (state.local(common), oldState.local(common))
-            state.firstMoment.rows(new).copy(from: oldState.firstMoment.rows(old))
-            state.secondMoment.rows(new).copy(from: oldState.secondMoment.rows(old))
+            state.firstMoment.rows(new).stream(from: oldState.firstMoment.rows(old))
+            state.secondMoment.rows(new).stream(from: oldState.secondMoment.rows(old))
         }
         return state
     }

@@ -1,3 +1,5 @@
+import CVectors
+
 /// A matrix of fp32 entries: `rows` × `columns`, row i beginning at `i * rowStride`. A view: copies share the memory,
 /// as do `rows(_:)` and `columns(_:)` of it. Vectors are matrices of one row.
 ///
@@ -123,5 +125,12 @@ public struct Tensor {
         for row in 0..<rows {
             (pointer + row * rowStride).update(from: source.pointer + row * source.rowStride, count: columns)
         }
+    }
+
+    /// As `copy`, past the caches: for blocks of many megabytes that are not used at once.
+    package func stream(from source: Tensor) {
+        precondition(rows == source.rows && columns == source.columns, "shapes differ")
+        if isContiguous && source.isContiguous { return lanes_stream(pointer, source.pointer, count) }
+        copy(from: source)
     }
 }

@@ -106,11 +106,18 @@ package final class StepRecorder {
             outcome, step: step, validationLoss: validationLoss, ranks: try rankMetrics())
         if options.metrics != nil { try communicator.agree { try file?.append(metrics) } }
         display?.show(metrics)
-        if isLast || (step + 1) % options.reportInterval == 0 {
+        if isLast || isReportDue(afterSteps: step + 1) {
             try handOnSample()
             sample = PerformanceSample(firstStep: step + 2, planRevision: planRevision)
         }
         return largest[2] > 0
+    }
+
+    /// Every interval, and in the first one after 2, 4, 8 … steps as well, as long as as many are left: whoever plans
+    /// knows no loads before.
+    private func isReportDue(afterSteps steps: Int) -> Bool {
+        steps % options.reportInterval == 0
+            || steps > 1 && steps <= options.reportInterval / 2 && steps & (steps - 1) == 0
     }
 
     /// Gives the sample to the coordinator or the planner in this job, and to the dispatchers. Collective.

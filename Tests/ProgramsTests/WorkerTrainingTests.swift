@@ -46,7 +46,8 @@ import Testing
         let shown = try CtlProgram(["run", "show", "small", "-o", "json"], environment: variables)
         let run = try JSONDecoder().decode(RunShown.self, from: Data(shown.output.utf8))
         #expect(run.summary.state == .completed)
-        #expect(run.storedReports == 8)
+        // After steps 2, 5, 10, 15 and 20; from each rank.
+        #expect(run.storedReports == 10)
         coordinator.terminate()
         #expect(coordinator.waitForEnd() == 0, "\(coordinator.text)")
 

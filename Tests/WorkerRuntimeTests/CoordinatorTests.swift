@@ -49,8 +49,8 @@ import WorkerRuntime
             #expect(run.summary.step == 12)
             #expect(run.summary.loss == lines.last?.loss)
             #expect(run.configuration["steps"] == "12")
-            // Steps 1 to 5, 6 to 10, and 11 and 12; from each rank.
-            #expect(run.storedReports == 6)
+            // Steps 1 and 2, 3 to 5, 6 to 10, and 11 and 12; from each rank.
+            #expect(run.storedReports == 8)
             let placement = try await client.send(ShowPlacement(run: "tiny"))
             #expect(placement.plan.revision == 1)
             for layer in placement.plan.layers { #expect(layer.experts.map(\.mesh.ranks) == [[0], [1], [0], [1]]) }

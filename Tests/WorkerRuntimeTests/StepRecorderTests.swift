@@ -24,8 +24,8 @@ import WorkerRuntime
     /// What is measured reaches the dispatcher of each layer, with or without a coordinator.
     @Test func dispatchersGetTheSamples() throws {
         let fixture = try TrainingFixture()
-        var options = fixture.options(steps: 5)
-        options.reportInterval = 2
+        var options = fixture.options(steps: 19)
+        options.reportInterval = 8
         let final = options
         let log = SampleLog()
         _ = try ThreadCommunicator.run(worldSize: 2) { communicator in
@@ -41,16 +41,18 @@ import WorkerRuntime
             let recorder = StepRecorder(
                 options: final, context: context, planRevision: 1, control: control,
                 experts: model.namedModules().compactMap { $0.module as? ParallelExperts }, display: nil, file: nil)
-            for step in 0..<5 {
+            for step in 0..<19 {
                 let outcome = recorder.time { TrainingStep.Outcome() }
-                try recorder.record(outcome, step: step, validationLoss: nil, isLast: step == 4)
+                try recorder.record(outcome, step: step, validationLoss: nil, isLast: step == 18)
             }
         }
         let samples = log.samples.withLock { $0 }
         for rank in 0..<2 {
             // By interval, then layer.
             let steps = samples.filter { $0.rank == rank }.map { [$0.sample.firstStep, $0.sample.stepCount] }
-            #expect(steps == [[1, 2], [1, 2], [1, 2], [3, 2], [3, 2], [3, 2], [5, 1], [5, 1], [5, 1]])
+            // In the first interval also after 2 and 4 steps.
+            let intervals = [[1, 2], [3, 2], [5, 4], [9, 8], [17, 3]]
+            #expect(steps == intervals.flatMap { [$0, $0, $0] })
         }
     }
 }

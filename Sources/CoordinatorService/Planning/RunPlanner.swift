@@ -45,7 +45,11 @@ struct RunPlanner: Sendable {
         do {
             let proposal = try propose(context)
             if let stale = context.planInFlight?.plan {
-                if proposal?.plan.layers.map(\.experts) == stale.layers.map(\.experts) { return outcomes }
+                if proposal?.plan.layers.map(\.experts) == stale.layers.map(\.experts)
+                    || planner.keeps(stale, over: proposal, current: context.plan)
+                {
+                    return outcomes
+                }
                 let why =
                     proposal == nil ? "newer measurements do not call for it" : "newer measurements call for another"
                 outcomes.append(.withdrawn(revision: stale.revision, who: who, why: why))

@@ -14,6 +14,7 @@ public struct PlacementPlanner: Sendable {
     /// Used for an allocator that makes no forecasts.
     private var ownForecast = LoadForecast()
     private var timings: PlanTimings
+    private var stepsReported = 0
     private var stepsSinceLook = 0
     private var lookedEarly = false
     /// The revision that the last observation is of.
@@ -34,7 +35,10 @@ public struct PlacementPlanner: Sendable {
         if allocator.loadForecast == nil { ownForecast.record(sample) }
         estimate.record(sample, rank: rank)
         timings.record(sample, rank: rank)
-        if sample.expertLoads != nil { stepsSinceLook += sample.stepCount }
+        if sample.expertLoads != nil {
+            stepsReported += sample.stepCount
+            stepsSinceLook += sample.stepCount
+        }
     }
 
     private var forecast: LoadForecast { allocator.loadForecast ?? ownForecast }
@@ -49,10 +53,13 @@ public struct PlacementPlanner: Sendable {
     public var costs: CostModel { estimate.costs(model: model, cluster: cluster) }
 
     /// Whether it is time to propose: loads of a new interval are there, or the load has jumped. A load that keeps jumping
-    /// shortens one interval of two at most.
+    /// shortens one interval of two at most. In the first interval every report is a reason to look: the first plan was
+    /// made without loads, and they change fastest at the start.
     public var isDue: Bool {
-        stepsSinceLook >= intervalSteps || (stepsSinceLook > 0 && !lookedEarly && hasLoadJumped)
+        stepsSinceLook >= intervalSteps || stepsSinceLook > 0 && (isFirstInterval || !lookedEarly && hasLoadJumped)
     }
+
+    private var isFirstInterval: Bool { stepsReported <= intervalSteps }
 
     private var hasLoadJumped: Bool { allocator.hasLoadJumped || forecast.hasJumped }
 
@@ -63,7 +70,7 @@ public struct PlacementPlanner: Sendable {
     public mutating func propose(
         current: PlacementPlan, settings: PlanningSettings, step: Int
     ) throws(PlacementError) -> PlanProposal? {
-        lookedEarly = stepsSinceLook < intervalSteps
+        lookedEarly = stepsSinceLook < intervalSteps && !isFirstInterval
         stepsSinceLook = 0
         try current.validate(for: model, worldSize: cluster.worldSize)
         if let loads { estimate.settle(current, loads: loads) }
@@ -140,6 +147,20 @@ public struct PlacementPlanner: Sendable {
         else { return PlanPrediction() }
         prediction.forecastError = forecast.errors.last
         return prediction
+    }
+
+    /// Whether a plan that was proposed earlier, and that no rank has taken yet, should stay on offer: it still saves
+    /// something, and what would be proposed now is not better by the least gain that counts. Otherwise noise would make a
+    /// new plan of every report.
+    /// - Parameter proposal: what would be proposed now; nil: nothing.
+    public func keeps(_ pending: PlacementPlan, over proposal: PlanProposal?, current: PlacementPlan) -> Bool {
+        guard let hysteresis = allocator.hysteresis, (try? check(pending, current: current)) != nil else {
+            return false
+        }
+        let expected = assess(pending, current: current)
+        let best = proposal?.prediction.secondsAfter ?? expected.secondsBefore
+        return expected.secondsAfter < expected.secondsBefore
+            && expected.secondsAfter * (1 - hysteresis.minimumGain) <= best
     }
 
     /// - Throws: `PlacementError` when `plan`, an operator's maybe, is not for this model and these ranks, or does not fit
