@@ -1,6 +1,7 @@
 import ControlProtocol
 import ExpertPlacement
 import Foundation
+import GRDB
 import Testing
 
 /// A coordinator and two ranks that train until the test has seen enough. All tokens are the same and go to one expert, so
@@ -17,8 +18,6 @@ final class PlanningJob {
     let address: String
     let ranks: RunningProgram
     private let serve: [String]
-
-    var database: String { inputs.path("moe.db") }
 
     /// - Parameter configuration: of the coordinator, in YAML.
     init(
@@ -69,7 +68,17 @@ final class PlanningJob {
         _ = coordinator.waitForEnd()
     }
 
-    func startCoordinator() throws {
+    /// What a coordinator that is dead has left in its database.
+    func stored<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+        let database = try DatabaseQueue(path: inputs.path("moe.db"))
+        let value = try await database.write(body)
+        try database.close()
+        return value
+    }
+
+    /// Starts the coordinator that was killed, after `sql` has changed its database.
+    func startCoordinator(after sql: String) async throws {
+        try await stored { db in try db.execute(sql: sql) }
         coordinator = try RunningProgram("moe-coordinator", serve)
         try #require(coordinator.readLine(after: "moe-coordinator: listening on ") != nil, "\(coordinator.text)")
     }

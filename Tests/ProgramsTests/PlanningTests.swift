@@ -62,31 +62,36 @@ import Testing
         try await job.expectOneActivePlan(1)
     }
 
-    /// The coordinator is killed when a plan has come as far as `state`, or further.
+    /// The coordinator is killed when its database has a plan in `state`.
     @Test(arguments: [PlanState.proposed, .accepted, .applying, .active])
     func aCoordinatorThatIsKilledComesBack(state: PlanState) async throws {
         let job = try PlanningJob(allocator: "expert-parallel", layers: 6, worker: ["--migration-budget": "1"])
         try await job.waitForSteps()
         let plan = try await job.swapped()
-        // A rank that is stopped can accept nothing.
+        // A rank that is stopped can accept nothing. Later states pass within milliseconds: the database keeps the plan there.
         let stopped = state == .proposed ? ProcessTable.children(of: job.ranks.processIdentifier) : []
         for rank in stopped { kill(rank, SIGSTOP) }
+        if state == .accepted || state == .applying {
+            job.killCoordinator()
+            try await job.startCoordinator(
+                after: """
+                    CREATE TRIGGER hold BEFORE UPDATE OF state ON plans WHEN OLD.state = '\(state.rawValue)'
+                    BEGIN SELECT RAISE(ABORT, 'the test holds the plan here'); END
+                    """)
+        }
         let revision = try #require(try await job.propose(plan).revision)
-        if state != .proposed {
-            try await job.wait("plan that is \(state.rawValue)") {
-                let states = try await job.plans().plans.filter { $0.revision == revision }.map(\.state)
-                let life: [PlanState] = [.proposed, .accepted, .applying, .active]
-                guard let now = states.first.flatMap(life.firstIndex), let wanted = life.firstIndex(of: state) else {
-                    return false
-                }
-                return now >= wanted
-            }
+        try await job.wait("plan that is \(state.rawValue)") {
+            try await job.plans().plans.contains { $0.revision == revision && $0.state == state }
         }
         job.killCoordinator()
+        let stored = try await job.stored { db in
+            try String.fetchOne(db, sql: "SELECT state FROM plans WHERE revision = ?", arguments: [revision])
+        }
+        #expect(stored == state.rawValue)
         for rank in stopped { kill(rank, SIGCONT) }
         // Training needs no coordinator.
         try await job.waitForSteps()
-        try job.startCoordinator()
+        try await job.startCoordinator(after: "DROP TRIGGER IF EXISTS hold")
         try await job.wait("revision \(revision) that is active") {
             try await job.activePlan().plan.revision == revision
         }
@@ -110,10 +115,7 @@ import Testing
         let job = try Self.tightJob()
         try await job.waitForSteps()
         job.killCoordinator()
-        let database = try DatabaseQueue(path: job.database)
-        try await database.write { db in try db.execute(sql: "UPDATE runs SET cluster_json = NULL") }
-        try database.close()
-        try job.startCoordinator()
+        try await job.startCoordinator(after: "UPDATE runs SET cluster_json = NULL")
         let revision = try #require(try await job.propose(Self.allOnRankOne(job)).revision)
         try await job.wait("rejected plan") {
             try await job.plans().plans.contains { $0.revision == revision && $0.state == .rejected }
