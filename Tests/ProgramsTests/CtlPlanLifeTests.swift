@@ -11,21 +11,27 @@ import Testing
         let client: ControlClient
         let registered: RunRegistered
 
-        static let model = ExpertModel(hiddenSize: 8, layers: [[4, 4], [4, 4]])
-
-        init() async throws {
+        /// - Parameter configuration: of the coordinator, in YAML.
+        init(
+            allocator: String = "expert-parallel",
+            model: ExpertModel = ExpertModel(hiddenSize: 8, layers: [[4, 4], [4, 4]]),
+            exchange: ExchangeCosts? = nil, configuration: String = ""
+        ) async throws {
             directory = FileManager.default.temporaryDirectory.appendingPathComponent("life-\(UUID().uuidString)")
             try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
             let database = directory.appendingPathComponent("moe.db").path
+            let file = directory.appendingPathComponent("moe.yaml")
+            try Data(configuration.utf8).write(to: file)
             coordinator = try RunningProgram(
-                "moe-coordinator", ["serve", "--database", database, "--listen", "127.0.0.1:0"])
+                "moe-coordinator",
+                ["serve", "--database", database, "--listen", "127.0.0.1:0", "--config", file.path])
             let address = try #require(
                 coordinator.readLine(after: "moe-coordinator: listening on "), "\(coordinator.text)")
             client = try await ControlClient.connect(to: Endpoint(address))
             registered = try await client.send(
                 RegisterRun(
-                    run: "tiny", registration: "r1", worldSize: 2, nodes: [0, 0], model: Self.model,
-                    allocator: "expert-parallel", host: "here", processID: 1,
+                    run: "tiny", registration: "r1", worldSize: 2, nodes: [0, 0], model: model,
+                    allocator: allocator, host: "here", processID: 1, exchange: exchange,
                     ownership: .decoupled, interval: 10))
         }
 
@@ -62,6 +68,21 @@ import Testing
             #expect(call.status == 0, "\(call.errors)")
             try Data(call.output.utf8).write(to: file)
             return file.path
+        }
+
+        /// What a rank says of its first ten steps: time goes with the rows of the expert that it has in each layer.
+        func report(rank: Int, loads: [[Int]]) async throws {
+            let rows = loads.reduce(0) { $0 + $1[rank] }
+            _ = try await client.send(
+                RegisterWorker(
+                    run: "tiny", incarnation: registered.incarnation, rank: rank, host: "here", processID: 1))
+            let sample = PerformanceSample(
+                firstStep: 1, stepCount: 10, planRevision: registered.plan.revision, stepSeconds: 2,
+                phaseSeconds: ["experts": 1e-4 * Double(rows), "dispatch": 1e-4, "combine": 1e-4], bytesSent: 0,
+                tokens: 1000, residentBytes: 0, expertLoads: rank == 0 ? loads : nil, loss: nil, expertRows: rows,
+                expertWork: 64 * rows)
+            _ = try await client.send(
+                Report(run: "tiny", incarnation: registered.incarnation, rank: rank, sequence: 1, sample: sample))
         }
 
         /// The ranks take the plan that is offered, at `step`.
@@ -113,6 +134,33 @@ import Testing
         _ = try await setting.apply(step: 9, after: second)
         let states = try setting.ask(Plans.self, "history").plans.map(\.state)
         #expect(states == [.active, .superseded, .superseded])
+    }
+
+    /// The planner looks when it is asked, and its plan takes the way of all plans.
+    @Test func thePlannersPlanOnDemand() async throws {
+        let setting = try await Setting(
+            allocator: "load-balanced", model: ExpertModel(hiddenSize: 64, layers: [[64, 64], [64, 64]]),
+            exchange: ExchangeCosts(latencySeconds: 1e-6, bytesPerSecond: 1e12),
+            configuration: "planning: {enabled: false}")
+        defer { setting.end() }
+        let first = setting.registered.plan.revision
+        #expect(try setting.ask(PlacementProposed.self, "plan").plan == nil)
+        for rank in [1, 0] { try await setting.report(rank: rank, loads: [[9000, 1000], [8000, 2000]]) }
+
+        let shown = try setting.ask(PlacementProposed.self, "plan", "--dry-run")
+        #expect(shown.revision == nil && shown.plan != nil)
+        #expect(try setting.ask(Plans.self, "history").plans.map(\.state) == [.active])
+        let proposed = try setting.ask(PlacementProposed.self, "plan", "--why", "it looks skewed")
+        let prediction = try #require(proposed.prediction)
+        #expect(prediction.balanceAfter > prediction.balanceBefore && prediction == shown.prediction)
+        #expect(proposed.plan?.layers.map(\.experts) == shown.plan?.layers.map(\.experts))
+        #expect(try setting.ask(Plans.self, "history").plans.map(\.state) == [.proposed, .active])
+
+        let plan = try await setting.apply(step: 21, after: first)
+        #expect(plan.revision == proposed.revision)
+        let history = try setting.ask(Plans.self, "history").plans
+        #expect(history.map(\.state) == [.active, .superseded])
+        #expect(history[0].why.hasPrefix("it looks skewed; ") && history[0].prediction == prediction)
     }
 
     @Test func operatorsHoldThePlanner() async throws {

@@ -101,6 +101,40 @@ import Testing
         #expect(active.layers.allSatisfy { $0.switchStep != nil })
     }
 
+    /// An operator's plan and the way back, with `moe-ctl` and real ranks.
+    @Test func anOperatorMovesExperts() async throws {
+        let job = try PlanningJob(allocator: "expert-parallel")
+        try await job.waitForSteps()
+        let before = try await job.activePlan().plan
+        let plan = try await job.swapped()
+        let file = job.inputs.path("plan.json")
+        try JSONEncoder().encode(plan).write(to: URL(fileURLWithPath: file))
+
+        func ask<Reply: Decodable>(_ type: Reply.Type, _ arguments: [String]) throws -> Reply {
+            let call = try CtlProgram(
+                ["placement"] + arguments + ["--run", PlanningJob.run, "--coordinator", job.address, "-o", "json"])
+            try #require(call.status == 0, "\(call.errors)")
+            return try JSONDecoder().decode(type, from: Data(call.output.utf8))
+        }
+        /// Calls `moe-ctl` and waits until its plan is active.
+        func move(_ arguments: [String], to expected: PlacementPlan) async throws {
+            let revision = try #require(
+                try ask(PlacementProposed.self, arguments + ["--why", "a drill"]).revision)
+            try await job.wait("revision \(revision) that is active") {
+                try ask(Plans.self, ["history"]).plans.first?.state == .active
+            }
+            let plans = try ask(Plans.self, ["history"]).plans
+            #expect(plans[0].revision == revision && plans[0].why.hasSuffix("a drill"), "\(plans)")
+            #expect(plans[0].switchedLayers == 2 && plans[0].bytes ?? 0 > 0, "\(plans)")
+            try await job.expectOneActivePlan(revision)
+            let active = try ask(Placement.self, ["show"]).plan
+            #expect(active.layers.map(\.experts) == expected.layers.map(\.experts))
+        }
+        try await move(["apply", file], to: plan)
+        try await move(["rollback"], to: before)
+        #expect(try ask(Plans.self, ["history"]).plans.map(\.state) == [.active, .superseded, .superseded])
+    }
+
     @Test func theCoordinatorRefusesAPlanOverTheMemoryOfARank() async throws {
         let job = try Self.tightJob()
         try await job.waitForSteps()
