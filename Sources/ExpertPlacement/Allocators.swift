@@ -9,10 +9,13 @@ public enum Allocators {
     public static let programPrefix = "exec:"
     public static let defaultName = "tensor-parallel"
 
-    /// - Parameter options: further options; those in the name go first.
+    /// - Parameters:
+    ///   - options: further options; those in the name go first.
+    ///   - isCancelled: asked by searches that may take long; once it is true they end with an error.
     /// - Throws: `PlacementError.unknownAllocator`, or `.invalidOption` with the known ones named.
     public static func make(
-        named name: String, options: AllocatorOptions = AllocatorOptions()
+        named name: String, options: AllocatorOptions = AllocatorOptions(),
+        isCancelled: @escaping @Sendable () -> Bool = { false }
     ) throws(PlacementError) -> any ExpertsAllocator {
         var options = options
         var base = name
@@ -34,7 +37,7 @@ public enum Allocators {
             return LayerwiseAllocator(ReplicaBalancerAllocator(try ReplicaBalancerAllocator.Options(options)))
         case "exact":
             try options.checkNames(known: ExactAllocator.optionNames, allocator: base)
-            return LayerwiseAllocator(try ExactAllocator(options))
+            return LayerwiseAllocator(try ExactAllocator(options, isCancelled: isCancelled))
         default:
             guard let grid = parseGrid(base) else { throw .unknownAllocator(name) }
             return try withoutOptions(grid, options, base)

@@ -1,5 +1,7 @@
+import ControlProtocol
 import ControlTestSupport
 import CoordinatorService
+import ExpertPlacement
 import Foundation
 import Testing
 
@@ -45,5 +47,21 @@ struct PlanningConfigurationTests {
     func mistakesAreNamed(text: String, reason: String) throws {
         let error = #expect(throws: PlanningConfigurationError.self) { try read(text) }
         #expect("\(String(describing: error))".contains(reason), "\(String(describing: error))")
+    }
+
+    @Test func aLongSearchEndsWithTheCoordinator() throws {
+        let cancellation = PlanningCancellation()
+        cancellation.cancel()
+        var allocator = try PlanningConfiguration().allocator(
+            named: "exact:slots=1,limit=500", limits: .standard, cancellation: cancellation)
+        let model = ExpertModel(hiddenSize: 8, layers: [[16, 16, 16, 16, 16, 16, 16]])
+        let cluster = Cluster(worldSize: 12)
+        let current = try StaticAllocator(.expertParallel).allocateExperts(
+            current: nil, model: model, cluster: cluster, step: 0)
+        allocator.collectPerformance(Samples.sample(loads: [[900, 170, 130, 110, 70, 50, 30]]), rank: 0)
+        let error = #expect(throws: PlacementError.self) {
+            try allocator.allocateExperts(current: current, model: model, cluster: cluster, step: 20)
+        }
+        #expect("\(String(describing: error))".contains("was ended"), "\(String(describing: error))")
     }
 }

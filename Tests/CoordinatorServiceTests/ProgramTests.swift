@@ -1,3 +1,4 @@
+import ControlProtocol
 import ControlTestSupport
 import CoordinatorService
 import Foundation
@@ -141,5 +142,32 @@ import Testing
         print("resident memory after 2,000 reports: \(before) bytes; \(growth) more after 6,000")
         #expect(growth < 4 << 20)
         #expect(program.end(SIGTERM).status == 0)
+    }
+
+    /// An operator may wait for a program that takes its time; the end of the coordinator does not.
+    @Test func theEndWaitsForNoProgram() async throws {
+        let started = folder.path("started")
+        let configuration = """
+            planning: {enabled: false}
+            allocators:
+              slow: {command: [/bin/sh, -c, "touch '\(started)'; sleep 1000"]}
+            """
+        try configuration.write(toFile: folder.path("moe.yaml"), atomically: true, encoding: .utf8)
+        let program = try CoordinatorProgram(serve() + ["--config", folder.path("moe.yaml")])
+        let client = try await ControlClient.connect(host: "127.0.0.1", port: program.port)
+        _ = try await client.send(Samples.registerRun(allocator: "exec:slow"))
+        _ = try await client.send(Samples.registerWorker())
+        _ = try await client.send(Samples.report())
+        let answer = Task { try await client.send(ProposePlacement(replan: true, who: "ada", why: "a test")) }
+        let deadline = ContinuousClock.now + .seconds(60)
+        while !FileManager.default.fileExists(atPath: started), ContinuousClock.now < deadline {
+            try await Task.sleep(for: .milliseconds(2))
+        }
+        let begin = ContinuousClock.now
+        let end = program.end(SIGTERM)
+        #expect(end.status == 0)
+        #expect(ContinuousClock.now - begin < .seconds(15))
+        let error = await #expect(throws: ControlError.self) { try await answer.value }
+        #expect(error?.code == .overloaded, "\(String(describing: error))")
     }
 }

@@ -34,7 +34,9 @@ public struct PlanningConfiguration: Hashable, Sendable {
     package func allocator(
         named name: String, limits: Limits, cancellation: PlanningCancellation
     ) throws(PlacementError) -> any ExpertsAllocator {
-        guard name.hasPrefix(Allocators.programPrefix) else { return try Allocators.make(named: name) }
+        guard name.hasPrefix(Allocators.programPrefix) else {
+            return try Allocators.make(named: name) { cancellation.isCancelled }
+        }
         let alias = String(name.dropFirst(Allocators.programPrefix.count))
         guard let program = programs[alias] else {
             let known = programs.keys.sorted().map { Allocators.programPrefix + $0 }.joined(separator: ", ")

@@ -78,9 +78,14 @@ package actor PlanningLoop {
     /// A better plan than the active one, now; nil: there is none.
     package func propose(of run: String, _ context: PlanningContext) async throws -> PlanProposal? {
         let planner = try await planner(of: run, context)
-        return try await Self.onThread {
-            var planner = planner
-            return try planner.propose(context)
+        do {
+            return try await Self.onThread {
+                var planner = planner
+                return try planner.propose(context)
+            }
+        } catch {
+            guard cancellation.isCancelled else { throw error }
+            throw ControlError(.overloaded, "the coordinator is ending; ask again when it is back")
         }
     }
 

@@ -47,7 +47,6 @@ public struct CoordinatorServer: Service {
                 helpers.addTask { await planning.run() }
                 helpers.addTask { await endOverdueConnections() }
                 await acceptConnections()
-                planning.stop()
                 await processor.stop()
                 helpers.cancelAll()
             }
@@ -58,8 +57,14 @@ public struct CoordinatorServer: Service {
 
     /// Lets open requests finish, and ends.
     public func stop() {
-        table.stop()
+        beginStopping()
         listener.interrupt()
+    }
+
+    /// From here on no request comes, and none waits for a policy at work.
+    private func beginStopping() {
+        table.stop()
+        planning.stop()
     }
 
     private func acceptConnections() async {
@@ -83,7 +88,7 @@ public struct CoordinatorServer: Service {
             } catch {
                 logger.debug("accepting ended", metadata: ["reason": "\(error)"])
             }
-            table.stop()
+            beginStopping()
             listener.close()
         }
     }

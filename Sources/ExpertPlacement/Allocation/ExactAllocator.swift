@@ -6,15 +6,23 @@ public struct ExactAllocator: LayerAllocator {
     public var slots: Int?
     /// Placements looked at in a layer before the search gives up.
     public var limit: Int
+    /// Asked between placements; once it is true the search ends with an error.
+    private let isCancelled: @Sendable () -> Bool
 
-    public init(slots: Int? = nil, limit: Int = 1_000_000) {
+    public init(
+        slots: Int? = nil, limit: Int = 1_000_000, isCancelled: @escaping @Sendable () -> Bool = { false }
+    ) {
         self.slots = slots
         self.limit = limit
+        self.isCancelled = isCancelled
     }
 
-    public init(_ options: AllocatorOptions) throws(PlacementError) {
+    public init(
+        _ options: AllocatorOptions, isCancelled: @escaping @Sendable () -> Bool = { false }
+    ) throws(PlacementError) {
         slots = try options.integer("slots", in: 1...1_000_000)
         limit = try options.integer("limit", in: 1...1_000_000_000) ?? 1_000_000
+        self.isCancelled = isCancelled
     }
 
     public func allocateLayer(_ request: LayerRequest) throws(PlacementError) -> LayerPlacement {
@@ -25,7 +33,8 @@ public struct ExactAllocator: LayerAllocator {
             secondsPerRow: [Double](repeating: 1, count: request.cluster.worldSize),
             slots: SlotBudget.slots(
                 layer: request.layer, model: request.model, cluster: request.cluster, fixed: slots, costs: costs))
-        guard let plan = ExactReplicaPlanner(limit: limit).plan(problem) else {
+        guard let plan = ExactReplicaPlanner(limit: limit).plan(problem, isCancelled: isCancelled) else {
+            if isCancelled() { throw .unsuitableAllocator("exact was ended in layer \(request.layer)") }
             throw .unsuitableAllocator(
                 "exact looked at \(limit) placements of layer \(request.layer) without coming to an end; use "
                     + "load-balanced, or raise the option limit (at most \(ExactReplicaPlanner.rankLimit) ranks)")

@@ -9,17 +9,20 @@ public struct ExactReplicaPlanner: Hashable, Sendable {
         self.limit = limit
     }
 
+    /// - Parameter isCancelled: asked at each placement, which may take milliseconds; once it is true the search ends.
     /// - Returns: the plan whose slowest rank takes the least time at the forecast loads; nil when the limit was
-    ///   reached.
-    public func plan(_ problem: ReplicaProblem) -> ReplicaPlan? {
+    ///   reached, or the search was cancelled.
+    public func plan(
+        _ problem: ReplicaProblem, isCancelled: @escaping () -> Bool = { false }
+    ) -> ReplicaPlan? {
         guard problem.worldSize <= Self.rankLimit else { return nil }
-        var search = ExactSearch(problem, limit: limit)
+        var search = ExactSearch(problem, limit: limit, isCancelled: isCancelled)
         // A good plan to begin with cuts off most of the tree.
         let heuristic = ReplicaPlanner(spreading: 0, breadth: 0, tolerance: 0).plan(problem)
         search.best = heuristic
         search.bestSeconds = heuristic.seconds(problem.loads, secondsPerRow: problem.secondsPerRow)
         search.branch(0)
-        return search.visited > limit ? nil : search.best
+        return search.hasGivenUp ? nil : search.best
     }
 
     /// The best plan found within the limit, `plan` among them.
@@ -37,21 +40,25 @@ public struct ExactReplicaPlanner: Hashable, Sendable {
 private struct ExactSearch {
     let problem: ReplicaProblem
     let limit: Int
+    let isCancelled: () -> Bool
     let order: [Int]
     /// Sets of ranks as bit masks, those with most ranks first.
     let sets: [UInt32]
     let bound: Double
     var best: ReplicaPlan?
     var bestSeconds = Double.infinity
-    var visited = 0
+    /// Whether the limit was reached, or the search cancelled.
+    private(set) var hasGivenUp = false
+    private var visited = 0
     private var chosen: [UInt32]
     private var free: [Int]
     private var used = 0
     private var flow: RankSetFlow
 
-    init(_ problem: ReplicaProblem, limit: Int) {
+    init(_ problem: ReplicaProblem, limit: Int, isCancelled: @escaping () -> Bool = { false }) {
         self.problem = problem
         self.limit = limit
+        self.isCancelled = isCancelled
         order = problem.loads.indices.sorted { (problem.loads[$0], $1) > (problem.loads[$1], $0) }
         sets = (1..<UInt32(1) << UInt32(problem.worldSize)).sorted {
             ($1.nonzeroBitCount, $0) < ($0.nonzeroBitCount, $1)
@@ -63,7 +70,9 @@ private struct ExactSearch {
     }
 
     mutating func branch(_ depth: Int) {
-        if visited > limit || bestSeconds <= bound * (1 + 1e-9) { return }
+        if isOver { return }
+        hasGivenUp = visited > limit || isCancelled()
+        if hasGivenUp { return }
         visited += 1
         if depth == order.count {
             let seconds = flow.bound
@@ -83,8 +92,12 @@ private struct ExactSearch {
                 take(set, expert: expert, by: 1)
             }
             flow = undo
+            if isOver { return }
         }
     }
+
+    /// Nothing better is to be found, or nobody waits for it.
+    private var isOver: Bool { hasGivenUp || bestSeconds <= bound * (1 + 1e-9) }
 
     private mutating func take(_ set: UInt32, expert: Int, by change: Int) {
         for rank in free.indices where set & 1 << UInt32(rank) != 0 { free[rank] += change }
