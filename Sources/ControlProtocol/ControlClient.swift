@@ -49,26 +49,29 @@ public final class ControlClient: Sendable {
 
     /// Sends a request and waits for its answer.
     ///
-    /// After a time-out or a lost connection the coordinator may or may not have taken the request. All requests may be sent
-    /// again: they are applied once.
+    /// After a time-out or a lost connection the coordinator may or may not have taken the request. All requests but
+    /// `ProposePlacement` may be sent again: they are applied once.
+    /// - Parameter timeout: nil: the answer may take as long as it likes.
     /// - Throws: the coordinator's error; `timed_out`, `connection_closed`, `cancelled`, `overloaded`.
     public func send<Request: ControlRequest>(
-        _ request: Request, timeout: Duration = .seconds(10)
+        _ request: Request, timeout: Duration? = .seconds(10)
     ) async throws(ControlError) -> Request.Reply {
         let id = try replies.makeID()
         defer { replies.forget(id) }
         let frame = try MessageCodec.frame(request, requestID: id, limits: limits)
-        let timer = Task { [replies, endpoint] in
-            guard (try? await Task.sleep(for: timeout)) != nil else { return }
-            replies.abandon(
-                id, ControlError(.timedOut, "the coordinator at \(endpoint) did not answer within \(timeout)"))
+        let timer = timeout.map { timeout in
+            Task { [replies, endpoint] in
+                guard (try? await Task.sleep(for: timeout)) != nil else { return }
+                replies.abandon(
+                    id, ControlError(.timedOut, "the coordinator at \(endpoint) did not answer within \(timeout)"))
+            }
         }
         let outcome = await withTaskCancellationHandler {
             await replies.outcome(of: id) { _ = outgoing.yield(frame) }
         } onCancel: {
             replies.abandon(id, ControlError(.cancelled, "the request was cancelled"))
         }
-        timer.cancel()
+        timer?.cancel()
         return try MessageCodec.reply(outcome.get(), as: Request.Reply.self)
     }
 

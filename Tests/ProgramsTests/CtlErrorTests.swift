@@ -110,6 +110,37 @@ import Testing
         }
     }
 
+    /// The plan may be on its way when the answer is lost: nobody should propose it again unseen.
+    @Test(arguments: [["plan"], ["rollback", "1"]])
+    func aLostAnswerToAProposal(command: [String]) throws {
+        let samples = CtlSamples(now: .now())
+        let coordinator = try CtlStubCoordinator { request throws(ControlError) in
+            if case .proposePlacement = request { throw CtlStubCoordinator.hangUp }
+            return try samples.answer(request)
+        }
+        defer { coordinator.stop() }
+        let arguments = ["placement"] + command + ["--run", "shakespeare", "--coordinator", coordinator.address]
+        let call = try CtlProgram(arguments)
+        expectFailure(call, status: 69, coordinator.address, "not known", "placement history")
+        #expect(!call.errors.contains("Is moe-coordinator running there?"))
+        // Nothing can have come of a dry run.
+        expectFailure(
+            try CtlProgram(arguments + ["--dry-run"]), status: 69, "Is moe-coordinator running there?")
+    }
+
+    /// A run's policy may be a program that takes longer than other answers may.
+    @Test func aPlanMayTakeItsTime() throws {
+        let samples = CtlSamples(now: .now())
+        let coordinator = try CtlStubCoordinator { request throws(ControlError) in
+            if case .proposePlacement = request { Thread.sleep(forTimeInterval: 10.5) }
+            return try samples.answer(request)
+        }
+        defer { coordinator.stop() }
+        let call = try CtlProgram(
+            ["placement", "plan", "--run", "shakespeare", "--coordinator", coordinator.address])
+        #expect(call.status == 0 && call.errors.isEmpty, "\(call.errors)")
+    }
+
     @Test(arguments: [ControlError.Code.unsupportedVersion, .overloaded, ControlError.Code(rawValue: "new_one")])
     func refusals(code: ControlError.Code) throws {
         let coordinator = try CtlStubCoordinator { _ throws(ControlError) in throw ControlError(code, "not today") }

@@ -5,6 +5,9 @@ import Glibc
 
 /// Answers `moe-ctl` with what a test wants to be shown: one connection after another, on a thread.
 final class CtlStubCoordinator: Sendable {
+    /// Thrown instead of an answer, it closes the connection.
+    static let hangUp = ControlError(.connectionClosed, "")
+
     let address: String
     private let listener: Int32
     private let answer: @Sendable (AnyRequest) throws(ControlError) -> any ControlMessage
@@ -59,6 +62,7 @@ final class CtlStubCoordinator: Sendable {
             do {
                 frame = try MessageCodec.frame(answer(request.request.get()), requestID: request.requestID)
             } catch {
+                if error == Self.hangUp { return }
                 frame = try MessageCodec.frame(ErrorReply(error), requestID: request.requestID)
             }
             try send(frame, over: connection)

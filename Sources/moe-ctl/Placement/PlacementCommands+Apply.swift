@@ -26,7 +26,11 @@ extension PlacementCommands {
             let request = ProposePlacement(
                 plan: plan, dryRun: change.dryRun, who: change.who,
                 why: change.why(otherwise: "an operator's plan from \(InputFile.name(file))"))
-            let reply = try await coordinator.ask { try await $0.propose(request, run: change.run) }
+            let reply = try await coordinator.ask { client in
+                var request = request
+                request.run = try await client.chooseRun(change.run)
+                return try await client.listingRunsIfUnknown { [request] in try await client.propose(request) }
+            }
             try output.write(reply) { [ProposalReport.table(reply, isDryRun: change.dryRun)] }
         }
     }
@@ -53,7 +57,7 @@ extension PlacementCommands {
                 return try await client.listingRunsIfUnknown {
                     var target = revision
                     if target == nil { target = try await client.revisionActiveBefore(run: name) }
-                    return try await client.send(
+                    return try await client.propose(
                         ProposePlacement(
                             run: name, rollbackTo: target, dryRun: change.dryRun, who: change.who,
                             why: change.why(otherwise: "an operator wants it back")))
@@ -65,11 +69,17 @@ extension PlacementCommands {
 }
 
 extension ControlClient {
-    /// Sends `proposal` for the run that is meant.
-    func propose(_ proposal: ProposePlacement, run: String?) async throws -> PlacementProposed {
-        var proposal = proposal
-        proposal.run = try await chooseRun(run)
-        let named = proposal
-        return try await listingRunsIfUnknown { try await send(named) }
+    /// Sends `proposal`. The planner may take its time, since a run's policy may be a program. When no answer comes, the plan
+    /// may be on its way all the same.
+    func propose(_ proposal: ProposePlacement) async throws -> PlacementProposed {
+        do throws(ControlError) {
+            return try await send(proposal, timeout: proposal.replan ? nil : .seconds(10))
+        } catch {
+            guard error.isUnreachable, !proposal.dryRun else { throw error }
+            throw CommandFailure(
+                code: CommandFailure.coordinatorUnreachable,
+                "\(error.message)\nWhether a plan was proposed is not known: see moe-ctl placement history before you try "
+                    + "again.")
+        }
     }
 }

@@ -47,8 +47,14 @@ extension PlacementCommands {
                 replan: true, dryRun: change.dryRun, who: change.who,
                 why: change.why(otherwise: "an operator asked the planner"))
             let (reply, ownership) = try await coordinator.ask { client in
-                let reply = try await client.propose(proposal, run: change.run)
-                return (reply, try await client.send(ShowRun(run: reply.run)).ownership ?? .defaultPolicy)
+                var proposal = proposal
+                let name = try await client.chooseRun(change.run)
+                proposal.run = name
+                return try await client.listingRunsIfUnknown { [proposal] in
+                    // Before the proposal: when a plan is on its way, nothing may fail any more.
+                    let ownership = try await client.send(ShowRun(run: name)).ownership
+                    return (try await client.propose(proposal), ownership ?? .defaultPolicy)
+                }
             }
             try output.write(reply) {
                 [ProposalReport.table(reply, isDryRun: change.dryRun)]
