@@ -125,6 +125,20 @@ import Testing
         }
     }
 
+    /// The configuration may have lost the run's program since.
+    @Test func operatorsPlansNeedNoAllocator() async throws {
+        let host = try PlayedHost(allocator: "exec:gone")
+        host.store(host.reports(steps: 1...3))
+        let plan = try Samples.shiftedPlan(by: 1, model: host.context.subject.model)
+        try await run(host) { loop in
+            let prediction = try await loop.examine(plan, of: "run", host.context)
+            #expect(prediction.bytes > 0 && prediction.secondsBefore > 0, "\(prediction)")
+            await #expect(throws: PlacementError.self) { try await loop.propose(of: "run", host.context) }
+            host.change { $0.subject.cluster.memoryLimits = [1 << 30, 10] }
+            await #expect(throws: PlacementError.self) { try await loop.examine(plan, of: "run", host.context) }
+        }
+    }
+
     private func run(
         _ host: PlayedHost, _ configuration: PlanningConfiguration = PlanningConfiguration(),
         _ body: @Sendable (PlanningLoop) async throws -> Void

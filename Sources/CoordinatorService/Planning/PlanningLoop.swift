@@ -71,7 +71,14 @@ package actor PlanningLoop {
     package func examine(
         _ plan: PlacementPlan, of run: String, _ context: PlanningContext
     ) async throws -> PlanPrediction {
-        let planner = try await planner(of: run, context)
+        let planner: RunPlanner
+        do {
+            planner = try await self.planner(of: run, context)
+        } catch is PlacementError {
+            // The run's allocator is not known here, and not asked.
+            planner = try await informed(
+                RunPlanner(context.subject, allocator: StaticAllocator(.expertParallel)), of: run)
+        }
         return try await Self.onThread { try planner.examine(plan, current: context.plan) }
     }
 
@@ -160,18 +167,25 @@ package actor PlanningLoop {
     /// The planner of the run as it is now, made from stored reports when there is none yet.
     private func planner(of run: String, _ context: PlanningContext) async throws -> RunPlanner {
         if let planner = entries[run]?.planner, planner.subject == context.subject { return planner }
-        let new = try RunPlanner(
-            context.subject, configuration: configuration, limits: limits, cancellation: cancellation)
-        let count = min(limits.storedReportsPerRun, Self.storedIntervals * context.subject.cluster.worldSize)
-        let stored = try await host.storedReports(
-            of: run, incarnation: context.subject.incarnation, limit: count)
-        let planner = await Self.onThread {
-            var planner = new
+        let allocator = try configuration.allocator(
+            named: context.subject.allocator, limits: limits, cancellation: cancellation)
+        let planner = try await informed(
+            RunPlanner(
+                context.subject, allocator: allocator, intervalSteps: configuration.options.intervalSteps), of: run)
+        entries[run]?.planner = planner
+        return planner
+    }
+
+    /// `planner` with what is stored of its incarnation.
+    private func informed(_ planner: RunPlanner, of run: String) async throws -> RunPlanner {
+        let subject = planner.subject
+        let count = min(limits.storedReportsPerRun, Self.storedIntervals * subject.cluster.worldSize)
+        let stored = try await host.storedReports(of: run, incarnation: subject.incarnation, limit: count)
+        return await Self.onThread {
+            var planner = planner
             planner.record(stored)
             return planner
         }
-        entries[run]?.planner = planner
-        return planner
     }
 
     /// Forgets the planners used longest ago.

@@ -12,16 +12,14 @@ struct RunPlanner: Sendable {
     /// Highest sequence that was recorded, by rank. Reports come in order, and again when they were stored already.
     private var sequences = [Int: Int]()
 
+    /// - Parameter intervalSteps: between two looks at the plan; nil: the subject's.
     init(
-        _ subject: PlanningContext.Subject, configuration: PlanningConfiguration, limits: Limits,
-        cancellation: PlanningCancellation
-    ) throws(PlacementError) {
+        _ subject: PlanningContext.Subject, allocator: any ExpertsAllocator, intervalSteps: Int? = nil
+    ) {
         self.subject = subject
         planner = PlacementPlanner(
-            allocator: try configuration.allocator(
-                named: subject.allocator, limits: limits, cancellation: cancellation),
-            model: subject.model, cluster: subject.cluster,
-            intervalSteps: configuration.options.intervalSteps ?? subject.intervalSteps)
+            allocator: allocator, model: subject.model, cluster: subject.cluster,
+            intervalSteps: intervalSteps ?? subject.intervalSteps)
     }
 
     private var who: String { "allocator \(subject.allocator)" }
