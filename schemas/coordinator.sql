@@ -46,7 +46,7 @@ CREATE TABLE plans (
     who TEXT NOT NULL,
     why TEXT NOT NULL,
     plan_json TEXT NOT NULL, origin TEXT NOT NULL DEFAULT 'registration'
-    CHECK (origin IN ('registration', 'planner', 'operator')), reason TEXT, accepted_step INTEGER, switched_json TEXT NOT NULL DEFAULT '[]', activated_at INTEGER, ended_at INTEGER, prediction_json TEXT, bytes INTEGER, seconds REAL, verify_seconds REAL, observation_json TEXT,
+    CHECK (origin IN ('registration', 'planner', 'operator')), reason TEXT, accepted_step INTEGER, switched_json TEXT NOT NULL DEFAULT '[]', activated_at INTEGER, ended_at INTEGER, prediction_json TEXT, bytes INTEGER, seconds REAL, verify_seconds REAL, observation_json TEXT, layers INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (run_id, revision),
     FOREIGN KEY (run_id, incarnation) REFERENCES incarnations (run_id, number)
 ) STRICT;

@@ -51,6 +51,14 @@ actor ChangeProcessor {
         }
     }
 
+    /// What planning a run depends on, as the state machine has it, or else the database; nil: there is no such run. It may be
+    /// ahead of the database by what is being committed: whatever is decided from it is held against the run's state again.
+    func planningContext(of run: String) async throws -> PlanningContext? {
+        if let context = core.state(of: run).map(PlanningContext.init) { return context }
+        // The run stays out of the state machine: a request that is handled meanwhile might change it.
+        return try await store.state(of: run).map(PlanningContext.init)
+    }
+
     /// Works until `stop` or cancellation, and through what is queued then. Later requests are refused.
     func run() async {
         for await _ in wakeUps {

@@ -28,7 +28,7 @@ struct CoordinatorPlanningHost: PlanningHost {
     let processor: ChangeProcessor
 
     func planningContext(of run: String) async throws -> PlanningContext? {
-        try await store.state(of: run).map(PlanningContext.init)
+        try await processor.planningContext(of: run)
     }
 
     func storedReports(of run: String, incarnation: Int, limit: Int) async throws -> [Report] {

@@ -1,6 +1,8 @@
 import ControlProtocol
 import ControlTestSupport
+import CoordinatorService
 import ExpertPlacement
+import GRDB
 import Testing
 
 struct PlanQueryTests {
@@ -73,8 +75,8 @@ struct PlanQueryTests {
         }
     }
 
-    /// From the reports to the plan on the ranks.
-    @Test func measuredLoadsBringAPlan() async throws {
+    /// From the reports to the plan on the ranks. What the state machine knows of the run is not read again.
+    @Test(arguments: [false, true]) func measuredLoadsBringAPlan(databaseIsCut: Bool) async throws {
         try await LiveCoordinator.run { coordinator in
             let client = try await coordinator.client()
             var registration = Samples.registerRun(model: model, allocator: "load-balanced", plan: try firstPlan)
@@ -82,6 +84,12 @@ struct PlanQueryTests {
             registration.interval = 10
             _ = try await client.send(registration)
             for rank in 0..<2 { _ = try await client.send(Samples.registerWorker(rank: rank)) }
+            if databaseIsCut {
+                // No run can be read any more; reports and plans are written as ever.
+                try await coordinator.store.queue.write { db in
+                    try db.execute(sql: "ALTER TABLE incarnations RENAME COLUMN registration TO cut")
+                }
+            }
             var offer: PlacementPlan?
             var sequence = 0
             while offer == nil, sequence < 500 {
@@ -97,6 +105,19 @@ struct PlanQueryTests {
             #expect(summary.who == "allocator load-balanced")
             let prediction = try #require(summary.prediction)
             #expect(prediction.balanceAfter > prediction.balanceBefore)
+        }
+    }
+
+    /// Plans may be large, and whoever reads them holds up all commits.
+    @Test func listingPlansReadsNone() async throws {
+        try await LiveCoordinator.run { coordinator in
+            let client = try await coordinator.client()
+            _ = try await client.send(Samples.registerRun())
+            _ = try await client.send(
+                ProposePlacement(plan: try Samples.shiftedPlan(by: 1), who: "ada", why: "a test"))
+            try await coordinator.store.queue.write { db in try db.execute(sql: "UPDATE plans SET plan_json = '?'") }
+            let plans = try await client.send(ListPlans()).plans
+            #expect(plans.map(\.layers) == [2, 2] && plans.map(\.switchedLayers) == [0, 2])
         }
     }
 

@@ -115,6 +115,7 @@ struct StoredPlanTests {
         #expect(state.planInFlight == nil && state.pastPlans.isEmpty && state.planning == PlanningSettings())
         let plans = try await store.plans(ListPlans(), limits: .standard)
         #expect(plans.plans.map(\.state) == [.active, .superseded])
+        #expect(plans.plans.map(\.layers) == [1, 1])
         #expect(plans.plans.map(\.activatedAt?.milliseconds) == [5, 5])
         #expect(plans.plans.map(\.endedAt?.milliseconds) == [nil, 6])
         #expect(try await store.reports(of: "old", incarnation: 1, limit: 9).first?.sample.expertLoads == [[20]])

@@ -11,13 +11,13 @@ extension CoordinatorStore {
             db,
             """
             INSERT INTO plans (run_id, revision, state, state_since, incarnation, created_at, who, why, plan_json, origin,
-                prediction_json, activated_at)
-            VALUES ((SELECT id FROM runs WHERE name = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                prediction_json, activated_at, layers)
+            VALUES ((SELECT id FROM runs WHERE name = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 record.run, record.plan.revision, record.state.rawValue, time, record.incarnation, time, record.who,
                 record.why, json(record.plan), record.origin.rawValue, record.prediction.map(json),
-                record.state == .active ? time : nil,
+                record.state == .active ? time : nil, record.plan.layers.count,
             ])
     }
 

@@ -22,8 +22,12 @@ extension CoordinatorStore {
                 throw Self.damage("run \(id)")
             }
             let rows = try Row.fetchAll(
-                db, sql: "SELECT * FROM plans WHERE run_id = ? ORDER BY revision DESC LIMIT ?",
-                arguments: [id, limit + 1])
+                db,
+                sql: """
+                    SELECT revision, state, incarnation, created_at, who, why, reason, accepted_step, switched_json, layers,
+                        activated_at, ended_at, prediction_json, bytes, seconds, verify_seconds, observation_json
+                    FROM plans WHERE run_id = ? ORDER BY revision DESC LIMIT ?
+                    """, arguments: [id, limit + 1])
             let planning = try Self.planning(run)
             return Plans(
                 run: run["name"], frozen: planning.frozen, pinned: planning.pinned.sorted(),
@@ -33,7 +37,6 @@ extension CoordinatorStore {
 
     private static func planSummary(_ row: Row) throws -> PlanSummary {
         guard let state = PlanState(rawValue: row["state"]) else { throw damage("a plan's state") }
-        let plan: PlacementPlan = try value(row, "plan_json")
         let switched: [LayerSwitch] = try value(row, "switched_json")
         // Those that were active from a registration on never had to switch.
         let hasBeenActive = state == .active || state == .superseded
@@ -41,7 +44,7 @@ extension CoordinatorStore {
             revision: row["revision"], state: state, incarnation: row["incarnation"],
             createdAt: Timestamp(milliseconds: row["created_at"]), who: row["who"], why: row["why"],
             reason: row["reason"], acceptedStep: row["accepted_step"],
-            switchedLayers: hasBeenActive ? plan.layers.count : switched.count, layers: plan.layers.count,
+            switchedLayers: hasBeenActive ? row["layers"] : switched.count, layers: row["layers"],
             activatedAt: time(row["activated_at"]), endedAt: time(row["ended_at"]),
             prediction: try optionalValue(row, "prediction_json"), bytes: row["bytes"], seconds: row["seconds"],
             verifySeconds: row["verify_seconds"], observation: try optionalValue(row, "observation_json"))

@@ -32,4 +32,10 @@ extension CoordinatorStore {
         ALTER TABLE reports ADD COLUMN expert_rows INTEGER;
         ALTER TABLE reports ADD COLUMN expert_work INTEGER;
         """
+
+    /// The third schema: listings of plans read no plan, of which each may have megabytes.
+    static let layersOfPlans = """
+        ALTER TABLE plans ADD COLUMN layers INTEGER NOT NULL DEFAULT 0;
+        UPDATE plans SET layers = json_array_length(plan_json, '$.layers');
+        """
 }

@@ -6,6 +6,7 @@ extension CoordinatorStore {
         var migrator = DatabaseMigrator()
         migrator.registerMigration(firstVersion) { db in try db.execute(sql: firstSchema) }
         migrator.registerMigration("2: plans in flight") { db in try db.execute(sql: plansInFlight) }
+        migrator.registerMigration("3: layers of plans") { db in try db.execute(sql: layersOfPlans) }
         return migrator
     }
 
