@@ -17,12 +17,14 @@ public protocol ExpertsAllocator: Sendable {
     /// The loads it decides from; nil: it makes no forecasts of its own.
     var loadForecast: LoadForecast? { get }
 
+    /// What it expects of the plan it decided on last, more cautious than the mean maybe; nil: it predicts nothing.
+    var prediction: PlanPrediction? { get }
+
     /// What a plan of this policy has to gain before `PlacementPlanner` proposes it; nil: whatever it decides is proposed.
     var hysteresis: Hysteresis? { get }
 }
 
 extension ExpertsAllocator {
-    public var hasLoadJumped: Bool { false }
     public var loadForecast: LoadForecast? { nil }
     public var prediction: PlanPrediction? { nil }
     public var hysteresis: Hysteresis? { Hysteresis() }

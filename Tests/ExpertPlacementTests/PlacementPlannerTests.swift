@@ -162,6 +162,30 @@ import Testing
         #expect(!Hysteresis().allows(small) && Hysteresis(minimumGain: 0).allows(small))
     }
 
+    /// What an allocator expects of its own plan counts, the forecast's uncertainty included. Here two experts, each on a rank
+    /// of its own, take turns at being the busier one, and the mean sees nothing to gain.
+    @Test func cautionAlonePaysForAPlan() throws {
+        let (cluster, model) = (cluster(2), ExpertModel(hiddenSize: 64, layers: [[256, 256]]))
+        for (caution, expected) in [(0, false), (5, true)] {
+            var planner = PlacementPlanner(
+                allocator: try Allocators.make(named: "load-balanced:caution=\(caution)"), model: model,
+                cluster: cluster, intervalSteps: 10)
+            let plan = try PlacementPlan.first("expert-parallel", model, cluster)
+            var run = SimulatedRun(slowness: [1, 1])
+            for interval in 0..<16 {
+                let loads = interval % 2 == 0 ? [[21_600.0, 18_400]] : [[18_400.0, 21_600]]
+                for (rank, sample) in run.samples(plan, loads: loads).enumerated() {
+                    planner.record(sample, rank: rank)
+                }
+            }
+            let proposal = try planner.propose(current: plan, settings: PlanningSettings(), step: 160)
+            #expect((proposal != nil) == expected, "caution \(caution)")
+            if let prediction = proposal?.prediction {
+                #expect(prediction.secondsAfter > 0.99 * prediction.secondsBefore, "\(prediction)")
+            }
+        }
+    }
+
     @Test func frozenPlanningProposesNothing() throws {
         var (planner, plan) = try planner(cluster(4), interval: 10)
         let first = plan

@@ -31,8 +31,6 @@ public struct LayerwiseAllocator<Policy: LayerAllocator>: ExpertsAllocator {
         self.forecast = forecast
     }
 
-    public var hasLoadJumped: Bool { forecast.hasJumped }
-
     public var loadForecast: LoadForecast? { forecast }
 
     public mutating func collectPerformance(_ sample: PerformanceSample, rank: Int) {

@@ -19,9 +19,6 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
         forecast = LoadForecast(window: options.window, jump: options.jump)
     }
 
-    /// Whether the load has left its forecast, so that the plan should be looked at before its time.
-    public var hasLoadJumped: Bool { forecast.hasJumped }
-
     public var loadForecast: LoadForecast? { forecast }
 
     public var hysteresis: Hysteresis? {

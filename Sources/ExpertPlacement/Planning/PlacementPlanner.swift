@@ -56,12 +56,10 @@ public struct PlacementPlanner: Sendable {
     /// shortens one interval of two at most. In the first interval every report is a reason to look: the first plan was
     /// made without loads, and they change fastest at the start.
     public var isDue: Bool {
-        stepsSinceLook >= intervalSteps || stepsSinceLook > 0 && (isFirstInterval || !lookedEarly && hasLoadJumped)
+        stepsSinceLook >= intervalSteps || stepsSinceLook > 0 && (isFirstInterval || !lookedEarly && forecast.hasJumped)
     }
 
     private var isFirstInterval: Bool { stepsReported <= intervalSteps }
-
-    private var hasLoadJumped: Bool { allocator.hasLoadJumped || forecast.hasJumped }
 
     /// Looks at the plan in force.
     /// - Parameter step: the last that the samples are of.
@@ -87,7 +85,7 @@ public struct PlacementPlanner: Sendable {
         let judged = plan == answer ? allocator.prediction ?? prediction : prediction
         if let hysteresis = allocator.hysteresis, fits(current), !hysteresis.allows(judged) { return nil }
         try check(plan, current: current)
-        let cause = hasLoadJumped ? "the load has jumped: " : ""
+        let cause = forecast.hasJumped ? "the load has jumped: " : ""
         return PlanProposal(plan: plan, prediction: prediction, why: cause + prediction.summary)
     }
 
