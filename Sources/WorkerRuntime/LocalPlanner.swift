@@ -43,18 +43,18 @@ final class LocalPlanner: PlanSource, Sendable {
             return state
         }
         let isIdle = state.pending == nil && state.underWay == nil
-        let (result, observation) = planner.withLock { planner in
+        let (result, observations) = planner.withLock { planner in
             for (rank, sample) in samples.enumerated() { planner.record(sample, rank: rank) }
-            let observation = planner.observation()
-            guard isIdle, planner.isDue else { return (Result<PlanProposal?, any Error>.success(nil), observation) }
+            let observations = planner.observations()
+            guard isIdle, planner.isDue else { return (Result<PlanProposal?, any Error>.success(nil), observations) }
             return (
                 Result {
                     try planner.propose(current: state.current, settings: PlanningSettings(), step: state.lastStep)
-                }, observation
+                }, observations
             )
         }
-        if let observation {
-            logger.debug("placement revision \(state.current.revision): \(observation)")
+        for (revision, observation) in observations {
+            logger.debug("placement revision \(revision): \(observation)")
         }
         switch result {
         case .success(nil): break

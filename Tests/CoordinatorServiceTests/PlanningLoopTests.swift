@@ -56,6 +56,19 @@ import Testing
         }
     }
 
+    /// Where the coordinator proposes nothing, operators' plans are observed all the same.
+    @Test func disabledPlanningStillObserves() async throws {
+        let host = try PlayedHost()
+        try await run(host, PlanningConfiguration(options: .init(enabled: false))) { loop in
+            host.report(steps: 1...4, to: loop)
+            try host.activate(host.context.plan, revision: 2)
+            host.report(steps: 5...8, revision: 2, to: loop)
+            _ = try await host.outcome { if case .observed = $0 { true } else { false } }
+            try await host.wait { await loop.plannedReports == 16 }
+        }
+        #expect(host.outcomes.count == 1, "\(host.outcomes)")
+    }
+
     @Test func aStaleProposalIsWithdrawn() async throws {
         let host = try PlayedHost()
         var stale = host.context.plan

@@ -254,18 +254,18 @@ import Testing
         var run = SimulatedRun(slowness: [1, 1, 1, 1])
         _ = try run.advance(&planner, plan: &plan, loads: skewed)
         #expect(plan.revision == 2)
-        #expect(planner.observation() == nil)
+        #expect(planner.observations().isEmpty)
         var next = run.samples(plan, loads: skewed)
         for (rank, sample) in next.enumerated() { planner.record(sample, rank: rank) }
-        #expect(planner.observation() == nil, "half an interval")
+        #expect(planner.observations().isEmpty, "half an interval")
         next = run.samples(plan, loads: skewed)
         for (rank, sample) in next.enumerated() where rank > 0 { planner.record(sample, rank: rank) }
-        #expect(planner.observation() == nil, "rank 0 is missing")
+        #expect(planner.observations().isEmpty, "rank 0 is missing")
         planner.record(next[0], rank: 0)
-        let observed = planner.observation()
-        let observation = try #require(observed)
-        let again = planner.observation()
-        #expect(planner.observedRevision == 2 && again == nil)
+        let observed = planner.observations()
+        let observation = try #require(observed.first).observation
+        #expect(observed.map(\.revision) == [2])
+        #expect(planner.observations().isEmpty, "once")
         // Experts, dispatch and combine take one and a half times what experts alone do.
         let start = try PlacementPlan.first("expert-parallel", model, cluster(4))
         let slowest = (work(start, skewed).max() ?? 0) * 1e-8 * 1.5
@@ -273,6 +273,38 @@ import Testing
         #expect(observation.secondsAfter < 0.6 * observation.secondsBefore)
         #expect(observation.balanceBefore < 0.6 && observation.balanceAfter > 0.95)
         #expect(planner.forecastErrors.count == 2)
+    }
+
+    /// A plan that is replaced before its interval is over is judged by what there is of it.
+    @Test func aPlanThatIsSoonReplacedIsObserved() throws {
+        var (planner, plan) = try planner(cluster(4), interval: 100)
+        var run = SimulatedRun(slowness: [1, 1, 1, 1])
+        let start = plan
+        func record(_ samples: [PerformanceSample], _ ranks: Range<Int> = 0..<4) {
+            for rank in ranks { planner.record(samples[rank], rank: rank) }
+        }
+        record(run.samples(plan, loads: skewed))
+        let proposed = try planner.propose(current: plan, settings: PlanningSettings(), step: 10)
+        plan = try #require(proposed).plan
+        plan.revision = 2
+        let two = run.samples(plan, loads: skewed)
+        record(two, 0..<3)
+        plan = start
+        plan.revision = 3
+        let three = run.samples(plan, loads: skewed)
+        record(three, 0..<1)
+        #expect(planner.observations().isEmpty, "rank 3 has not reported on revision 2")
+        record(two, 3..<4)
+        let observed = planner.observations()
+        #expect(observed.map(\.revision) == [2])
+        if let observation = observed.first?.observation {
+            #expect(observation.secondsAfter < 0.6 * observation.secondsBefore)
+        }
+        record(three, 1..<4)
+        #expect(planner.observations().isEmpty, "a tenth of an interval under revision 3, and once of revision 2")
+        for _ in 0..<9 { record(run.samples(plan, loads: skewed)) }
+        let last = planner.observations()
+        #expect(last.map(\.revision) == [3] && last[0].observation.secondsBefore < last[0].observation.secondsAfter)
     }
 
     @Test func proposalsAreReproducible() throws {

@@ -3,8 +3,8 @@ import ExpertPlacement
 import Foundation
 import Logging
 
-/// Drives a planner for each run: fed with reports once they are durable, it proposes plans, takes back stale ones and tells
-/// what plans have brought.
+/// Drives a planner for each run: fed with reports once they are durable, it proposes plans, takes back stale ones, where that
+/// is not disabled, and tells what plans have brought.
 ///
 /// Policies run on threads of their own. Nobody waits for them: a report is put in a queue, and that is all.
 package actor PlanningLoop {
@@ -53,7 +53,7 @@ package actor PlanningLoop {
     package func run() async {
         await withDiscardingTaskGroup { planning in
             for await report in inbox {
-                guard configuration.options.enabled ?? true, queue(report) else { continue }
+                guard queue(report) else { continue }
                 planning.addTask { await self.work(on: report.run) }
             }
             cancellation.cancel()
@@ -140,17 +140,18 @@ package actor PlanningLoop {
             planner = try await self.planner(of: run, context)
         } catch let error as PlacementError {
             entries[run]?.unplannable = context.subject
+            guard proposes else { return }
             let failure = PlanningOutcome.failed(
                 who: "allocator \(context.subject.allocator)", why: EventText.line("\(error)"))
             try await host.record(failure, of: run, incarnation: context.subject.incarnation)
             return
         }
-        let (known, cancellation) = (planner, cancellation)
+        let (known, cancellation, proposing) = (planner, cancellation, proposes)
         let outcomes: [PlanningOutcome]
         (planner, outcomes) = await Self.onThread {
             var planner = known
             planner.record(reports)
-            let outcomes = cancellation.isCancelled ? [] : planner.plan(context)
+            let outcomes = cancellation.isCancelled ? [] : planner.plan(context, proposing: proposing)
             return (planner, outcomes)
         }
         entries[run]?.planner = planner
@@ -187,6 +188,8 @@ package actor PlanningLoop {
             return planner
         }
     }
+
+    private var proposes: Bool { configuration.options.enabled ?? true }
 
     /// Forgets the planners used longest ago.
     private func evict() {

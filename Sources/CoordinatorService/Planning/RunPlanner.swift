@@ -34,12 +34,10 @@ struct RunPlanner: Sendable {
     }
 
     /// Looks at what is new. May take long: the policy may be a program.
-    mutating func plan(_ context: PlanningContext) -> [PlanningOutcome] {
-        var outcomes = [PlanningOutcome]()
-        if let observation = planner.observation(), let revision = planner.observedRevision {
-            outcomes.append(.observed(revision: revision, observation))
-        }
-        guard planner.isDue, context.planInFlight?.mayBeWithdrawn ?? true else { return outcomes }
+    /// - Parameter proposing: whether it may propose, not only tell what plans have brought.
+    mutating func plan(_ context: PlanningContext, proposing: Bool) -> [PlanningOutcome] {
+        var outcomes = planner.observations().map { PlanningOutcome.observed(revision: $0.revision, $0.observation) }
+        guard proposing, planner.isDue, context.planInFlight?.mayBeWithdrawn ?? true else { return outcomes }
         do {
             let proposal = try propose(context)
             if let stale = context.planInFlight?.plan {

@@ -17,15 +17,13 @@ public struct PlacementPlanner: Sendable {
     private var stepsReported = 0
     private var stepsSinceLook = 0
     private var lookedEarly = false
-    /// The revision that the last observation is of.
-    public private(set) var observedRevision: Int?
 
     public init(allocator: any ExpertsAllocator, model: ExpertModel, cluster: Cluster, intervalSteps: Int) {
         self.allocator = allocator
         self.model = model
         self.cluster = cluster
         self.intervalSteps = max(1, intervalSteps)
-        timings = PlanTimings(intervalSteps: self.intervalSteps)
+        timings = PlanTimings(intervalSteps: self.intervalSteps, worldSize: cluster.worldSize)
     }
 
     /// Takes a sample into account.
@@ -180,13 +178,7 @@ public struct PlacementPlanner: Sendable {
         (try? PlanMemory.check(plan, model: model, cluster: cluster)) != nil
     }
 
-    /// What happened under the plan in force compared with the one before; once for each plan, when all ranks have
-    /// reported a whole interval under it. `observedRevision` tells which plan that was.
-    public mutating func observation() -> PlanObservation? {
-        guard let revision = timings.revision, revision != observedRevision,
-            let observation = timings.observation(worldSize: cluster.worldSize)
-        else { return nil }
-        observedRevision = revision
-        return observation
-    }
+    /// What happened under plans compared with the ones before them: once for each, when all ranks have reported a whole
+    /// interval under it, or it has been replaced and all have reported anything.
+    public mutating func observations() -> [(revision: Int, observation: PlanObservation)] { timings.observations() }
 }

@@ -1,14 +1,20 @@
-/// What the ranks measured of their experts in the last interval under the plan in force, and under the one before it.
+/// What the ranks measured of their experts under the last plans: for each, in the last interval.
 struct PlanTimings: Sendable {
     let intervalSteps: Int
-    private(set) var revision: Int?
-    private var previous: Int?
-    /// By rank.
-    private var present = [Int: Window]()
-    private var past = [Int: Window]()
+    let worldSize: Int
+    /// The last three plans under which anything was reported, oldest first.
+    private var plans = [Plan]()
+    private var observedRevision = 0
 
-    init(intervalSteps: Int) {
+    private struct Plan {
+        let revision: Int
+        /// By rank.
+        var windows = [Int: Window]()
+    }
+
+    init(intervalSteps: Int, worldSize: Int) {
         self.intervalSteps = intervalSteps
+        self.worldSize = worldSize
     }
 
     mutating func record(_ sample: PerformanceSample, rank: Int) {
@@ -16,34 +22,45 @@ struct PlanTimings: Sendable {
         let exchange =
             sample.phaseSeconds[PerformanceSample.dispatchPhase, default: 0]
             + sample.phaseSeconds[PerformanceSample.combinePhase, default: 0]
-        if sample.planRevision > revision ?? -1 {
-            (previous, past) = (revision, present)
-            (revision, present) = (sample.planRevision, [:])
+        if sample.planRevision > plans.last?.revision ?? -1 {
+            plans = plans.suffix(2) + [Plan(revision: sample.planRevision)]
         }
         let timing = Timing(steps: sample.stepCount, experts: experts, seconds: experts + exchange)
-        if sample.planRevision == revision {
-            present[rank, default: Window()].add(timing, intervalSteps: intervalSteps)
-        } else if sample.planRevision == previous {
-            past[rank, default: Window()].add(timing, intervalSteps: intervalSteps)
+        for index in plans.indices where plans[index].revision == sample.planRevision {
+            plans[index].windows[rank, default: Window()].add(timing, intervalSteps: intervalSteps)
         }
     }
 
-    /// What changed with the plan in force; nil: some rank has not reported a whole interval under it, or anything under
-    /// the plan before.
-    func observation(worldSize: Int) -> PlanObservation? {
-        let ranks = 0..<worldSize
-        let (before, after) = (ranks.compactMap { past[$0] }, ranks.compactMap { present[$0] })
-        guard before.count == worldSize, after.count == worldSize, after.allSatisfy({ $0.steps >= intervalSteps })
-        else { return nil }
-        func slowest(_ windows: [Window]) -> Double { windows.map(\.secondsPerStep).max() ?? 0 }
-        func balance(_ windows: [Window]) -> Double {
-            let seconds = windows.map(\.expertsPerStep)
-            let largest = seconds.max() ?? 0
-            return largest > 0 ? seconds.reduce(0, +) / Double(seconds.count) / largest : 1
+    /// What changed with each plan of which that is known since the last call. Of the plan in force all ranks have to have
+    /// reported a whole interval, of one that was replaced, and of the one before, anything.
+    mutating func observations() -> [(revision: Int, observation: PlanObservation)] {
+        var observations = [(revision: Int, observation: PlanObservation)]()
+        for (before, after) in zip(plans, plans.dropFirst()) where after.revision > observedRevision {
+            let isReplaced = after.revision != plans.last?.revision
+            guard let old = windows(of: before, leastSteps: 1),
+                let new = windows(of: after, leastSteps: isReplaced ? 1 : intervalSteps)
+            else { continue }
+            let observation = PlanObservation(
+                secondsBefore: Self.slowest(old), secondsAfter: Self.slowest(new), balanceBefore: Self.balance(old),
+                balanceAfter: Self.balance(new))
+            observations.append((after.revision, observation))
+            observedRevision = after.revision
         }
-        return PlanObservation(
-            secondsBefore: slowest(before), secondsAfter: slowest(after), balanceBefore: balance(before),
-            balanceAfter: balance(after))
+        return observations
+    }
+
+    /// Those of all ranks; nil: some rank has reported less than `leastSteps`.
+    private func windows(of plan: Plan, leastSteps: Int) -> [Window]? {
+        let windows = (0..<worldSize).compactMap { plan.windows[$0] }.filter { $0.steps >= leastSteps }
+        return windows.count == worldSize ? windows : nil
+    }
+
+    private static func slowest(_ windows: [Window]) -> Double { windows.map(\.secondsPerStep).max() ?? 0 }
+
+    private static func balance(_ windows: [Window]) -> Double {
+        let seconds = windows.map(\.expertsPerStep)
+        let largest = seconds.max() ?? 0
+        return largest > 0 ? seconds.reduce(0, +) / Double(seconds.count) / largest : 1
     }
 
     private struct Timing {
