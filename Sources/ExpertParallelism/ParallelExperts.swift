@@ -59,9 +59,10 @@ public final class ParallelExperts: ExpertGroup {
         }
     }
 
-    /// Goes by another placement from now on, whose shards are in their places.
+    /// Goes by another placement from now on, whose shards are in their places. A forward pass before has no backward pass
+    /// any more: its step was skipped.
     func adopt(_ placement: LayerPlacement, planRevision: Int) {
-        precondition(saved == nil, "experts moved between a forward pass and its backward pass")
+        saved = nil
         self.placement = placement
         self.planRevision = planRevision
         replicaRanks = ReplicaRanks(placement)

@@ -8,7 +8,7 @@ import TokenData
 import WorkerRuntime
 
 /// Offers plans one after the other, and remembers what became of them.
-private final class ScriptedPlans: PlanSource {
+final class ScriptedPlans: PlanSource {
     private var plans: [PlacementPlan]
     private(set) var events = [PlanEvent]()
 
@@ -45,14 +45,18 @@ private final class ScriptedPlans: PlanSource {
     }
 
     /// Trains from an expert-parallel placement.
-    /// - Parameter limits: of the memory, by the rank that looks at it.
+    /// - Parameters:
+    ///   - weights: nothing but numbers that are not finite make every step one that is skipped.
+    ///   - limits: of the memory, by the rank that looks at it.
     private func train(
         worldSize: Int, following plans: [PlacementPlan], budgetBytes: Int? = nil,
+        weights: RandomWeights = RandomWeights(seed: 3, standardDeviation: 0.2),
         limits: @escaping @Sendable (_ rank: Int) -> [Int]? = { _ in nil }
     ) throws -> [Outcome] {
         let first = try plan("expert-parallel", worldSize: worldSize, revision: 1)
         return try ThreadCommunicator.run(worldSize: worldSize) { communicator in
-            let options = fixture.options(steps: Self.steps)
+            var options = fixture.options(steps: Self.steps)
+            options.onNonFinite = .skip
             let configuration = try TrainingFixture.configuration(layers: Self.layers)
             let context = ExpertParallelContext(communicator: communicator)
             let model = MixtralModel(configuration: configuration, timer: context.timer)
@@ -62,7 +66,7 @@ private final class ScriptedPlans: PlanSource {
                 configuration: ParallelConfiguration(
                     layers: Self.layers, expertsPerLayer: .uniform(configuration.experts), context: context,
                     plan: first))
-            try model.loadWeights(from: RandomWeights(seed: 3, standardDeviation: 0.2))
+            try model.loadWeights(from: weights)
             let optimizer = MoEOptimizer(model: model, context: context)
             let batches = try BatchSource(
                 file: TokenFile(path: fixture.path("train.bin"), vocabularySize: configuration.vocabularySize),
@@ -136,6 +140,16 @@ private final class ScriptedPlans: PlanSource {
         #expect(events.map(\.step) == [3, 3, 4, 5, 6, 6, 7, 8])
         #expect(events.map(\.migration.layers.count) == [0, 1, 1, 3, 0, 1, 1, 3])
         expectSameLosses(outcomes, as: try train(worldSize: 2, following: []))
+    }
+
+    /// A step that is skipped ends after its forward pass.
+    @Test func layersSwitchAfterAStepThatWasSkipped() throws {
+        let plans = try [plan("tensor-parallel", worldSize: 2, revision: 2)]
+        let weights = RandomWeights(seed: 3, standardDeviation: .nan)
+        for outcome in try train(worldSize: 2, following: plans, budgetBytes: 1, weights: weights) {
+            #expect(outcome.losses.allSatisfy { $0.isNaN })
+            #expect(outcome.revisions == [1, 1, 1, 1, 2, 2, 2, 2])
+        }
     }
 
     /// Only the last rank sees that the plan is too much for it.
