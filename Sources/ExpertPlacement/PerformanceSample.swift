@@ -3,7 +3,7 @@ public struct PerformanceSample: Hashable, Sendable, Codable {
     /// The steps it covers: `firstStep`, and `stepCount` of them.
     public var firstStep: Int
     public var stepCount: Int
-    /// Revision of the plan these steps ran under.
+    /// Revision of the plan these steps ran under; 0: layers were switching to another one.
     public var planRevision: Int
     /// Wall-clock seconds of the steps, and by phase (attention, router, dispatch, experts, combine, gradients, optimizer).
     public var stepSeconds: Double
@@ -15,7 +15,7 @@ public struct PerformanceSample: Hashable, Sendable, Codable {
     /// Resident memory at the end of the last step.
     public var residentBytes: Int
     /// Rows for each expert, [layer][expert], summed over all ranks and the steps; each (token, expert) pair counts once,
-    /// before dispatch. Sent by rank 0 only.
+    /// before dispatch. A step that was skipped counts with the mean of the others; nil when all were. Sent by rank 0 only.
     public var expertLoads: [[Int]]?
     /// Mean cross-entropy of the last step over all ranks. Sent by rank 0 only.
     public var loss: Double?

@@ -23,11 +23,18 @@ extension PerformanceSample {
         self.tokens += tokens
     }
 
-    /// Adds the (token, expert) pairs of one step, and takes over its loss.
-    mutating func add(expertLoads loads: [[Int]], loss: Double) {
+    /// Adds the (token, expert) pairs of one step.
+    mutating func add(expertLoads loads: [[Int]]) {
         expertLoads = expertLoads.map { $0.adding(loads) } ?? loads
-        // JSON has no infinities.
-        self.loss = loss.isFinite ? loss : nil
+    }
+
+    /// The same with loads for all its steps, as far as those that were skipped would have had the mean of the others.
+    /// - Parameter loadedSteps: those whose loads were added.
+    func completingLoads(loadedSteps: Int) -> PerformanceSample {
+        guard loadedSteps > 0, loadedSteps < stepCount else { return self }
+        var sample = self
+        sample.expertLoads = expertLoads?.map { $0.map { ($0 * stepCount + loadedSteps / 2) / loadedSteps } }
+        return sample
     }
 }
 

@@ -34,6 +34,8 @@ package final class StepRecorder {
     private(set) var stepSeconds = 0.0
     /// What has happened since the last sample was handed on.
     private var sample: PerformanceSample
+    /// Steps of the sample that were not skipped.
+    private var loadedSteps = 0
 
     /// - Parameter file: on rank 0, where metrics go.
     package init(
@@ -69,14 +71,24 @@ package final class StepRecorder {
         return result
     }
 
-    /// Notes what moved before the step that is being timed, step `step` from 1. Collective when a plan came into force.
-    func note(_ progress: PlanFollower.Progress, step: Int) throws {
+    /// Notes what moved before the step that is being timed, step `step` from 1. Collective when a plan's first layers have
+    /// switched, or its last.
+    package func note(_ progress: PlanFollower.Progress, step: Int) throws {
         measurement.migration = progress.migration
-        guard let revision = progress.completedRevision else { return }
-        // No sample mixes plans.
+        if let revision = progress.completedRevision { planRevision = revision }
+        let sampled = progress.completedRevision ?? Self.switchingRevision
+        guard sampled != sample.planRevision else { return }
+        // A sample is of one plan, or of the steps between two.
         if sample.stepCount > 0 { try handOnSample() }
-        planRevision = revision
-        sample = PerformanceSample(firstStep: step, planRevision: planRevision)
+        beginSample(firstStep: step, planRevision: sampled)
+    }
+
+    /// Of samples taken while some layers are under one plan and some under another.
+    private static let switchingRevision = 0
+
+    private func beginSample(firstStep: Int, planRevision: Int) {
+        sample = PerformanceSample(firstStep: firstStep, planRevision: planRevision)
+        loadedSteps = 0
     }
 
     /// Records step `step`, from 0, which `time` has run. Collective.
@@ -92,7 +104,15 @@ package final class StepRecorder {
         sample.add(
             seconds: measurement.seconds, phases: measurement.phases, work: measurement.work,
             bytesSent: measurement.bytesSent, tokens: ownTokensPerStep)
-        if communicator.rank == 0 { sample.add(expertLoads: outcome.expertLoads, loss: outcome.loss) }
+        if communicator.rank == 0 {
+            // JSON has no infinities.
+            sample.loss = outcome.loss.isFinite ? outcome.loss : nil
+            // A step that was skipped may have ended before all its micro-batches.
+            if !outcome.isSkipped {
+                sample.add(expertLoads: outcome.expertLoads)
+                loadedSteps += 1
+            }
+        }
 
         // One reduction tells the slowest rank's time, whether any rank heard that the run was started again, and whether
         // there is a plan.
@@ -108,7 +128,7 @@ package final class StepRecorder {
         display?.show(metrics)
         if isLast || isReportDue(afterSteps: step + 1) {
             try handOnSample()
-            sample = PerformanceSample(firstStep: step + 2, planRevision: planRevision)
+            beginSample(firstStep: step + 2, planRevision: sample.planRevision)
         }
         return largest[2] > 0
     }
@@ -123,6 +143,7 @@ package final class StepRecorder {
     /// Gives the sample to the coordinator or the planner in this job, and to the dispatchers. Collective.
     private func handOnSample() throws {
         sample.residentBytes = ResidentMemory.bytes()
+        let sample = sample.completingLoads(loadedSteps: loadedSteps)
         try control.collect(sample, communicator: context.communicator)
         for group in experts { group.collectPerformance(sample, rank: context.communicator.rank) }
     }

@@ -31,6 +31,23 @@ import Testing
         return work.work
     }
 
+    /// What was measured while layers switched is neither before nor after.
+    @Test func stepsBetweenTwoPlansAreComparedWithNone() throws {
+        var (planner, _) = try planner(cluster(1), interval: 10)
+        func record(revision: Int, seconds: Double) {
+            planner.record(
+                PerformanceSample(
+                    firstStep: 1, stepCount: 10, planRevision: revision, stepSeconds: seconds,
+                    phaseSeconds: ["experts": seconds], bytesSent: 0, tokens: 1, residentBytes: 1), rank: 0)
+        }
+        record(revision: 0, seconds: 50)
+        record(revision: 2, seconds: 20)
+        #expect(planner.observation() == nil)
+        record(revision: 0, seconds: 50)
+        record(revision: 3, seconds: 10)
+        #expect(planner.observation()?.secondsBefore == 2)
+    }
+
     @Test func anIntervalOfLoadsIsDue() throws {
         var (planner, plan) = try planner(cluster(2))
         var run = SimulatedRun(slowness: [1, 1])

@@ -18,7 +18,10 @@ struct PlanTimings: Sendable {
     }
 
     mutating func record(_ sample: PerformanceSample, rank: Int) {
-        guard sample.stepCount > 0, let experts = sample.phaseSeconds[PerformanceSample.expertsPhase] else { return }
+        // What was measured while layers switched tells of no plan.
+        guard sample.stepCount > 0, sample.planRevision > 0,
+            let experts = sample.phaseSeconds[PerformanceSample.expertsPhase]
+        else { return }
         let exchange =
             sample.phaseSeconds[PerformanceSample.dispatchPhase, default: 0]
             + sample.phaseSeconds[PerformanceSample.combinePhase, default: 0]
