@@ -81,25 +81,22 @@ public final class MoEOptimizer {
     /// Moves weights and state to where `plan` has them, between two steps; results stay what they would have been.
     /// - Parameters:
     ///   - plan: the same on all ranks.
-    ///   - layers: which of its layers switch; nil: all.
     ///   - chunkBytes: the most that a rank sends, and that it receives, in one exchange; `LayerMigration.peakBytes` tells
     ///     the memory that this takes.
     /// - Throws: `PlacementError`, before anything moves, when the plan does not fit the model or the ranks.
     ///   After `MigrationError` the job has to end.
     @discardableResult
     public func apply(
-        _ plan: PlacementPlan, layers: [Int]? = nil, chunkBytes: Int = MoEOptimizer.defaultChunkBytes
+        _ plan: PlacementPlan, chunkBytes: Int = MoEOptimizer.defaultChunkBytes
     ) throws -> MigrationReport {
-        try validate(plan)
-        let migrations = try (layers ?? Array(experts.indices)).map { layer in
-            try LayerMigration(
-                layer: layer, from: experts[layer].experts.placement, to: plan.layers[layer], ownership: ownership,
-                nodes: plan.nodes)
-        }
+        try carryOut(migration(to: plan).layers, planRevision: plan.revision, chunkBytes: chunkBytes)
+    }
+
+    /// Moves layers from where they are, which is where their migrations begin.
+    func carryOut(_ layers: [LayerMigration], planRevision: Int, chunkBytes: Int) throws -> MigrationReport {
         var report = MigrationReport()
-        for migration in migrations {
-            report += try experts[migration.layer].migrate(
-                migration, planRevision: plan.revision, chunkBytes: chunkBytes)
+        for layer in layers {
+            report += try experts[layer.layer].migrate(layer, planRevision: planRevision, chunkBytes: chunkBytes)
         }
         return report
     }

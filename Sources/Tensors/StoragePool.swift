@@ -2,7 +2,8 @@ import Glibc
 import Synchronization
 
 /// Freed blocks kept for the next request of their size class, because the system's allocator returns large blocks to
-/// the kernel and pays for fresh pages at each step.
+/// the kernel and pays for fresh pages at each step. When experts have moved, what they have left is of no use any more:
+/// `trim` gives it back.
 package final class StoragePool: Sendable {
     package static let shared = StoragePool()
 
@@ -10,7 +11,10 @@ package final class StoragePool: Sendable {
         let base: UnsafeMutablePointer<Float>
     }
     private struct State {
+        /// By capacity.
         var free = [Int: [Block]]()
+        /// Free ones as well, whose pages the system has back.
+        var trimmed = [Int: [Block]]()
         var use = Use()
     }
     private let state = Mutex(State())
@@ -24,6 +28,7 @@ package final class StoragePool: Sendable {
 
     /// Large blocks ask for huge pages, which make passes over them up to 40 % faster.
     private static let hugePageBytes = 2 << 20
+    private static let largeBytes = 2 * hugePageBytes
 
     package init() {}
 
@@ -39,11 +44,11 @@ package final class StoragePool: Sendable {
         let block = state.withLock { state in
             state.use.bytes += count * MemoryLayout<Float>.stride
             state.use.peakBytes = max(state.use.peakBytes, state.use.bytes)
-            return state.free[capacity]?.popLast()
+            return state.free[capacity]?.popLast() ?? state.trimmed[capacity]?.popLast()
         }
         if let block { return (block.base, capacity) }
-        let byteCount = capacity * MemoryLayout<Float>.stride
-        let isLarge = byteCount >= 2 * Self.hugePageBytes
+        let byteCount = Self.bytes(capacity)
+        let isLarge = Self.isLarge(capacity)
         let raw = UnsafeMutableRawPointer.allocate(
             byteCount: byteCount, alignment: isLarge ? Self.hugePageBytes : Storage.alignment)
         // Advice only: where there are no huge pages, nothing changes.
@@ -58,6 +63,37 @@ package final class StoragePool: Sendable {
             state.free[capacity, default: []].append(block)
         }
     }
+
+    /// Large blocks that are free, by capacity.
+    package struct FreeBlocks: Sendable {
+        fileprivate var counts = [Int: Int]()
+    }
+
+    /// What is free now: what a training step takes and gives back, when it is asked between two.
+    package var freeBlocks: FreeBlocks {
+        state.withLock { state in FreeBlocks(counts: state.free.filter { Self.isLarge($0.key) }.mapValues(\.count)) }
+    }
+
+    /// Gives the system the pages of large free blocks back, as far as more are free than in `kept`. Their addresses stay, for
+    /// requests that no other free block fits.
+    package func trim(to kept: FreeBlocks) {
+        let surplus = state.withLock { state in
+            var surplus = [(capacity: Int, block: Block)]()
+            for (capacity, blocks) in state.free where Self.isLarge(capacity) {
+                let count = max(0, blocks.count - kept.counts[capacity, default: 0])
+                surplus += blocks.suffix(count).map { (capacity, $0) }
+                state.free[capacity]?.removeLast(count)
+            }
+            return surplus
+        }
+        for (capacity, block) in surplus { madvise(block.base, Self.bytes(capacity), MADV_DONTNEED) }
+        state.withLock { state in
+            for (capacity, block) in surplus { state.trimmed[capacity, default: []].append(block) }
+        }
+    }
+
+    private static func bytes(_ capacity: Int) -> Int { capacity * MemoryLayout<Float>.stride }
+    private static func isLarge(_ capacity: Int) -> Bool { bytes(capacity) >= largeBytes }
 
     /// What the tensors of this process take now, and took at most since `resetPeak`. For tests of memory.
     package var use: Use { state.withLock { $0.use } }

@@ -1,8 +1,10 @@
 import ExpertParallelism
 import ExpertPlacement
+import Foundation
 import Layers
 import MessagePassing
 import PlacementInvariance
+import Tensors
 import Testing
 
 /// Experts move with their optimizer state, and nothing of it changes.
@@ -103,6 +105,45 @@ import Testing
                 }
             }
         }
+    }
+
+    /// Of both ranks, which are threads of this process.
+    private static func residentBytes() throws -> Int {
+        let fields = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8).split(separator: " ")
+        return try #require(Int(fields[1])) * sysconf(Int32(_SC_PAGESIZE))
+    }
+
+    /// Whole experts and shards of them are blocks of other sizes: what the ones leave is of no use to the others.
+    @Test func memoryThatExpertsLeaveIsGivenBack() throws {
+        var block = BlockCase()
+        block.hiddenSize = 64
+        block.widths = [12_288, 12_288]
+        let final = block
+        // Four matrices of each, of 9 MB.
+        let stateBytes = 2 * 4 * 12_288 * 64 * 12
+        func plan(_ allocator: String) throws -> PlacementPlan {
+            var allocator = try Allocators.make(named: allocator)
+            return try #require(
+                try allocator.allocateExperts(
+                    current: nil, model: final.model, cluster: Cluster(worldSize: 2), step: 0))
+        }
+        let (whole, shards) = (try plan("expert-parallel"), try plan("tensor-parallel"))
+        let growth = try ThreadCommunicator.run(worldSize: 2) { group in
+            let optimizer = try layer(final, on: group, plan: whole, ownership: .colocated)
+            try group.barrier()
+            let before = try Self.residentBytes()
+            var growth = [Int]()
+            for plan in [shards, whole, shards, whole] {
+                var change = try PlacementSwitch(to: plan, optimizer: optimizer, hiddenSize: 64)
+                while !change.isComplete { _ = try change.advance(optimizer) }
+                try group.barrier()
+                growth.append(try Self.residentBytes() - before)
+                try group.barrier()
+            }
+            return growth
+        }
+        print("resident bytes above the \(stateBytes) of the state: \(growth[0])")
+        #expect(growth[0].allSatisfy { $0 < stateBytes / 2 }, "\(growth[0])")
     }
 
     /// A bit that changes on its way is found, on every rank, before the old copy is gone.

@@ -43,6 +43,27 @@ import Testing
         }
     }
 
+    /// Pages that the system has back read as zeros.
+    @Test func trimmingKeepsWhatWasFreeAndGivesTheRestBack() {
+        let pool = StoragePool()
+        let count = 3 << 20
+        func takeTwo() -> [UnsafeMutablePointer<Float>] {
+            (0..<2).map { _ in pool.take(count: count).base }
+        }
+        let blocks = takeTwo()
+        for block in blocks { block.update(repeating: 1, count: count) }
+        pool.give(blocks[0], count: count, capacity: count)
+        let usual = pool.freeBlocks
+        pool.trim(to: usual)
+        #expect(blocks[0][count - 1] == 1)
+        pool.give(blocks[1], count: count, capacity: count)
+        pool.trim(to: usual)
+        #expect([blocks[0][0], blocks[0][count - 1]] == [1, 1])
+        #expect([blocks[1][0], blocks[1][count - 1]] == [0, 0])
+        #expect(takeTwo() == blocks)
+        #expect(pool.use.bytes == 2 * 4 * count)
+    }
+
     /// The size is one that no other test asks for.
     @Test func tensorsGiveTheirMemoryBack() {
         func address(_ tensor: Tensor) -> UnsafePointer<Float>? {
