@@ -41,11 +41,14 @@ final class ExpertState {
     ) -> (gradients: NeuronExchange, refresh: NeuronExchange) {
         let context = experts.context
         let (layer, worldSize) = (experts.layer, context.communicator.size)
+        let columns = 3 * experts.hiddenSize
         return (
             NeuronExchange(
-                experts.placement.gradientTransfers(ownership, layer: layer, worldSize: worldSize), context: context),
+                experts.placement.gradientTransfers(ownership, layer: layer, worldSize: worldSize), columns: columns,
+                context: context),
             NeuronExchange(
-                experts.placement.refreshTransfers(ownership, layer: layer, worldSize: worldSize), context: context)
+                experts.placement.refreshTransfers(ownership, layer: layer, worldSize: worldSize), columns: columns,
+                context: context)
         )
     }
 
@@ -65,9 +68,9 @@ final class ExpertState {
     /// - Returns: the sum of squares of what this rank owns.
     func reduceGradients() throws -> Double {
         try gradientExchange.run(
-            columns: 3 * experts.hiddenSize, context: experts.context,
-            read: { holding($0.transfer).gradient(of: $0.transfer.neurons) },
-            deliver: { Rows.add($1, into: holding($0.transfer).gradient(of: $0.transfer.neurons)) })
+            context: experts.context,
+            read: { holding($0).gradient(of: $0.neurons) },
+            deliver: { Rows.add($1, into: holding($0).gradient(of: $0.neurons)) })
         var sum = 0.0
         forEachOwnedPart { _, shard, neurons, _ in sum += Reductions.sumOfSquares(shard.gradient(of: neurons)) }
         return sum
@@ -83,10 +86,7 @@ final class ExpertState {
                 secondMoment: state.secondMoment.rows(state.local(neurons)),
                 step: step, configuration: configuration, gradientScale: gradientScale)
         }
-        try refreshExchange.run(
-            columns: 3 * experts.hiddenSize, context: experts.context,
-            read: { holding($0.transfer).value(of: $0.transfer.neurons) },
-            deliver: { holding($0.transfer).value(of: $0.transfer.neurons).copy(from: $1) })
+        try bringValues(refreshExchange)
     }
 
     /// Brings the weights to owners that do not compute with them, before they are first needed. Collective.
@@ -102,10 +102,14 @@ final class ExpertState {
                 to: placement.owners(ownership, layer: layer, expert: expert, worldSize: worldSize), cost: 1,
                 uncut: { _, _, _ in false })
         }
-        try NeuronExchange(transfers, context: context).run(
-            columns: 3 * experts.hiddenSize, context: context,
-            read: { holding($0.transfer).value(of: $0.transfer.neurons) },
-            deliver: { holding($0.transfer).value(of: $0.transfer.neurons).copy(from: $1) })
+        try bringValues(NeuronExchange(transfers, columns: 3 * experts.hiddenSize, context: context))
+    }
+
+    private func bringValues(_ exchange: NeuronExchange) throws {
+        try exchange.run(
+            context: experts.context,
+            read: { holding($0).value(of: $0.neurons) },
+            deliver: { holding($0).value(of: $0.neurons).copy(from: $1) })
     }
 
     /// The experts whose gradients on this rank are not finite.

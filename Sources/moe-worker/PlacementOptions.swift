@@ -25,14 +25,15 @@ struct PlacementOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The most bytes of weights and optimizer state that all ranks together move before one step (default: about "
-                + "what half a step takes).", valueName: "bytes"))
+            "The most bytes of weights and optimizer state that all ranks together move before one step, but at least one "
+                + "layer (default: about what half a step takes).", valueName: "bytes"))
     var migrationBudget: Int?
 
     @Option(
         help: ArgumentHelp(
-            "The most bytes that experts take on a rank: weights, gradients, optimizer state and buffers (default: the "
-                + "control group's or the machine's memory, divided by the ranks on it).", valueName: "bytes"))
+            "The most bytes that experts take on a rank: weights, gradients, optimizer state, rows as forecast, and both "
+                + "copies of what moves (default: the control group's or the machine's memory, divided by the ranks on "
+                + "it).", valueName: "bytes"))
     var memoryLimit: Int?
 
     @Flag(help: .hidden)

@@ -3,6 +3,8 @@ import MessagePassing
 /// Counts what goes to other ranks: rows, weights and gradients; not the few numbers of `allReduce` and `broadcast`.
 final class CountingCommunicator: ForwardingCommunicator {
     private(set) var bytesSent = 0
+    /// The most that was sent or received in one `allToAll`.
+    private(set) var largestExchangeBytes = 0
 
     override func reduceScatter<Element: MessageElement>(
         _ values: Span<Element>, counts: [Int], into block: inout MutableSpan<Element>
@@ -23,6 +25,8 @@ final class CountingCommunicator: ForwardingCommunicator {
         into received: inout MutableSpan<Element>, receiveCounts: [Int]
     ) throws {
         bytesSent += (values.count - sendCounts[rank]) * MemoryLayout<Element>.stride
+        largestExchangeBytes = max(
+            largestExchangeBytes, max(values.count, received.count) * MemoryLayout<Element>.stride)
         try super.allToAll(values, sendCounts: sendCounts, into: &received, receiveCounts: receiveCounts)
     }
 }

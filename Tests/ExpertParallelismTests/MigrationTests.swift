@@ -107,6 +107,35 @@ import Testing
         }
     }
 
+    /// Gradients, weights and the first masters of large experts travel in pieces.
+    @Test(arguments: OwnershipPolicy.allCases) func noExchangeIsLarge(ownership: OwnershipPolicy) throws {
+        var block = BlockCase()
+        block.hiddenSize = 64
+        block.widths = [12_000, 7]
+        let final = block
+        let plan = try PlacementPlan(
+            worldSize: 2,
+            layers: [
+                LayerPlacement(
+                    experts: try block.widths.map {
+                        try ExpertPlacement(
+                            width: $0, mesh: DeviceMesh(dataParallel: 2, tensorParallel: 1, ranks: [0, 1]))
+                    })
+            ])
+        let bytes = try ThreadCommunicator.run(worldSize: 2) { group in
+            let counter = CountingCommunicator(group)
+            let optimizer = try layer(final, on: counter, plan: plan, ownership: ownership)
+            optimizer.zeroGradients()
+            _ = try optimizer.reduceGradients()
+            try optimizer.step(AdamW.Configuration(learningRate: 1e-3))
+            return [counter.largestExchangeBytes, counter.bytesSent]
+        }
+        for bytes in bytes {
+            #expect((3 << 20...4 << 20).contains(bytes[0]))
+            #expect(bytes[1] > 12_000 * 64 * 12)
+        }
+    }
+
     /// Of both ranks, which are threads of this process.
     private static func residentBytes() throws -> Int {
         let fields = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8).split(separator: " ")
