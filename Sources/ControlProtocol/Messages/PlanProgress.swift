@@ -23,8 +23,8 @@ public struct PlanProgress: ControlRequest {
     public var step: Int
     /// All layers that are under the new plan by now.
     public var switched: [LayerSwitch]
-    /// What the switch has taken so far: bytes that left all ranks together, seconds of the slowest rank, and seconds of
-    /// comparing checksums among them.
+    /// What the switch has taken so far: bytes that left all ranks together, rank 0's seconds, and seconds of comparing
+    /// checksums among them.
     public var bytes: Int
     public var seconds: Double
     public var verifySeconds: Double

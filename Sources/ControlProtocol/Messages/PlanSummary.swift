@@ -21,7 +21,7 @@ public struct PlanSummary: Codable, Hashable, Sendable {
     public var endedAt: Timestamp?
     /// What was expected of it; nil for a run's first plans.
     public var prediction: PlanPrediction?
-    /// What the switch took: bytes, seconds of the slowest rank, and seconds of comparing checksums among them.
+    /// What the switch took: bytes, rank 0's seconds, and seconds of comparing checksums among them.
     public var bytes: Int?
     public var seconds: Double?
     public var verifySeconds: Double?
