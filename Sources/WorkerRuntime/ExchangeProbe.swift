@@ -2,7 +2,7 @@ import ExpertPlacement
 import MessagePassing
 
 /// Measures what an all-to-all exchange costs before training starts.
-enum ExchangeProbe {
+package enum ExchangeProbe {
     private static let rounds = 10
     /// Bytes to each other rank: large enough for the bandwidth to show, small enough to take no time.
     private static let blockBytes = 1 << 20
@@ -10,7 +10,7 @@ enum ExchangeProbe {
 
     /// Collective; all ranks get the slowest one's figures.
     /// - Returns: nil when there is one rank only.
-    static func measure(_ communicator: any Communicator) throws -> ExchangeCosts? {
+    package static func measure(_ communicator: any Communicator) throws -> ExchangeCosts? {
         guard communicator.size > 1 else { return nil }
         let others = communicator.size - 1
         let block = max(1, min(blockBytes, totalBytes / others)) / MemoryLayout<Float>.stride

@@ -4,6 +4,7 @@ import Foundation
 import Layers
 import MessagePassing
 import PlacementInvariance
+import Synchronization
 import Tensors
 import Testing
 
@@ -173,6 +174,40 @@ import Testing
         }
         print("resident bytes above the \(stateBytes) of the state: \(growth[0])")
         #expect(growth[0].allSatisfy { $0 < stateBytes / 2 }, "\(growth[0])")
+    }
+
+    /// A rank that fails in the middle of a migration, at each of its exchanges, ends the others.
+    @Test(arguments: OwnershipPolicy.allCases) func anExchangeThatFailsOnOneRank(ownership: OwnershipPolicy) throws {
+        struct Broken: Error {}
+        let block = BlockCase()
+        var plans = RandomPlan(seed: 6)
+        let (plan, next) = (
+            try plans.plan(for: block.model, worldSize: 3), try plans.plan(for: block.model, worldSize: 3)
+        )
+        let limit = 200
+        var failures = 0
+        for exchange in 0..<limit {
+            let ended = Mutex(0)
+            do {
+                _ = try ThreadCommunicator.run(worldSize: 3) { group in
+                    let communicator: any Communicator =
+                        group.rank == 1 ? FailingCommunicator(group, atExchange: exchange, error: Broken()) : group
+                    do {
+                        try layer(block, on: communicator, plan: plan, ownership: ownership).apply(
+                            next, chunkBytes: 500)
+                        try communicator.barrier()
+                    } catch {
+                        ended.withLock { $0 += 1 }
+                        throw error
+                    }
+                }
+                break
+            } catch is Broken {
+                failures += 1
+                #expect(ended.withLock { $0 } == 3, "exchange \(exchange)")
+            }
+        }
+        #expect((4..<limit).contains(failures), "a migration has \(failures) exchanges")
     }
 
     /// A bit that changes on its way is found, on every rank, before the old copy is gone.

@@ -1,0 +1,19 @@
+import ExpertPlacement
+import MessagePassing
+import Testing
+import WorkerRuntime
+
+@Suite struct ExchangeProbeTests {
+    @Test func oneRankExchangesNothing() throws {
+        #expect(try ExchangeProbe.measure(ThreadCommunicator()) == nil)
+    }
+
+    @Test(arguments: 2...5) func allRanksGetTheSameFigures(worldSize: Int) throws {
+        let costs = try ThreadCommunicator.run(worldSize: worldSize) { try ExchangeProbe.measure($0) }
+        let first = try #require(costs[0])
+        #expect(costs.allSatisfy { $0 == first })
+        // Between nothing and a second; slower than a modem is no measurement.
+        #expect(first.latencySeconds > 0 && first.latencySeconds < 1)
+        #expect(first.bytesPerSecond > 1e4 && first.bytesPerSecond.isFinite)
+    }
+}
