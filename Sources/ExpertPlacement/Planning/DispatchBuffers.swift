@@ -22,7 +22,7 @@ struct DispatchBuffers {
     }
 
     func bytes(of rank: Int) -> Int {
-        kept.reduce(0) { $0 + $1[rank] } + (working.map { $0[rank] }.max() ?? 0)
+        kept.reduce(working.map { $0[rank] }.max() ?? 0) { $0.saturatingSum($1[rank]) }
     }
 
     /// Puts a layer under another placement.
@@ -40,7 +40,7 @@ struct DispatchBuffers {
         let value = Double(MemoryLayout<Float>.stride)
         func bytes(neurons: Double) -> [Int] {
             zip(work.rows, work.work).map { rows, work in
-                Int(min(value * (2 * rows * Double(model.hiddenSize) + neurons * work), 1e18))
+                Int(bytes: value * (2 * rows * Double(model.hiddenSize) + neurons * work))
             }
         }
         return (bytes(neurons: 2), bytes(neurons: 1))

@@ -31,6 +31,6 @@ extension PlanMemory {
             kept += value * share * 2 * (hidden + width)
             working = max(working, value * share * (2 * hidden + width))
         }
-        return Int(min(kept + working, 1e18))
+        return Int(bytes: kept + working)
     }
 }

@@ -34,8 +34,8 @@ public struct PlacementPlanner: Sendable {
         estimate.record(sample, rank: rank)
         timings.record(sample, rank: rank)
         if sample.expertLoads != nil {
-            stepsReported += sample.stepCount
-            stepsSinceLook += sample.stepCount
+            stepsReported = stepsReported.saturatingSum(sample.stepCount)
+            stepsSinceLook = stepsSinceLook.saturatingSum(sample.stepCount)
         }
     }
 

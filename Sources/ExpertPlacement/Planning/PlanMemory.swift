@@ -38,7 +38,7 @@ public enum PlanMemory {
         let now = current.map { total($0, model: model, ownership: cluster.ownership, loads: loads) }
         for (rank, limit) in limits.enumerated() {
             let allowed = allowance(limit, now: now?[rank] ?? 0)
-            try compare(state[rank] + buffers.bytes(of: rank), allowed, rank: rank, when: "and their rows")
+            try compare(state[rank].saturatingSum(buffers.bytes(of: rank)), allowed, rank: rank, when: "and their rows")
         }
         guard let current else { return }
         var transition = try PlanTransition(
@@ -65,7 +65,7 @@ public enum PlanMemory {
     }
 
     /// What a rank may take with its rows: one that is over its limit now, a little more than now, since rows scatter.
-    static func allowance(_ limit: Int, now: Int) -> Int { now > limit ? now + now / 100 : limit }
+    static func allowance(_ limit: Int, now: Int) -> Int { now > limit ? now.saturatingSum(now / 100) : limit }
 
     /// With buffers.
     private static func total(
@@ -73,7 +73,7 @@ public enum PlanMemory {
     ) -> [Int] {
         let buffers = DispatchBuffers(plan.layers, loads: loads, model: model, worldSize: plan.worldSize)
         return bytes(plan, hiddenSize: model.hiddenSize, ownership: ownership).enumerated().map {
-            $1 + buffers.bytes(of: $0)
+            $1.saturatingSum(buffers.bytes(of: $0))
         }
     }
 

@@ -37,7 +37,7 @@ struct PlanTransition {
     mutating func obstacles(limits: [Int]) -> [(layer: Int, reason: PlacementError)] {
         var held = limits.indices.map { rank in old.reduce(0) { $0 + $1[rank] } }
         let allowed = limits.enumerated().map { rank, limit in
-            PlanMemory.allowance(limit, now: held[rank] + buffers.bytes(of: rank))
+            PlanMemory.allowance(limit, now: held[rank].saturatingSum(buffers.bytes(of: rank)))
         }
         var obstacles = [(layer: Int, reason: PlacementError)]()
         for layer in order where !migration.layers[layer].movedExperts.isEmpty {
@@ -68,7 +68,8 @@ struct PlanTransition {
             }
             held[rank] = others + new[layer][rank]
             try PlanMemory.compare(
-                held[rank] + buffers.bytes(of: rank), limit, rank: rank, when: "once layer \(layer) has moved")
+                held[rank].saturatingSum(buffers.bytes(of: rank)), limit, rank: rank,
+                when: "once layer \(layer) has moved")
         }
     }
 }
