@@ -43,9 +43,12 @@ public struct ExchangeCosts: Hashable, Sendable, Codable {
         self.bytesPerSecond = bytesPerSecond
     }
 
-    /// Whether a measurement can have come out so.
+    /// What a measurement can have come out as.
+    public static let latencies = 0.0...3600
+    public static let bandwidths = 1.0...1e18
+
     public var isSensible: Bool {
-        latencySeconds.isFinite && latencySeconds >= 0 && bytesPerSecond.isFinite && bytesPerSecond > 0
+        Self.latencies.contains(latencySeconds) && Self.bandwidths.contains(bytesPerSecond)
     }
 
     private enum CodingKeys: String, CodingKey {

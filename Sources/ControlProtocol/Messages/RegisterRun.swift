@@ -96,8 +96,9 @@ public struct RegisterRun: ControlRequest {
             guard exchange.isSensible else {
                 throw ControlError(
                     .badRequest,
-                    "exchange is \(exchange.latencySeconds) s and \(exchange.bytesPerSecond) bytes/s, but must be finite; "
-                        + "the latency from 0, the bytes above 0")
+                    "exchange is \(exchange.latencySeconds) s and \(exchange.bytesPerSecond) bytes/s, but must be from "
+                        + "\(ExchangeCosts.latencies.lowerBound) to \(ExchangeCosts.latencies.upperBound) s and from "
+                        + "\(ExchangeCosts.bandwidths.lowerBound) to \(ExchangeCosts.bandwidths.upperBound) bytes/s")
             }
         }
         if let interval { try check.integer(interval, "interval", in: 1...check.limits.integer) }

@@ -41,7 +41,8 @@ public struct SpeedEstimate: Hashable, Sendable {
         ranks[rank].add(seconds: seconds, rows: rows, work: work, memory: memory)
     }
 
-    /// `costs` with what was measured in place of what was assumed. A rank that has reported nothing is average.
+    /// `costs` with what was measured in place of what was assumed. A rank that has reported nothing is average; reports
+    /// between which lie more magnitudes than numbers have tell nothing.
     /// - Parameter worldSize: W, number of ranks that `costs` are of.
     public func fitted(_ costs: CostModel, worldSize: Int) -> CostModel {
         let ranks = ranks.prefix(worldSize)
@@ -66,7 +67,7 @@ public struct SpeedEstimate: Hashable, Sendable {
         var fitted = costs
         (fitted.rowSeconds, fitted.neuronSeconds) = rates
         fitted.slowness = slowness
-        return fitted
+        return (try? fitted.validate(worldSize: worldSize)) == nil ? costs : fitted
     }
 
     /// Makes 1 the average of the ranks that are known.

@@ -30,10 +30,13 @@ extension PlanPrediction {
 
     /// In words, for people.
     var summary: String {
-        func percent(_ part: Double) -> Int { Int((100 * part).rounded()) }
-        let faster = secondsBefore > 0 ? percent(1 - secondsAfter / secondsBefore) : 0
-        return "the ranks' balance is to go from \(percent(balanceBefore)) % to \(percent(balanceAfter)) % and to take "
-            + "\(faster) % off the experts' time"
+        func percent(_ part: Double) -> String {
+            let percent = (100 * part).rounded()
+            return abs(percent) < 1e6 ? "\(Int(percent)) %" : "an unknown %"
+        }
+        let faster = secondsBefore > 0 ? 1 - secondsAfter / secondsBefore : 0
+        return "the ranks' balance is to go from \(percent(balanceBefore)) to \(percent(balanceAfter)) and to take "
+            + "\(percent(faster)) off the experts' time"
     }
 }
 
