@@ -3,6 +3,10 @@ public struct PlacementPlan: Hashable, Sendable {
     /// The version of this format that the code writes and reads.
     public static let formatVersion = 1
 
+    /// The largest world, and the most ranks that the meshes of one plan list, each mesh counted.
+    public static let worldSizeLimit = 16_384
+    public static let rankLimit = 1 << 20
+
     /// Counts up from 1 within a run and is never used twice. 0: not yet recorded.
     public var revision: Int
     /// W, the world size it was made for.
@@ -16,7 +20,9 @@ public struct PlacementPlan: Hashable, Sendable {
     public init(
         revision: Int = 0, worldSize: Int, nodes: [Int]? = nil, layers: [LayerPlacement]
     ) throws(PlacementError) {
-        guard worldSize > 0 else { throw .invalidPlan("world size \(worldSize)") }
+        guard (1...Self.worldSizeLimit).contains(worldSize) else {
+            throw .invalidPlan("world size \(worldSize) is not from 1 to \(Self.worldSizeLimit)")
+        }
         guard revision >= 0 else { throw .invalidPlan("revision \(revision)") }
         let nodes = nodes ?? [Int](repeating: 0, count: worldSize)
         guard nodes.count == worldSize else {

@@ -20,6 +20,8 @@ struct LayerPlanner {
     let deviations: [Double]
     /// Experts by load, the hottest first.
     private let hottest: [Int]
+    /// Ranks that the layer's meshes list, at most: one for each expert, and the layer's part of what a plan may have besides.
+    private let mostRanks: Int
 
     init(
         layer: Int, model: ExpertModel, cluster: Cluster, costs: CostModel, options: LoadBalancedAllocator.Options,
@@ -33,6 +35,8 @@ struct LayerPlanner {
         self.loads = loads
         self.deviations = deviations
         hottest = loads.indices.sorted { (loads[$0], $1) > (loads[$1], $0) }
+        let experts = model.layers.reduce(0) { $0 + $1.count }
+        mostRanks = model.layers[layer].count + max(0, PlacementPlan.rankLimit - experts) / model.layers.count
     }
 
     private var widths: [Int] { model.layers[layer] }
@@ -144,7 +148,7 @@ struct LayerPlanner {
     /// Where keeping replicas equal costs time, fewer may be better.
     private func spareCounts(slots: [Int]) -> [Int] {
         let room = slots.reduce(0) { $0 + min($1, widths.count) } - widths.count
-        let most = min(max(0, room), 2 * worldSize)
+        let most = min(max(0, room), 2 * worldSize, mostRanks - widths.count)
         let widest = widths.max() ?? 0
         let even = loads.reduce(0, +) / Double(worldSize) * costs.secondsPerRow(neurons: widest, rank: 0)
         let synchronisation = costs.synchronisationSeconds(neurons: widest, hiddenSize: model.hiddenSize)
@@ -169,6 +173,7 @@ struct LayerPlanner {
     private func candidate(
         sharding count: Int, current: LayerPlacement, slots: [Int], spares: Int
     ) throws(PlacementError) -> LayerPlacement? {
+        guard count * worldSize + widths.count - count <= mostRanks else { return nil }
         let hot = Set(hottest.prefix(count))
         let others = widths.indices.filter { !hot.contains($0) }
         var experts = current.experts
@@ -188,7 +193,7 @@ struct LayerPlanner {
             deviations: zip(others, weights).map { deviations[$0] * $1 },
             secondsPerRow: (0..<worldSize).map { costs.secondsPerRow(neurons: widest, rank: $0) + exchange },
             slots: slots.map { max(0, $0 - taken) },
-            replicaLimit: others.count + spares,
+            replicaLimit: min(others.count + spares, mostRanks - count * worldSize),
             current: LayerPlacement(experts: others.map { current.experts[$0] }).replicaRanks(worldSize: worldSize))
         let placed = try ReplicaPlanner(keeping: max(0.002, options.minimumGain / 2))
             .plan(problem, prices: ReplicaPlanner.Prices(arrival: arrivalPrice))
@@ -202,7 +207,9 @@ struct LayerPlanner {
     /// Every expert whole on every rank, faster ranks with more rows, which no load can make uneven; nil when memory does
     /// not allow that.
     private func replicated(current: LayerPlacement, slots: [Int]) throws(PlacementError) -> LayerPlacement? {
-        guard worldSize > 1, slots.allSatisfy({ $0 >= widths.count }) else { return nil }
+        guard worldSize > 1, slots.allSatisfy({ $0 >= widths.count }), worldSize * widths.count <= mostRanks else {
+            return nil
+        }
         let speeds = (0..<worldSize).map { 1 / slowness($0) }
         let total = speeds.reduce(0, +)
         let plan = ReplicaPlan(

@@ -9,15 +9,15 @@ public enum SlotBudget {
 
     /// Slots of each rank in layer `layer`. Every expert counts as the model's widest, and a rank's memory is divided
     /// over the layers evenly, what is left over going to other layers on other ranks.
-    /// - Parameter fixed: slots of every rank in a layer, when chosen by hand. Otherwise memory decides; without a
-    ///   limit there is room for every expert twice.
+    /// - Parameter fixed: slots of every rank in a layer, when chosen by hand; more than there are experts are of no use.
+    ///   Otherwise memory decides; without a limit there is room for every expert twice.
     /// - Throws: `PlacementError.unsuitableAllocator` when the limits do not fit the ranks.
     public static func slots(
         layer: Int, model: ExpertModel, cluster: Cluster, fixed: Int?, costs: CostModel
     ) throws(PlacementError) -> [Int] {
         let experts = model.layers[layer].count
         let worldSize = cluster.worldSize
-        let wanted = fixed ?? min(experts, 2 * ((experts + worldSize - 1) / worldSize))
+        let wanted = min(experts, fixed ?? 2 * ((experts + worldSize - 1) / worldSize))
         guard let limits = cluster.memoryLimits else { return [Int](repeating: wanted, count: worldSize) }
         guard limits.count == worldSize, limits.allSatisfy({ $0 >= 0 }) else {
             throw .unsuitableAllocator(
@@ -31,7 +31,7 @@ public enum SlotBudget {
         return limits.enumerated().map { rank, limit in
             let (each, rest) = (max(0, limit - spread) / bytes).quotientAndRemainder(dividingBy: model.layers.count)
             let room = each + ((layer + rank) % model.layers.count < rest ? 1 : 0)
-            return fixed.map { min($0, room) } ?? min(experts, room)
+            return min(experts, fixed ?? room, room)
         }
     }
 
