@@ -1,3 +1,5 @@
+import ExpertPlacement
+
 /// Every limit of the control plane, in one table. What is over one is refused with an error that names it.
 public struct Limits: Sendable, Equatable {
     // Frames and connections
@@ -46,11 +48,15 @@ public struct Limits: Sendable, Equatable {
     /// Experts of all layers together.
     public var experts = 65_536
     /// W.
-    public var worldSize = 16_384
+    public var worldSize = PlacementPlan.worldSizeLimit
     /// Ranks that stand in the meshes of one plan, each mesh counted.
-    public var planRanks = 1 << 20
+    public var planRanks = PlacementPlan.rankLimit
     /// D, and F of an expert.
-    public var width = 1 << 24
+    public var width = ExpertPlacement.widthLimit
+    /// D times the widths of all experts.
+    public var modelSize = ExpertModel.sizeLimit
+    /// Of anything that is measured: 31 years.
+    public var seconds = 1e9
 
     // Storage and listings
     /// Reports kept for each run; the oldest go first. Loads are kept as long as the run.

@@ -18,8 +18,9 @@ struct Validation {
     }
 
     func seconds(_ value: Double, _ field: String) throws(ControlError) {
-        guard value.isFinite, value >= 0 else {
-            throw ControlError(.badRequest, "\(field) is \(value), but must be a finite number from 0")
+        guard (0...limits.seconds).contains(value) else {
+            let code: ControlError.Code = value > limits.seconds ? .limitExceeded : .badRequest
+            throw ControlError(code, "\(field) is \(value), but must be from 0 to \(limits.seconds)")
         }
     }
 
@@ -52,6 +53,7 @@ struct Validation {
             experts += widths.count
         }
         try integer(experts, "the number of experts in model.layers", in: 0...limits.experts)
+        try integer(model.size, "model.hidden_size times all widths in model.layers", in: 0...limits.modelSize)
     }
 
     func plan(_ plan: PlacementPlan) throws(ControlError) {

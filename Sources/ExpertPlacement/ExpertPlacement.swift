@@ -11,10 +11,17 @@ public struct ExpertPlacement: Hashable, Sendable {
     /// even as can be.
     public let cuts: [Int]?
 
-    /// - Throws: `PlacementError` when a shard would hold no neuron, or fractions or cuts do not fit.
+    /// The largest `width`.
+    public static let widthLimit = 1 << 24
+
+    /// - Throws: `PlacementError` when a shard would hold no neuron, the width is over `widthLimit`, or fractions or cuts
+    ///   do not fit.
     public init(width: Int, mesh: DeviceMesh, fractions: [Double]? = nil, cuts: [Int]? = nil) throws(PlacementError) {
         guard width >= mesh.tensorParallel else {
             throw .invalidPlan("\(width) neurons cannot be spread over \(mesh.tensorParallel) ranks: each needs one")
+        }
+        guard width <= Self.widthLimit else {
+            throw .invalidPlan("\(width) neurons are over the limit of \(Self.widthLimit) of one expert")
         }
         if let fractions {
             guard fractions.count == mesh.dataParallel else {

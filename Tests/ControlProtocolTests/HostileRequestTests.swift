@@ -42,6 +42,12 @@ struct HostileRequestTests {
             ("model", ["hidden_size": 0, "layers": [[1]]]), ("model", ["hidden_size": 8, "layers": []]),
             ("model", ["hidden_size": 8, "layers": [[0]]]), ("model", ["hidden_size": 8, "layers": [[-3]]]),
             ("model", ["hidden_size": 8, "layers": [[16_777_217]]]), ("model", [:]),
+            ("model", ["hidden_size": 16_777_216, "layers": [[1_048_576], [1]]]), ("memory_limits", [1]),
+            ("memory_limits", [-1, 1]), ("memory_limits", [1, 9_007_199_254_740_994]),
+            ("exchange", ["latency_seconds": 0, "bytes_per_second": 1e-300]),
+            ("exchange", ["latency_seconds": 0, "bytes_per_second": 1e300]),
+            ("exchange", ["latency_seconds": 1e300, "bytes_per_second": 1e9]),
+            ("exchange", ["latency_seconds": -1e-9, "bytes_per_second": 1e9]),
             ("configuration", ["": "x"]), ("configuration", ["a": 1]),
             ("plan", ["format": 2, "revision": 0, "world_size": 2, "nodes": [0, 0], "layers": []]),
             ("plan", ["format": 1, "revision": -1, "world_size": 2, "nodes": [0, 0], "layers": []]),
@@ -59,7 +65,8 @@ struct HostileRequestTests {
     @Test(
         arguments: [
             ("first_step", -1), ("first_step", 9_007_199_254_740_994), ("first_step", 0.5), ("step_seconds", -0.1),
-            ("step_seconds", "NaN"), ("phase_seconds", ["x": -1]), ("phase_seconds", [1]), ("expert_loads", [[-1]]),
+            ("step_seconds", "NaN"), ("step_seconds", 1e300), ("phase_seconds", ["experts": 1e308]),
+            ("phase_seconds", ["x": -1]), ("phase_seconds", [1]), ("expert_loads", [[-1]]),
             ("expert_loads", [1]), ("expert_loads", [[0.5]]), ("loss", "inf"), ("tokens", .null),
         ] as [(String, JSONValue)])
     func wrongSamplesAreRefused(field: String, value: JSONValue) throws {

@@ -161,4 +161,35 @@ import Testing
             #expect(bad.status == 1 && bad.errors.contains("bad.json has no placement plan"), "\(bad.errors)")
         }
     }
+
+    /// Sizes over which bytes cannot be counted are refused, with what is wrong.
+    @Test func hugePlansAreRefused() throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        func plan(width: Int, rank: Int, experts: Int = 1) -> String {
+            let expert =
+                #"{"width": \#(width), "mesh": {"data_parallel": 1, "tensor_parallel": 1, "ranks": [\#(rank)]}}"#
+            let list = [String](repeating: expert, count: experts).joined(separator: ",")
+            return
+                #"{"format": 1, "revision": 0, "world_size": 2, "nodes": [0, 0], "layers": [{"experts": [\#(list)]}]}"#
+        }
+        for (width, experts, hiddenSize, reason) in [
+            (Int.max, 1, "16", "16777216"), (1 << 61, 2, "16777216", "16777216"),
+            (1 << 24, 5000, "16777216", "\(ExpertModel.sizeLimit)"),
+        ] {
+            let files = try [0, 1].map { try file("\($0).json", plan(width: width, rank: $0, experts: experts)) }
+            let diff = try ask("diff", files[0], files[1], "--hidden-size", hiddenSize)
+            #expect(diff.status == 1 && diff.errors.contains(reason), "\(diff.status): \(diff.errors)")
+            let list = [String](repeating: "1", count: min(experts, 4096)).joined(separator: ",")
+            let loads = try file("loads.json", "[[\(list)]]")
+            let current = try file("current.json", plan(width: width, rank: 0, experts: min(experts, 4096)))
+            let call = try ask(
+                "plan", "--loads", loads, "--ranks", "2", "--current", current, "--hidden-size", hiddenSize,
+                "--memory-limit", "9007199254740992")
+            #expect(call.status == 1 && call.errors.contains(reason), "\(call.status): \(call.errors)")
+        }
+        let call = try ask(
+            "plan", "--loads", file("small.json", "[[1, 1]]"), "--ranks", "1", "--width", "16777216", "--hidden-size",
+            "16777216", "--memory-limit", "9007199254740992")
+        #expect(call.status == 1 && call.errors.contains("\(ExpertModel.sizeLimit)"), "\(call.errors)")
+    }
 }

@@ -13,9 +13,12 @@ struct RunPlanner: Sendable {
     private var sequences = [Int: Int]()
 
     /// - Parameter intervalSteps: between two looks at the plan; nil: the subject's.
+    /// - Throws: `PlacementError` when the model is too large to plan for.
     init(
         _ subject: PlanningContext.Subject, allocator: any ExpertsAllocator, intervalSteps: Int? = nil
-    ) {
+    ) throws(PlacementError) {
+        // One that was registered before there was a bound.
+        try subject.model.checkSize()
         self.subject = subject
         planner = PlacementPlanner(
             allocator: allocator, model: subject.model, cluster: subject.cluster,

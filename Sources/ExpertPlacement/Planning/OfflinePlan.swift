@@ -25,9 +25,10 @@ public struct OfflinePlan: Sendable {
         loads: [[Double]], ranks: Int, nodes: Int = 1, allocator: String = "load-balanced",
         options: AllocatorOptions = AllocatorOptions(), memoryLimit: Int? = nil, width: Int, hiddenSize: Int
     ) throws(PlacementError) {
-        guard (1...16_384).contains(ranks), (1...ranks).contains(nodes) else {
+        guard (1...PlacementPlan.worldSizeLimit).contains(ranks), (1...ranks).contains(nodes) else {
             throw .unsuitableAllocator(
-                "\(ranks) ranks on \(nodes) nodes: give 1 to 16384 ranks, and a rank a node at least")
+                "\(ranks) ranks on \(nodes) nodes: give 1 to \(PlacementPlan.worldSizeLimit) ranks, and a rank a node at least"
+            )
         }
         guard width > 0, hiddenSize > 0 else {
             throw .unsuitableAllocator("width \(width) and hidden size \(hiddenSize) must be 1 at least")
@@ -50,8 +51,10 @@ public struct OfflinePlan: Sendable {
     }
 
     /// The plan and what it is expected to bring. When the allocator would change nothing, that is the plan to start from.
-    /// - Throws: `PlacementError` when the policy cannot place the model, or its plan does not fit the ranks' memory.
+    /// - Throws: `PlacementError` when the model is too large to plan for, the policy cannot place it, or its plan does not
+    ///   fit the ranks' memory.
     public func propose() throws(PlacementError) -> PlanProposal {
+        try model.checkSize()
         var options = options
         let isMeasuring = allocator.hasPrefix("load-balanced")
         if current == nil, isMeasuring, options.values["life"] == nil { options.values["life"] = "1e9" }

@@ -34,7 +34,8 @@ extension PlacementCommands {
                 return try await client.listingRunsIfUnknown {
                     let placement = try await client.send(ShowPlacement(run: name, layer: layer, revision: revision))
                     let shown = try await client.send(ShowRun(run: name))
-                    return PlacementReport(placement, model: shown.model, ownership: shown.ownership ?? .defaultPolicy)
+                    return try PlacementReport(
+                        placement, model: shown.model, ownership: shown.ownership ?? .defaultPolicy)
                 }
             }
             try output.write(report) {

@@ -56,13 +56,15 @@ struct PlacementDiff: Encodable {
         case expertCount = "expert_count"
     }
 
-    /// - Throws: `PlacementError.invalidPlan` when the plans are not for the same experts.
+    /// - Throws: `PlacementError` when the plans are not for the same experts, or their bytes cannot be counted.
     init(
         from old: PlacementPlan, _ oldSource: PlanSource, to new: PlacementPlan, _ newSource: PlanSource,
         hiddenSize: Int, ownership: OwnershipPolicy
     ) throws(PlacementError) {
         let widths = new.layers.map { $0.experts.map(\.width) }
-        try old.validate(for: ExpertModel(hiddenSize: hiddenSize, layers: widths), worldSize: old.worldSize)
+        let model = ExpertModel(hiddenSize: hiddenSize, layers: widths)
+        try model.checkSize()
+        try old.validate(for: model, worldSize: old.worldSize)
         from = oldSource
         to = newSource
         self.ownership = ownership

@@ -7,7 +7,10 @@ struct PlacementReport: Encodable {
     let ownership: OwnershipPolicy
     let ranks: [RankHoldings]
 
-    init(_ placement: Placement, model: ExpertModel, ownership: OwnershipPolicy) {
+    /// - Throws: `PlacementError.unsuitableAllocator` when the ranks' bytes cannot be counted.
+    init(_ placement: Placement, model: ExpertModel, ownership: OwnershipPolicy) throws(PlacementError) {
+        let widths = placement.plan.layers.map { $0.experts.map(\.width) }
+        try ExpertModel(hiddenSize: model.hiddenSize, layers: widths).checkSize()
         self.placement = placement
         self.ownership = ownership
         ranks = RankHoldings.all(
