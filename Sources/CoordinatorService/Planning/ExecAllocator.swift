@@ -4,7 +4,8 @@ import Foundation
 
 /// `exec:ALIAS`: a policy that is a program, named in the coordinator's configuration file.
 ///
-/// The first plan is that of `expert-parallel` as far as memory allows, since the program decides from measurements.
+/// The first plan is that of `expert-parallel`, since the program decides from measurements; a run whose ranks have no memory
+/// for it is refused.
 struct ExecAllocator: ExpertsAllocator {
     let alias: String
     let program: ExternalProgram
