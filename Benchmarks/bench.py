@@ -177,7 +177,7 @@ def parse():
     parser.add_argument("--seeds", type=int, default=3, help="of the recipe")
     parser.add_argument("--rounds", type=int, default=5, help="of the throughput and the placements")
     parser.add_argument("--steps", type=int, default=25, help="of a run of the throughput")
-    parser.add_argument("--placement-steps", type=int, default=120, help="of a run of the placements")
+    parser.add_argument("--placement-steps", type=int, default=200, help="of a run of the placements")
     parser.add_argument("--probe-steps", type=int, default=15)
     parser.add_argument("--peer", help="transformers' setting, as ATTENTION,EXPERTS, instead of choosing the fastest")
     parser.add_argument("--compile", action="store_true", help="try torch.compile, too (needs a C++ compiler)")

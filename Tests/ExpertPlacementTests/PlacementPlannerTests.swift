@@ -42,10 +42,12 @@ import Testing
         }
         record(revision: 0, seconds: 50)
         record(revision: 2, seconds: 20)
-        #expect(planner.observation() == nil)
+        let early = planner.observations()
+        #expect(early.isEmpty)
         record(revision: 0, seconds: 50)
         record(revision: 3, seconds: 10)
-        #expect(planner.observation()?.secondsBefore == 2)
+        let observed = planner.observations()
+        #expect(observed.last?.observation.secondsBefore == 2)
     }
 
     @Test func anIntervalOfLoadsIsDue() throws {
