@@ -31,7 +31,7 @@ struct SeededFigures: Encodable {
                 let isSmall = seed >= 40
                 let ranks =
                     isSmall
-                    ? 2 + generator.integer(at: 0, below: 3)
+                    ? 2 + generator.integer(at: 0, below: 7)
                     : [2, 4, 8, 16, 32, 72, 144][generator.integer(at: 0, below: 7)]
                 let experts = isSmall ? 8 : [8, 16, 32, 64, 128, 256][generator.integer(at: 1, below: 6)]
                 // Slots of all ranks alike: the experts and up to 64 spare replicas.
@@ -57,6 +57,7 @@ struct SeededFigures: Encodable {
         for (slot, expert) in decision.experts.enumerated() {
             balanced[slot / slots] += loads[expert] / Double(decision.counts[expert])
         }
+        // Beyond four ranks the planner itself looks through no placements, so this judges its search.
         let exact = seed < 40 ? nil : ExactReplicaPlanner(limit: 50_000).plan(problem)
         return SeededFigures(
             kind: kind, seed: seed, ranks: ranks, slots: slots, loads: loads,

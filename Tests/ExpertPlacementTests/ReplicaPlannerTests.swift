@@ -80,6 +80,41 @@ import Testing
         #expect(finished >= 60)
     }
 
+    /// More ranks than the planner itself searches through, with its default settings; also from a plan in force, with a
+    /// price on each transfer. Speeds and slots are alike in half of the cases.
+    @Test(arguments: [false, true]) func withinOnePercentOfExactOnMoreRanks(inForce: Bool) throws {
+        var finished = 0
+        for seed in UInt64(0)..<280 {
+            var seeded = SeededLoads(seed: 9000 + seed)
+            let kind = SeededLoads.Kind.allCases[Int(seed) % SeededLoads.Kind.allCases.count]
+            let ranks = seeded.integer(5...8)
+            let drawn = try seeded.problem(kind, experts: seeded.integer(2...10), ranks: ranks, alike: seed % 2 == 0)
+            guard !inForce || drawn.current != nil else { continue }
+            // The best at the loads themselves: no deviations, which would have a price too.
+            var problem = try ReplicaProblem(
+                loads: drawn.loads, secondsPerRow: drawn.secondsPerRow, slots: drawn.slots,
+                replicaLimit: drawn.replicaLimit)
+            guard let exact = ExactReplicaPlanner(limit: 20_000).plan(problem) else { continue }
+            check(exact, problem, "seed \(seed)")
+            finished += 1
+            problem.current = inForce ? drawn.current : nil
+            let best = exact.seconds(problem.loads, secondsPerRow: problem.secondsPerRow)
+            for price in inForce ? [0, 0.002 * best, 0.02 * best] : [0] {
+                let plan = ReplicaPlanner().plan(problem, prices: .init(transfer: price))
+                check(plan, problem, "seed \(seed)")
+                let scores = [plan, exact].map { plan in
+                    plan.seconds(problem.loads, secondsPerRow: problem.secondsPerRow)
+                        + price * Double(problem.current.map { plan.transfers(from: $0) } ?? 0)
+                }
+                #expect(
+                    scores[0] <= scores[1] * 1.01,
+                    "\(kind), seed \(seed), price \(price): \(scores[0]) against \(scores[1]), \(problem)")
+            }
+        }
+        print("planner against exact on 5 to 8 ranks: \(finished) cases, a plan in force: \(inForce)")
+        #expect(finished >= 100)
+    }
+
     /// Every placement of up to three experts on up to three ranks, against the exact planner.
     @Test func exactFindsTheBestOfAll() throws {
         for seed in UInt64(0)..<20 {

@@ -2,8 +2,8 @@ extension ReplicaAssignment {
     /// Takes over the plan in force as far as the slots allow, tokens shared as best they can be.
     mutating func adopt(_ current: [[Int]]) {
         func fits(_ expert: Int, _ rank: Int) -> Bool {
-            slots.indices.contains(rank) && residents[rank].count < slots[rank] && replicaCount < replicaLimit
-                && !holds(rank, expert)
+            slots.indices.contains(rank) && residents[rank].count < slots[rank] && !holds(rank, expert)
+                && (isSmall || replicaCount < replicaLimit)
         }
         // One replica of each expert first, then the further ones, those of heavy experts before others.
         for (expert, ranks) in current.enumerated() {
@@ -19,6 +19,11 @@ extension ReplicaAssignment {
             placeFirst(expert)
         }
         balance()
+        // Of too many replicas those go that are missed least; where there are many, some were left out above.
+        while replicaCount > replicaLimit, let spare = spares(seconds: rankSeconds).first {
+            remove(spare.expert, from: spare.rank)
+            balance()
+        }
     }
 
     private mutating func spreadEvenly(_ expert: Int) {
@@ -38,14 +43,7 @@ extension ReplicaAssignment {
         }
         if best < 0 || replicaCount >= replicaLimit {
             // All slots are taken: the replica that can best be spared makes room. There is one, since all experts fit.
-            var spare: (expert: Int, rank: Int, rows: Double)?
-            for other in loads.indices where replicas[other].count > 1 {
-                for replica in replicas[other] {
-                    let rows = replica.share * loads[other]
-                    if rows < spare?.rows ?? .infinity { spare = (other, replica.rank, rows) }
-                }
-            }
-            guard let spare else { return }
+            guard let spare = spares(seconds: rankSeconds).first else { return }
             remove(spare.expert, from: spare.rank)
             best = spare.rank
         }
@@ -96,6 +94,38 @@ extension ReplicaAssignment {
             for index in 0..<count {
                 replicas[expert][index].share = 1 / Double(count)
                 rankLoads[replicas[expert][index].rank] += loads[expert] / Double(count) - piece
+            }
+        }
+        balance()
+    }
+
+    /// Puts up to three replicas elsewhere, by fixed pseudo-random numbers, and in every other round gives one of an
+    /// expert's to another expert.
+    mutating func shake(_ round: Int) {
+        var draws = 0
+        func draw(_ count: Int) -> Int {
+            draws += 1
+            return min(count - 1, Int(Self.order(round, draws) * Double(count)))
+        }
+        let busy = loads.indices.filter { loads[$0] > 0 }
+        if busy.isEmpty { return }
+        for _ in 0..<1 + round % 3 {
+            let (expert, rank) = (busy[draw(busy.count)], draw(slots.count))
+            let old = replicas[expert][draw(replicas[expert].count)].rank
+            if holds(rank, expert) { continue }
+            if residents[rank].count < slots[rank] {
+                move(expert, from: old, to: rank)
+            } else if let other = residents[rank].first(where: { !holds(old, $0) }) {
+                move(other, from: rank, to: old)
+                move(expert, from: old, to: rank)
+            }
+        }
+        let (giver, taker, rank) = (draw(loads.count), busy[draw(busy.count)], draw(slots.count))
+        if round % 2 == 0, giver != taker, replicas[giver].count > 1, !holds(rank, taker) {
+            let given = holds(rank, giver) ? rank : replicas[giver][draw(replicas[giver].count)].rank
+            if given == rank || residents[rank].count < slots[rank] {
+                remove(giver, from: given)
+                add(taker, to: rank)
             }
         }
         balance()

@@ -160,7 +160,7 @@ extension ReplicaAssignment {
     }
 
     /// The replicas that cost least to give up, to make one elsewhere.
-    private func spares(seconds: [Double]) -> [(expert: Int, rank: Int, loss: Double)] {
+    func spares(seconds: [Double]) -> [(expert: Int, rank: Int, loss: Double)] {
         var spares = [(expert: Int, rank: Int, loss: Double)]()
         for expert in loads.indices where replicas[expert].count > 1 {
             for replica in replicas[expert] {

@@ -48,6 +48,9 @@ struct ReplicaAssignment {
         rankLoads = [Double](repeating: 0, count: slots.count)
     }
 
+    /// Whether there is time to try much.
+    var isSmall: Bool { slots.count * loads.count <= 96 }
+
     func holds(_ rank: Int, _ expert: Int) -> Bool {
         residents[rank].contains(expert)
     }

@@ -58,7 +58,9 @@ public struct ReplicaPlanner: Hashable, Sendable {
         var kept = blank(problem)
         kept.adopt(current)
         let target = problem.lowerBound * (1 + max(tolerance, keeping))
-        let least = prices.transfer + prices.arrival
+        // What a change costs at least; where replicas had to go, others may stay at no price.
+        let isWhole = kept.replicaCount == current.reduce(0) { $0 + $1.count }
+        let least = isWhole ? prices.transfer + prices.arrival : 0
         // Nothing is to be gained, or less than one transfer's price.
         if kept.slowest - target <= least { return kept.plan }
         kept.improve(target: target, limit: Self.workLimit) { assignment, slowest in
@@ -67,7 +69,7 @@ public struct ReplicaPlanner: Hashable, Sendable {
         let keptScore = kept.slowest + prices.of(kept, from: current)
         // A plan made anew moves nearly everything: not worth a thought when the price alone exceeds what it could
         // gain.
-        if kept.slowest <= target || keptScore - target <= least { return kept.plan }
+        if isWhole && kept.slowest <= target || keptScore - target <= least { return kept.plan }
         let fresh = fresh(problem, current: current, prices: prices)
         return fresh.score < keptScore * (1 - tolerance) ? fresh.assignment.plan : kept.plan
     }
@@ -88,6 +90,8 @@ public struct ReplicaPlanner: Hashable, Sendable {
     private static let fewRanks = 4
     private static let fewExperts = 12
     private static let exactLimit = 3000
+    /// How often the search of other small layers is taken up again.
+    private static let rounds = 48
     /// From so many ranks on one attempt has to do.
     private static let manyRanks = 256
     /// Time over the lower bound with which no other attempt is made.
@@ -142,6 +146,16 @@ public struct ReplicaPlanner: Hashable, Sendable {
             assignment.adopt(ExactReplicaPlanner(limit: Self.exactLimit).improve(found.plan, for: problem).ranks)
             let value = score(assignment, assignment.slowest)
             if value < best?.score ?? .infinity { best = (assignment, value) }
+        } else if let found = best, found.score > problem.lowerBound * Self.satisfying, found.assignment.isSmall {
+            // Otherwise the search goes on from near the best, where some replicas are elsewhere.
+            for round in 0..<Self.rounds {
+                var assignment = best?.assignment ?? found.assignment
+                assignment.shake(round)
+                assignment.improve(target: target, limit: Self.workLimit, score: score)
+                let value = score(assignment, assignment.slowest)
+                if value < best?.score ?? .infinity { best = (assignment, value) }
+                if value <= problem.lowerBound * Self.satisfying { break }
+            }
         }
         return best ?? (blank(problem), .infinity)
     }
