@@ -136,6 +136,32 @@ import Testing
         }
     }
 
+    /// Few rows make replicas dear, and experts are fewer than ranks: they stay spread over all of these, and a slow rank
+    /// gets narrower shards. Noise hardly ever cuts anew: a new cut has to gain more than speeds are uncertain.
+    @Test func aSlowRankGetsNarrowerShards() throws {
+        let cluster = cluster(4)
+        let model = ExpertModel(hiddenSize: 64, layers: [[256, 256], [256, 256]])
+        let loads = [[60.0, 40], [30, 70]]
+        for seed in UInt64(1)...8 {
+            for (slowness, share) in [([1.0, 1, 2, 1], 0.44...0.58), ([1, 1, 1, 1], 1...1)] {
+                var planner = PlacementPlanner(
+                    allocator: try Allocators.make(named: "load-balanced"), model: model, cluster: cluster,
+                    intervalSteps: 10)
+                var plan = try PlacementPlan.first("tensor-parallel", model, cluster)
+                var run = SimulatedRun(slowness: slowness, seed: seed)
+                run.timeNoise = 0.03
+                run.loadNoise = 0.02
+                var count = 0
+                for _ in 0..<40 where try run.advance(&planner, plan: &plan, loads: loads) != nil { count += 1 }
+                let work = work(plan, loads)
+                let others = (work.reduce(0, +) - work[2]) / 3
+                #expect(share.contains(work[2] / others), "seed \(seed): \(work)")
+                #expect(plan.layers.allSatisfy { $0.experts.allSatisfy { $0.mesh.tensorParallel == 4 } })
+                #expect(count <= (slowness[2] > 1 ? 4 : 0), "seed \(seed)")
+            }
+        }
+    }
+
     /// Unevenly loaded experts are placed once, and then stay; even ones never move. Noise is in all of it.
     @Test func noiseMovesNothing() throws {
         for seed in UInt64(1)...12 {

@@ -21,6 +21,21 @@ import Testing
         #expect(throws: Never.self) { try fitted.validate(worldSize: 3) }
     }
 
+    /// Ranks that are alike have no error; that of others follows from how their reports scatter.
+    @Test func theErrorOfSlownessFollowsFromScatter() {
+        var errors = [Double]()
+        for (slow, scatter) in [(1.0, 0.0), (2, 0), (2, 0.1)] {
+            var speeds = SpeedEstimate()
+            for report in 0..<30 {
+                let sign = report % 2 == 0 ? 1.0 : -1
+                speeds.record(rank: 0, seconds: 1 + sign * scatter, rows: 10, work: 100)
+                speeds.record(rank: 1, seconds: slow * (1 - sign * scatter), rows: 10, work: 100)
+            }
+            errors.append(speeds.fitted(CostModel(), worldSize: 2).slownessError)
+        }
+        #expect(errors[0] == 0 && errors[1] > 0 && errors[2] > 1.5 * errors[1] && errors[2] < 0.1, "\(errors)")
+    }
+
     /// When shards have different widths, the time of rows and that of neurons come apart, through noise.
     @Test func rowsAndNeuronsComeApart() {
         for seed in UInt64(0)..<20 {

@@ -217,22 +217,43 @@ struct LayerPlanner {
         return try plan.placement(widths: widths, current: current)
     }
 
-    /// The expert over all ranks, faster ranks with more neurons; as it is, when it is so already.
+    /// The expert over all ranks, faster ranks with more neurons; as it is, when it is so already and other cuts would take
+    /// little off its slowest shard.
     private func spread(_ expert: Int, current: ExpertPlacement) throws(PlacementError) -> ExpertPlacement? {
-        let width = widths[expert]
-        guard width >= worldSize else { return nil }
-        if current.mesh.dataParallel == 1, current.mesh.tensorParallel == worldSize { return current }
+        guard widths[expert] >= worldSize else { return nil }
         let mesh = try DeviceMesh(dataParallel: 1, tensorParallel: worldSize, ranks: Array(0..<worldSize))
-        guard Set(costs.slowness).count > 1 else { return try ExpertPlacement(width: width, mesh: mesh) }
-        // One neuron for each rank, the others by speed.
+        let spread = try ExpertPlacement(width: widths[expert], mesh: mesh, cuts: cuts(width: widths[expert]))
+        let isSpread = current.mesh.dataParallel == 1 && current.mesh.tensorParallel == worldSize
+        let isGoodEnough = rowSeconds(spread) >= rowSeconds(current) * (1 - options.minimumGain)
+        return isSpread && isGoodEnough ? current : spread
+    }
+
+    /// Seconds of the slowest shard on a row.
+    private func rowSeconds(_ placement: ExpertPlacement) -> Double {
+        let mesh = placement.mesh
+        return (0..<mesh.tensorParallel).map { shard in
+            costs.secondsPerRow(
+                neurons: placement.neurons(ofShard: shard).count, rank: mesh.rank(replica: 0, shard: shard))
+        }.max() ?? 0
+    }
+
+    /// Cuts with which all ranks take as long for a row, as far as each has a neuron; nil: even ones.
+    private func cuts(width: Int) -> [Int]? {
+        guard Set(costs.slowness).count > 1 else { return nil }
         let speeds = costs.slowness.map { 1 / $0 }
-        let total = speeds.reduce(0, +)
+        let row = costs.rowSeconds
+        let seconds =
+            (costs.neuronSeconds * Double(width) + row * Double(worldSize)) / speeds.reduce(0, +)
+        // What the row itself leaves of the time; one neuron for each rank, the others by that.
+        let parts = speeds.map { max(0, seconds * $0 - row) }
+        let total = parts.reduce(0, +)
+        guard total > 0, total.isFinite else { return nil }
         var cuts = [0]
         var sum = 0.0
-        for (rank, speed) in speeds.enumerated() {
-            sum += speed
+        for (rank, part) in parts.enumerated() {
+            sum += part
             cuts.append(rank + 1 + Int((Double(width - worldSize) * sum / total).rounded()))
         }
-        return try ExpertPlacement(width: width, mesh: mesh, cuts: cuts)
+        return cuts
     }
 }

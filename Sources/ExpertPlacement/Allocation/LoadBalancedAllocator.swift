@@ -42,6 +42,10 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
         try current.validate(for: model, worldSize: cluster.worldSize)
         guard measured else { return nil }
 
+        // Where ranks differ, noise in their speeds looks like a gain.
+        var options = options
+        options.minimumGain += costs.slownessError
+
         let loads = forecast.loads
         let deviations = forecast.deviations
         var layers = [LayerPlacement]()

@@ -8,6 +8,8 @@ public struct CostModel: Hashable, Sendable, Codable {
     public var neuronSeconds: Double
     /// Seconds of each rank relative to the average, W entries: a slow machine has more than 1. Empty: all are alike.
     public var slowness: [Double]
+    /// Relative standard error of what `slowness` has that is not 1.
+    public var slownessError: Double
     /// Seconds of an exchange without bytes.
     public var exchangeLatencySeconds: Double
     /// Bytes a second that a rank sends and receives.
@@ -21,13 +23,14 @@ public struct CostModel: Hashable, Sendable, Codable {
 
     /// The values given hold until measurements replace them.
     public init(
-        rowSeconds: Double = 0, neuronSeconds: Double = 1e-7, slowness: [Double] = [],
+        rowSeconds: Double = 0, neuronSeconds: Double = 1e-7, slowness: [Double] = [], slownessError: Double = 0,
         exchangeLatencySeconds: Double = 5e-5, bytesPerSecond: Double = 4e9, valueBytes: Int = 4, momentBytes: Int = 4,
         ownership: OwnershipPolicy = .defaultPolicy
     ) {
         self.rowSeconds = rowSeconds
         self.neuronSeconds = neuronSeconds
         self.slowness = slowness
+        self.slownessError = slownessError
         self.exchangeLatencySeconds = exchangeLatencySeconds
         self.bytesPerSecond = bytesPerSecond
         self.valueBytes = valueBytes
@@ -82,7 +85,7 @@ public struct CostModel: Hashable, Sendable, Codable {
 
     /// - Throws: `PlacementError.unsuitableAllocator` when a value is no cost.
     public func validate(worldSize: Int) throws(PlacementError) {
-        let costs = [rowSeconds, neuronSeconds, exchangeLatencySeconds]
+        let costs = [rowSeconds, neuronSeconds, slownessError, exchangeLatencySeconds]
         guard costs.allSatisfy({ $0.isFinite && $0 >= 0 }), rowSeconds + neuronSeconds > 0,
             bytesPerSecond.isFinite, bytesPerSecond > 0, valueBytes > 0, momentBytes > 0
         else {

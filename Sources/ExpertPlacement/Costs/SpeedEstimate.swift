@@ -67,6 +67,10 @@ public struct SpeedEstimate: Hashable, Sendable {
         var fitted = costs
         (fitted.rowSeconds, fitted.neuronSeconds) = rates
         fitted.slowness = slowness
+        let different = known.filter { slowness[$0] != 1 }
+        fitted.slownessError =
+            different.reduce(0) { $0 + variance(slowness[$1], of: self.ranks[$1], rates).squareRoot() }
+            / Double(max(1, different.count))
         return (try? fitted.validate(worldSize: worldSize)) == nil ? costs : fitted
     }
 
@@ -91,10 +95,15 @@ public struct SpeedEstimate: Hashable, Sendable {
         return neuron < 0 ? (sum.rowSeconds / rowSquares, 0) : (0, sum.seconds / sum.work)
     }
 
+    /// Relative variance of a rank's `slowness`, as its reports scatter.
+    private func variance(_ slowness: Double, of rank: RankMoments, _ rates: (row: Double, neuron: Double)) -> Double {
+        let scatter = Self.priorScatter * Self.priorScatter * Self.priorCount + rank.residual(slowness, rates)
+        return scatter / (Self.priorCount + rank.count) / rank.count
+    }
+
     /// `slowness` as far as it is not noise: the nearer to 1 the less it exceeds what the rank's reports scatter.
     private func shrunk(_ slowness: Double, of rank: RankMoments, _ rates: (row: Double, neuron: Double)) -> Double {
-        let scatter = Self.priorScatter * Self.priorScatter * Self.priorCount + rank.residual(slowness, rates)
-        let variance = scatter / (Self.priorCount + rank.count) / rank.count
+        let variance = variance(slowness, of: rank, rates)
         let deviation = slowness - 1
         let noise = Self.noiseDeviations * Self.noiseDeviations * variance * slowness * slowness
         return 1 + deviation * max(0, 1 - noise / max(deviation * deviation, 1e-300))
