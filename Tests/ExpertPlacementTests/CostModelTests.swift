@@ -41,6 +41,17 @@ import Testing
         #expect(abs(prediction.balance - 85.0 / 120) < 1e-12)
     }
 
+    /// Every layer has an exchange, and replicas two more, of gradients and of weights.
+    @Test func replicasAreKeptEqualInTwoExchanges() throws {
+        let costs = CostModel(rowSeconds: 0, neuronSeconds: 0, exchangeLatencySeconds: 1, bytesPerSecond: 1e30)
+        for (ranks, latency) in [([[0], [1]], 1.0), ([[0, 1], [1]], 3)] {
+            let prediction = LayerPrediction(
+                try layer(ranks), loads: [10, 10], deviations: [0, 0], caution: 0, costs: costs, hiddenSize: 2,
+                worldSize: 2)
+            #expect(prediction.rankSeconds.allSatisfy { abs($0 - latency) < 1e-9 })
+        }
+    }
+
     @Test func refusesWhatIsNoCost() {
         for costs in [
             CostModel(rowSeconds: -1), CostModel(neuronSeconds: 0), CostModel(slowness: [1]),

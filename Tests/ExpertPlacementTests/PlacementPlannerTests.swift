@@ -162,6 +162,22 @@ import Testing
         }
     }
 
+    /// Keeping replicas equal takes two more exchanges: where ranks wait long for each other, that is more than shards send.
+    @Test func latencyMakesReplicasDear() throws {
+        for (latency, expected) in [(1e-5, true), (1e-3, false)] {
+            var cluster = cluster(4)
+            cluster.exchange?.latencySeconds = latency
+            var planner = PlacementPlanner(
+                allocator: try Allocators.make(named: "load-balanced"), model: model, cluster: cluster,
+                intervalSteps: 10)
+            var plan = try PlacementPlan.first("expert-parallel", model, cluster)
+            var run = SimulatedRun(slowness: [1, 1, 1, 1])
+            #expect(try run.advance(&planner, plan: &plan, loads: skewed) != nil)
+            let isReplicated = plan.layers.contains { $0.experts.contains { $0.mesh.dataParallel > 1 } }
+            #expect(isReplicated == expected, "latency \(latency): \(plan.layers)")
+        }
+    }
+
     /// Unevenly loaded experts are placed once, and then stay; even ones never move. Noise is in all of it.
     @Test func noiseMovesNothing() throws {
         for seed in UInt64(1)...12 {

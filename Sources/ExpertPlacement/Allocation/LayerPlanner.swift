@@ -152,7 +152,10 @@ struct LayerPlanner {
         let widest = widths.max() ?? 0
         let even = loads.reduce(0, +) / Double(worldSize) * costs.secondsPerRow(neurons: widest, rank: 0)
         let synchronisation = costs.synchronisationSeconds(neurons: widest, hiddenSize: model.hiddenSize)
-        guard synchronisation * Double(most) / Double(worldSize) > Self.satisfying * even else { return [most] }
+        guard synchronisation * Double(most) / Double(worldSize) > Self.satisfying * even else {
+            // None at all needs no exchanges.
+            return most > 0 && 2 * costs.exchangeLatencySeconds > Self.satisfying * even ? [most, 0] : [most]
+        }
         return [most] + [worldSize - 1, worldSize / 2, worldSize / 4, 0].filter { $0 < most }
     }
 

@@ -21,6 +21,7 @@ public struct LayerPrediction: Hashable, Sendable {
     ) {
         var means = [Double](repeating: 0, count: worldSize)
         var variances = means
+        var isSynchronised = false
         let exchange = costs.exchangeSecondsPerRow(hiddenSize: hiddenSize, worldSize: worldSize)
         for (expert, placement) in layer.experts.enumerated() {
             let mesh = placement.mesh
@@ -42,11 +43,14 @@ public struct LayerPrediction: Hashable, Sendable {
                             ).clamped(to: placement.neurons(ofShard: shard)).count
                     }
                     if owned < neurons {
+                        isSynchronised = true
                         means[rank] += costs.synchronisationSeconds(neurons: neurons - owned, hiddenSize: hiddenSize)
                     }
                 }
             }
         }
-        rankSeconds = zip(means, variances).map { $0 + caution * $1.squareRoot() + costs.exchangeLatencySeconds }
+        // Replicas are kept equal in two exchanges at least, of gradients and of weights, that all ranks wait for.
+        let latency = (isSynchronised ? 3 : 1) * costs.exchangeLatencySeconds
+        rankSeconds = zip(means, variances).map { $0 + caution * $1.squareRoot() + latency }
     }
 }
