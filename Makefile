@@ -35,6 +35,8 @@ train: build
 	@bash deploy/shakespeare/train.sh
 
 test: setup
+	@sh deploy/setup.sh test
+	@sh Tests/python.sh
 	$(SWIFT) build $(BUILD) --build-tests
 	@$(SWIFT) test $(BUILD) --skip-build --disable-xctest --no-parallel
 
@@ -46,4 +48,4 @@ bench: build
 	@sh Benchmarks/bench.sh
 
 clean:
-	rm -rf .build .venv-bench
+	rm -rf .build .venv-bench .venv-test

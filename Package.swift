@@ -15,6 +15,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
@@ -55,7 +56,11 @@ let package = Package(
         // Control plane
         .target(
             name: "ControlProtocol",
-            dependencies: ["CEpoll", "ExpertPlacement", .product(name: "FlyingSocks", package: "FlyingFox")]),
+            dependencies: [
+                "CEpoll", "ExpertPlacement",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "FlyingSocks", package: "FlyingFox"),
+            ]),
         .target(name: "CoordinatorCore", dependencies: ["ControlProtocol", "ExpertPlacement"]),
         .target(
             name: "CoordinatorService",
@@ -168,6 +173,7 @@ let package = Package(
             name: "ControlProtocolTests",
             dependencies: [
                 "ControlProtocol", "ControlTestSupport", "ExpertPlacement",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "FlyingSocks", package: "FlyingFox"),
             ], exclude: ["Golden"]),
         .testTarget(
@@ -179,7 +185,7 @@ let package = Package(
                 "ControlProtocol", "ControlTestSupport", "CoordinatorCore", "CoordinatorService", "ExpertPlacement",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
-            ]),
+            ], exclude: ["noise_peer.py"]),
         .testTarget(
             name: "SettingsTests",
             dependencies: ["Settings", .product(name: "ArgumentParser", package: "swift-argument-parser")]),

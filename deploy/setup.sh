@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what is missing for a build, with apt, and says so in one line.
-# Usage: setup.sh [text | bench]: also what fetching the training text, or the benchmarks, need.
+# Usage: setup.sh [text | test | bench]: also what fetching the training text, the tests, or the benchmarks, need.
 set -eu
 
 fail() {
@@ -41,7 +41,7 @@ need_packages() {
     need libsqlite3-dev pkg-config --exists sqlite3
     case ${1-} in
     text) need python3-pip python3 -m pip --version ;;
-    bench) need python3-venv python3 -c 'import ensurepip, venv' ;;
+    test | bench) need python3-venv python3 -c 'import ensurepip, venv' ;;
     esac
 }
 

@@ -15,22 +15,24 @@ public final class ControlClient: Sendable {
     private let exchange: Task<Void, Never>
 
     /// - Parameter host: a name, an IPv4 or an IPv6 address.
-    /// - Throws: `unresolved_host`, `connection_failed`, `timed_out`.
+    /// - Throws: `unresolved_host`, `connection_failed`, `timed_out`, `unauthenticated`.
     public static func connect(
-        host: String, port: UInt16, timeout: Duration = .seconds(5), limits: Limits = .standard
+        host: String, port: UInt16, key: ControlKey? = nil, timeout: Duration = .seconds(5),
+        limits: Limits = .standard
     ) async throws(ControlError) -> ControlClient {
-        try await connect(to: Endpoint(host: host, port: port), timeout: timeout, limits: limits)
+        try await connect(to: Endpoint(host: host, port: port), key: key, timeout: timeout, limits: limits)
     }
 
-    /// - Throws: `unresolved_host`, `connection_failed`, `timed_out`.
+    /// - Parameter key: encrypts the connection, and the coordinator must have it; nil: neither encrypted nor authenticated.
+    /// - Throws: `unresolved_host`, `connection_failed`, `timed_out`, `unauthenticated`.
     public static func connect(
-        to endpoint: Endpoint, timeout: Duration = .seconds(5), limits: Limits = .standard
+        to endpoint: Endpoint, key: ControlKey? = nil, timeout: Duration = .seconds(5), limits: Limits = .standard
     ) async throws(ControlError) -> ControlClient {
-        let socket = try await SocketConnector.connect(to: endpoint, timeout: timeout)
-        return ControlClient(endpoint: endpoint, socket: socket, limits: limits)
+        let stream = try await SocketConnector.connect(to: endpoint, key: key, timeout: timeout)
+        return ControlClient(endpoint: endpoint, stream: stream, limits: limits)
     }
 
-    private init(endpoint: Endpoint, socket: AsyncSocket, limits: Limits) {
+    private init(endpoint: Endpoint, stream: SecureStream, limits: Limits) {
         self.endpoint = endpoint
         self.limits = limits
         let replies = PendingReplies(limits: limits)
@@ -39,7 +41,7 @@ public final class ControlClient: Sendable {
         let (frames, outgoing) = AsyncStream.makeStream(of: Data.self)
         self.outgoing = outgoing
         exchange = Task {
-            await Self.exchange(over: socket, sending: frames, replies: replies, endpoint: endpoint, limits: limits)
+            await Self.exchange(over: stream, sending: frames, replies: replies, endpoint: endpoint, limits: limits)
         }
     }
 
@@ -83,34 +85,34 @@ public final class ControlClient: Sendable {
     }
 
     private static func exchange(
-        over socket: AsyncSocket, sending frames: AsyncStream<Data>, replies: PendingReplies, endpoint: Endpoint,
+        over stream: SecureStream, sending frames: AsyncStream<Data>, replies: PendingReplies, endpoint: Endpoint,
         limits: Limits
     ) async {
         await withTaskGroup { group in
             group.addTask {
                 do {
-                    for await frame in frames { try await socket.write(frame) }
+                    for await frame in frames { try await stream.write(frame) }
                 } catch {
                     replies.end(.closed(endpoint, SocketConnector.describe(error)))
                 }
             }
             group.addTask {
-                await receive(from: socket, replies: replies, endpoint: endpoint, limits: limits)
+                await receive(from: stream, replies: replies, endpoint: endpoint, limits: limits)
             }
             // Whichever ends first ends the other; the socket must not be closed while one waits for it.
             await group.next()
             group.cancelAll()
         }
-        try? socket.close()
+        stream.close()
     }
 
     private static func receive(
-        from socket: AsyncSocket, replies: PendingReplies, endpoint: Endpoint, limits: Limits
+        from stream: SecureStream, replies: PendingReplies, endpoint: Endpoint, limits: Limits
     ) async {
         var decoder = FrameDecoder(limits: limits)
         do {
             while true {
-                decoder.append(try await socket.read(atMost: 1 << 16))
+                decoder.append(try await stream.read())
                 while let payload = try decoder.next() {
                     guard let id = try MessageCodec.requestID(ofReply: payload) else {
                         // The coordinator could not tell which request it refuses, so it refuses the connection.

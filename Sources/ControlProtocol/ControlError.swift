@@ -36,6 +36,12 @@ public struct ControlError: Error, Hashable, Sendable {
         public static let overloaded = Code(rawValue: "overloaded")
         /// The database takes no changes (full, away). Nothing was changed; try again later.
         public static let storageUnavailable = Code(rawValue: "storage_unavailable")
+        /// The client has none of the coordinator's keys, or did not use it.
+        public static let unauthenticated = Code(rawValue: "unauthenticated")
+        /// The key of the connection is good for other requests only.
+        public static let forbidden = Code(rawValue: "forbidden")
+        /// A record of an encrypted connection does not open. The connection is over, and another may do.
+        public static let tampered = Code(rawValue: "tampered")
 
         // From the client itself
         public static let unresolvedHost = Code(rawValue: "unresolved_host")
@@ -45,6 +51,8 @@ public struct ControlError: Error, Hashable, Sendable {
         public static let cancelled = Code(rawValue: "cancelled")
         /// The other side sent something that the protocol does not have.
         public static let protocolViolation = Code(rawValue: "protocol_violation")
+        /// A key file is not there, is no key, or may be read by others.
+        public static let unusableKeyFile = Code(rawValue: "unusable_key_file")
     }
 
     public let code: Code
@@ -61,9 +69,14 @@ public struct ControlError: Error, Hashable, Sendable {
         [.unresolvedHost, .connectionFailed, .connectionClosed, .timedOut].contains(code)
     }
 
+    /// The coordinator does not take the key for this request, whatever is in it.
+    public var isAboutKey: Bool {
+        [.unauthenticated, .forbidden].contains(code)
+    }
+
     /// The same request may succeed later.
     public var isTransient: Bool {
-        isUnreachable || code == .overloaded || code == .storageUnavailable
+        isUnreachable || [.overloaded, .storageUnavailable, .tampered].contains(code)
     }
 }
 

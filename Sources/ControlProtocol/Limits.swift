@@ -13,10 +13,13 @@ public struct Limits: Sendable, Equatable {
     public var pendingConnections = 1_024
     /// A connection without a request for so long is closed.
     public var idleTime = Duration.seconds(900)
-    /// A frame whose first byte has come must be whole after so long; an answer must have been taken after so long.
+    /// A frame whose first byte has come must be whole after so long; an answer must have been taken after so long. A client of a
+    /// server with keys must have shown within it that it has one.
     public var transferTime = Duration.seconds(30)
     /// How long open requests may take when the server stops.
     public var shutdownTime = Duration.seconds(5)
+    /// Keys that a server takes for a role: one, and while keys are changed another.
+    public var keysPerRole = 2
 
     // Queues
     /// Requests of one client that wait for their answer.

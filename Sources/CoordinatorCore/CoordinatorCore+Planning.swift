@@ -29,7 +29,8 @@ extension CoordinatorCore {
         }
         if let stale, let why = staleness(of: stale, request, state) {
             changes += end(
-                stale, of: run, as: .withdrawn, who: request.who, why: "\(why): \(request.why)", at: time)
+                stale, of: run, as: .withdrawn, who: Self.operator(request.who), why: "\(why): \(request.why)", at: time
+            )
         }
         return (changes, .planningState(answer))
     }
@@ -61,7 +62,8 @@ extension CoordinatorCore {
         return events.map { kind, why in
             .addEvent(
                 run: state.run,
-                RunEvent(kind: kind, at: time, incarnation: state.incarnation, who: request.who, why: why))
+                RunEvent(
+                    kind: kind, at: time, incarnation: state.incarnation, who: Self.operator(request.who), why: why))
         }
     }
 

@@ -2,6 +2,10 @@ import ControlProtocol
 import ExpertPlacement
 
 extension CoordinatorCore {
+    /// Who asked, for the record: the name is the client's word, that it is an operator's request is not. The records of ranks
+    /// begin with "rank", those of the planner with "allocator".
+    static func `operator`(_ name: String) -> String { "operator \(name)" }
+
     /// An operator's plan.
     mutating func propose(
         _ submission: PlanSubmission, at time: Timestamp
@@ -31,7 +35,8 @@ extension CoordinatorCore {
         answer.why = submission.why
         if submission.dryRun { return ([], .placementProposed(answer)) }
         let changes = add(
-            plan, submission.prediction, from: .operator, run, who: submission.who, why: submission.why, at: time)
+            plan, submission.prediction, from: .operator, run, who: Self.operator(submission.who),
+            why: submission.why, at: time)
         answer.plan = runs[run]?.planInFlight?.plan
         answer.revision = answer.plan?.revision
         return (changes, .placementProposed(answer))

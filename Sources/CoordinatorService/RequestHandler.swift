@@ -12,11 +12,13 @@ struct RequestHandler: Sendable {
     let logger: Logger
 
     /// Never fails: what is wrong is the answer.
-    func answer(to payload: Data) async -> Data {
+    /// - Parameter roles: of the connection.
+    func answer(to payload: Data, roles: Set<ControlRole>) async -> Data {
         let incoming = MessageCodec.request(payload, limits: limits)
         do {
-            let frame = try await answer(to: incoming.request.get(), id: incoming.requestID)
-            return frame
+            let request = try incoming.request.get()
+            try request.permit(roles)
+            return try await answer(to: request, id: incoming.requestID)
         } catch {
             return Self.frame(refused(error), id: incoming.requestID)
         }

@@ -25,7 +25,7 @@ public final class ControlPlane {
     private let plansHere: Bool
     private let localPlanner: LocalPlanner?
     private let incarnation: Int?
-    private let endpoint: Endpoint?
+    private let coordinator: CoordinatorAccess?
     private let isFirstRank: Bool
     private let reporter: Reporter?
     /// On rank 0, with a coordinator.
@@ -40,6 +40,7 @@ public final class ControlPlane {
         logger: Logger = Logger(label: "moe.worker")
     ) throws -> ControlPlane {
         let message = try communicator.agree { () -> [UInt8] in
+            if let coordinator = options.coordinator { try options.access(to: coordinator).checkKey() }
             guard communicator.rank == 0 else { return [] }
             return try Array(JSONEncoder().encode(register(options: options, model: model, cluster: cluster)))
         }
@@ -73,7 +74,7 @@ public final class ControlPlane {
                 // JSON keeps no larger integers; no machine has so many bytes.
                 memoryLimits: cluster.memoryLimits?.map { min($0, Limits.standard.integer) },
                 exchange: cluster.exchange, ownership: cluster.ownership, interval: options.reportInterval),
-            with: options.endpoint(address), within: .seconds(options.coordinatorTimeoutSeconds))
+            with: options.access(to: address), within: .seconds(options.coordinatorTimeoutSeconds))
     }
 
     private init(
@@ -91,7 +92,7 @@ public final class ControlPlane {
         if rank != 0 { logger.logLevel = .critical }
         self.logger = logger
         guard let address = options.coordinator, let incarnation = registration.incarnation else {
-            endpoint = nil
+            coordinator = nil
             reporter = nil
             planChannel = nil
             localPlanner =
@@ -104,19 +105,19 @@ public final class ControlPlane {
             return
         }
         localPlanner = nil
-        let endpoint = try options.endpoint(address)
+        let coordinator = try options.access(to: address)
         let worker = WorkerIdentity(run: run, incarnation: incarnation, rank: rank)
-        self.endpoint = endpoint
-        origin = "the coordinator at \(endpoint), incarnation \(incarnation)"
+        self.coordinator = coordinator
+        origin = "the coordinator at \(coordinator.endpoint), incarnation \(incarnation)"
         let planChannel =
             rank == 0
             ? PlanChannel(run: run, incarnation: incarnation, revision: plan.revision, logger: self.logger) {
-                try await CoordinatorPlans.connect(to: endpoint, as: worker)
+                try await CoordinatorPlans.connect(to: coordinator, as: worker)
             } : nil
         self.planChannel = planChannel
         reporter = Reporter(
             capacity: Self.queuedReports, logger: self.logger,
-            connect: { try await CoordinatorChannel.connect(to: endpoint, as: worker) })
+            connect: { try await CoordinatorChannel.connect(to: coordinator, as: worker) })
     }
 
     /// Reports that wait while the coordinator is away.
@@ -176,17 +177,19 @@ public final class ControlPlane {
     }
 
     private func finish(_ outcome: FinishRun.Outcome, step: Int, reason: String?) {
-        guard isFirstRank, !isSuperseded, let endpoint, let incarnation else { return }
+        guard isFirstRank, !isSuperseded, let coordinator, let incarnation else { return }
         let request = FinishRun(
             run: run, incarnation: incarnation, outcome: outcome, step: step,
             reason: reason?.fitting(bytes: Limits.standard.reasonBytes))
         do {
             let reply = try AsynchronousCall.run(within: Self.closingTime) {
-                let client = try await ControlClient.connect(to: endpoint)
+                let client = try await coordinator.connect()
                 defer { client.close() }
                 return try await client.send(request)
             }
-            if reply == nil { throw ControlError(.timedOut, "the coordinator at \(endpoint) did not answer") }
+            if reply == nil {
+                throw ControlError(.timedOut, "the coordinator at \(coordinator.endpoint) did not answer")
+            }
         } catch {
             logger.warning("the coordinator does not know that the run has ended: \(error)")
         }

@@ -14,8 +14,9 @@ struct CoordinatorChannel: ReportChannel {
     private let client: ControlClient
     private let worker: WorkerIdentity
 
-    static func connect(to endpoint: Endpoint, as worker: WorkerIdentity) async throws -> CoordinatorChannel {
-        let client = try await ControlClient.connect(to: endpoint)
+    static func connect(to coordinator: CoordinatorAccess, as worker: WorkerIdentity) async throws -> CoordinatorChannel
+    {
+        let client = try await coordinator.connect()
         do throws(ControlError) {
             _ = try await client.send(
                 RegisterWorker(
@@ -40,7 +41,8 @@ struct CoordinatorChannel: ReportChannel {
     }
 
     private static func meaning(of error: ControlError) -> any Error {
-        if error.isTransient || error.code == .cancelled { return error }
+        // Keys change while jobs run; what was refused for a key is as good as before.
+        if error.isTransient || error.isAboutKey || error.code == .cancelled { return error }
         return error.code == .staleIncarnation
             ? IncarnationOver(description: error.message) : ReportRefused(description: error.message)
     }

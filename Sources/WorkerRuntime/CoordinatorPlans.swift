@@ -6,8 +6,8 @@ struct CoordinatorPlans: PlanConnection {
     private let client: ControlClient
     private let worker: WorkerIdentity
 
-    static func connect(to endpoint: Endpoint, as worker: WorkerIdentity) async throws -> CoordinatorPlans {
-        CoordinatorPlans(client: try await ControlClient.connect(to: endpoint), worker: worker)
+    static func connect(to coordinator: CoordinatorAccess, as worker: WorkerIdentity) async throws -> CoordinatorPlans {
+        CoordinatorPlans(client: try await coordinator.connect(), worker: worker)
     }
 
     func poll(revision: Int) async throws -> PlacementPlan? {
@@ -22,7 +22,8 @@ struct CoordinatorPlans: PlanConnection {
         do throws(ControlError) {
             return try await client.send(request)
         } catch {
-            if error.isTransient || error.code == .cancelled { throw error }
+            // As with reports, another key may come.
+            if error.isTransient || error.isAboutKey || error.code == .cancelled { throw error }
             throw error.code == .staleIncarnation
                 ? IncarnationOver(description: error.message) as any Error : PlanRefused(description: error.message)
         }

@@ -21,35 +21,36 @@ struct RunRegistration: Codable, Sendable {
     /// Registers the run; tries again until `limit` has passed while the coordinator is away.
     /// - Throws: `WorkerError` `coordinatorUnreachable`, or `refused` with the coordinator's reason.
     static func register(
-        _ request: RegisterRun, with endpoint: Endpoint, within limit: Duration
+        _ request: RegisterRun, with coordinator: CoordinatorAccess, within limit: Duration
     ) throws -> RunRegistration {
         let lastFailure = LastFailure()
         let reply = try AsynchronousCall.run(within: limit) {
-            try await attempt(request, with: endpoint, noting: lastFailure)
+            try await attempt(request, with: coordinator, noting: lastFailure)
         }
         guard let reply else {
             let reason = lastFailure.message.map { ": \($0)" } ?? ""
             throw WorkerError(
                 .coordinatorUnreachable,
-                "no coordinator answered at \(endpoint) within \(limit / .seconds(1)) s\(reason); start one with "
+                "no coordinator answered at \(coordinator.endpoint) within \(limit / .seconds(1)) s\(reason); start one with "
                     + "moe-coordinator serve, or leave --coordinator out")
         }
         return RunRegistration(run: reply.run, incarnation: reply.incarnation, plan: reply.plan)
     }
 
     private static func attempt(
-        _ request: RegisterRun, with endpoint: Endpoint, noting lastFailure: LastFailure
+        _ request: RegisterRun, with coordinator: CoordinatorAccess, noting lastFailure: LastFailure
     ) async throws -> RunRegistered {
         let backOff = BackOff(first: .milliseconds(50), longest: .seconds(1))
         var failures = 0
         while true {
             do throws(ControlError) {
-                let client = try await ControlClient.connect(to: endpoint)
+                let client = try await coordinator.connect()
                 defer { client.close() }
                 return try await client.send(request)
             } catch {
                 guard error.isTransient else {
-                    throw WorkerError(.refused, "the coordinator at \(endpoint) refused the run: \(error.message)")
+                    throw WorkerError(
+                        .refused, "the coordinator at \(coordinator.endpoint) refused the run: \(error.message)")
                 }
                 lastFailure.message = error.message
             }

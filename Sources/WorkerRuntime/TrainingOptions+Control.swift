@@ -3,11 +3,11 @@ import ExpertPlacement
 import Foundation
 
 extension TrainingOptions {
-    /// The coordinator's address.
+    /// The way to the coordinator.
     /// - Throws: `WorkerError` that says what an address looks like.
-    func endpoint(_ text: String) throws(WorkerError) -> Endpoint {
+    func access(to coordinator: String) throws(WorkerError) -> CoordinatorAccess {
         do {
-            return try Endpoint(text)
+            return try CoordinatorAccess(endpoint: Endpoint(coordinator), keyFile: keyFile)
         } catch {
             throw .usage("--coordinator: \(error)")
         }

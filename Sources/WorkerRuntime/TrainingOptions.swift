@@ -65,6 +65,8 @@ public struct TrainingOptions: Sendable {
     public var run: String?
     /// HOST:PORT; nil: placement is decided in this process.
     public var coordinator: String?
+    /// What the coordinator knows workers by; nil: it has no keys.
+    public var keyFile: String?
     /// Steps that one report covers.
     public var reportInterval = 10
     /// How long the start waits for the coordinator.
@@ -123,7 +125,7 @@ public struct TrainingOptions: Sendable {
         if let memoryLimitBytes {
             try require(memoryLimitBytes > 0, "--memory-limit must be at least 1 byte, not \(memoryLimitBytes)")
         }
-        if let coordinator { _ = try endpoint(coordinator) }
+        if let coordinator { _ = try access(to: coordinator) }
         if let run { try require(RunName.isValid(run), "--run \"\(run)\": \(RunName.rule)") }
         try requireRange("learning-rate", schedule.learningRate, 0...Double.greatestFiniteMagnitude)
         try requireRange("minimum-learning-rate", schedule.minimum, 0...Double.greatestFiniteMagnitude)

@@ -24,9 +24,22 @@ struct Serve: AsyncParsableCommand, SettingsSections {
 
     @Option(
         help: ArgumentHelp(
-            "Where to listen: a loopback address, for connections are not authenticated. Port 0: any free one.",
+            "Where to listen: a loopback address, or with --key-file any. Port 0: any free one.",
             valueName: "address:port"))
     var listen: String = "127.0.0.1:7700"
+
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp(
+            "A key of workers; without --operator-key-file good for operators, too. Connections are then encrypted, and "
+                + "nobody without a key is let in. Twice while keys are changed.", valueName: "file"))
+    var keyFile: [String] = []
+
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp(
+            "A key of operators, who alone change plans then. Twice while keys are changed.", valueName: "file"))
+    var operatorKeyFile: [String] = []
 
     @Option(
         help: ArgumentHelp("A YAML file with values for these options, allocators and planning.", valueName: "file"))
@@ -37,6 +50,9 @@ struct Serve: AsyncParsableCommand, SettingsSections {
             _ = try Endpoint(listen)
         } catch {
             throw ValidationError("--listen: \(error.message)")
+        }
+        guard operatorKeyFile.isEmpty || !keyFile.isEmpty else {
+            throw ValidationError("--operator-key-file needs --key-file, the key of workers")
         }
     }
 
@@ -51,8 +67,9 @@ struct Serve: AsyncParsableCommand, SettingsSections {
         limits.connections = max(1, min(limits.connections, FileDescriptorLimit.raise() - 32))
 
         let planning = try config.map(PlanningConfiguration.init(file:)) ?? PlanningConfiguration()
+        let keys = try AcceptedKeys(files: keyFile, operatorFiles: operatorKeyFile)
         let store = try CoordinatorStore(path: database)
-        let listener = try await Listener(Endpoint(listen), limits: limits)
+        let listener = try await Listener(Endpoint(listen), keys: keys, limits: limits)
         let server = CoordinatorServer(
             store: store, listener: listener, limits: limits, planning: planning, logger: logger)
         FileHandle.standardError.write(Data("moe-coordinator: listening on \(listener.endpoint)\n".utf8))

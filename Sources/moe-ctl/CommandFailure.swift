@@ -39,6 +39,7 @@ struct CommandFailure: Error {
     /// What is asked for is not there, or the answer makes no sense.
     private static let notRefusals: Set<ControlError.Code> = [
         .unknownRun, .unknownRevision, .unknownLayer, .unknownWorker, .protocolViolation, .cancelled,
+        .tampered, .unusableKeyFile,
     ]
 }
 

@@ -6,6 +6,7 @@ import Foundation
 struct CoordinatorOptions: ParsableArguments {
     static let variable = "MOE_COORDINATOR"
     static let defaultAddress = "127.0.0.1:7700"
+    static let keyVariable = "MOE_KEY_FILE"
 
     @Option(
         help: ArgumentHelp(
@@ -13,9 +14,15 @@ struct CoordinatorOptions: ParsableArguments {
             valueName: "host:port"))
     var coordinator: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "The coordinator's key (default: the file in the environment's \(keyVariable), or else none).",
+            valueName: "file"), completion: .file())
+    var keyFile: String?
+
     /// The address from the flag, the environment or the default, in that order.
     private func endpoint() throws -> Endpoint {
-        let environment = ProcessInfo.processInfo.environment[Self.variable].flatMap { $0.isEmpty ? nil : $0 }
+        let environment = Self.environment(Self.variable)
         let source = coordinator != nil ? "--coordinator" : Self.variable
         do {
             return try Endpoint(coordinator ?? environment ?? Self.defaultAddress)
@@ -24,13 +31,21 @@ struct CoordinatorOptions: ParsableArguments {
         }
     }
 
+    private func key() throws -> ControlKey? {
+        try (keyFile ?? Self.environment(Self.keyVariable)).map(ControlKey.init(file:))
+    }
+
+    private static func environment(_ variable: String) -> String? {
+        ProcessInfo.processInfo.environment[variable].flatMap { $0.isEmpty ? nil : $0 }
+    }
+
     func validate() throws {
         _ = try endpoint()
     }
 
     /// Connects, asks and disconnects.
     func ask<Result: Sendable>(_ body: (ControlClient) async throws -> Result) async throws -> Result {
-        let client = try await ControlClient.connect(to: endpoint())
+        let client = try await ControlClient.connect(to: endpoint(), key: key())
         defer { client.close() }
         return try await body(client)
     }

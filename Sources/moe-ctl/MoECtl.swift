@@ -10,7 +10,9 @@ struct MoECtl: AsyncParsableCommand {
             Output goes to stdout, errors and notes go to stderr. Exit codes: 0 done, 1 failed, 64 wrong usage, \
             69 coordinator unreachable, 77 refused by the coordinator.
             """,
-        subcommands: [DataCommands.self, RunCommands.self, PlacementCommands.self, WorkerCommands.self])
+        subcommands: [
+            DataCommands.self, RunCommands.self, PlacementCommands.self, WorkerCommands.self, KeyCommands.self,
+        ])
 
     static func main() async {
         do {

@@ -47,6 +47,9 @@ struct PlacementOptions: ParsableArguments {
             "The coordinator, which holds the plan. Without one, the plan is made here.", valueName: "host:port"))
     var coordinator: String?
 
+    @Option(help: ArgumentHelp("The coordinator's key, on every rank's machine.", valueName: "file"))
+    var keyFile: String?
+
     @Option(help: ArgumentHelp("Seconds that the start waits for the coordinator.", valueName: "s"))
     var coordinatorTimeout = 30.0
 
@@ -62,6 +65,7 @@ struct PlacementOptions: ParsableArguments {
         options.benchmarkEvenRouting = benchmarkEvenRouting
         options.run = run
         options.coordinator = coordinator
+        options.keyFile = keyFile
         options.coordinatorTimeoutSeconds = coordinatorTimeout
         options.reportInterval = reportInterval
     }

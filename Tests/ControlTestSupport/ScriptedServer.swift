@@ -6,7 +6,7 @@ import Synchronization
 public final class ScriptedServer: Sendable {
     /// The connection, with blocking calls.
     public struct Connection {
-        fileprivate let descriptor: Int32
+        public let descriptor: Int32
         fileprivate let received: AsyncStream<Void>.Continuation
 
         /// The id of the next request.

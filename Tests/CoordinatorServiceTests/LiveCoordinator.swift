@@ -11,10 +11,10 @@ final class LiveCoordinator: Sendable {
     let port: UInt16
     private let folder: TemporaryFolder
 
-    private init(limits: Limits, host: String) async throws {
+    private init(limits: Limits, host: String, keys: AcceptedKeys) async throws {
         folder = try TemporaryFolder()
         store = try CoordinatorStore(path: folder.path("moe.db"))
-        let listener = try await Listener(Endpoint(host: host, port: 0), limits: limits)
+        let listener = try await Listener(Endpoint(host: host, port: 0), keys: keys, limits: limits)
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         server = CoordinatorServer(store: store, listener: listener, limits: limits, logger: logger)
@@ -23,10 +23,10 @@ final class LiveCoordinator: Sendable {
 
     /// Runs `body` beside a coordinator.
     static func run(
-        limits: Limits = .standard, host: String = "127.0.0.1",
+        limits: Limits = .standard, host: String = "127.0.0.1", keys: AcceptedKeys = AcceptedKeys(),
         _ body: @Sendable (LiveCoordinator) async throws -> Void
     ) async throws {
-        let coordinator = try await LiveCoordinator(limits: limits, host: host)
+        let coordinator = try await LiveCoordinator(limits: limits, host: host, keys: keys)
         try await withThrowingTaskGroup { group in
             group.addTask { try await coordinator.server.run() }
             do {
@@ -41,8 +41,13 @@ final class LiveCoordinator: Sendable {
         try coordinator.store.close()
     }
 
-    func client() async throws -> ControlClient {
-        try await ControlClient.connect(host: "127.0.0.1", port: port)
+    /// Listens for a moment.
+    static func listen(_ endpoint: Endpoint, keys: AcceptedKeys = AcceptedKeys()) async throws {
+        _ = try await Listener(endpoint, keys: keys)
+    }
+
+    func client(key: ControlKey? = nil) async throws -> ControlClient {
+        try await ControlClient.connect(host: "127.0.0.1", port: port, key: key)
     }
 }
 

@@ -109,7 +109,18 @@ import Testing
     @Test func whatKeepsItFromStartingIsOneLine() throws {
         let program = try CoordinatorProgram(serve())
         try Data("This is a letter, not a database.".utf8).write(to: folder.url.appending(path: "letter"))
+        let keys = try KeyFolder()
+        let exposed = try keys.file("exposed")
+        chmod(exposed, 0o640)
         let cases: [(arguments: [String], status: Int32, text: String)] = [
+            (serve("other.db", listen: "0.0.0.0:0") + ["--key-file", exposed], 1, "chmod 600"),
+            (serve("other.db") + ["--key-file", folder.path("letter")], 1, "may be read or written by others"),
+            (serve("other.db") + ["--key-file", folder.path("nothing")], 1, "cannot be read"),
+            (serve("other.db") + ["--operator-key-file", try keys.file("a")], 64, "needs --key-file"),
+            (
+                serve("other.db") + ["--key-file", try keys.file("a"), "--operator-key-file", try keys.file("a")], 1,
+                "the same key"
+            ),
             (serve(), 1, "in use by another process"),
             (serve("other.db", listen: "127.0.0.1:\(program.port)"), 1, "the port is in use"),
             (serve("other.db", listen: "0.0.0.0:0"), 1, "not authenticated"),

@@ -7,7 +7,8 @@ import Testing
         [], ["data"], ["data", "prepare"], ["run"], ["run", "list"], ["run", "show"], ["placement"],
         ["placement", "show"], ["placement", "history"], ["placement", "diff"], ["placement", "plan"],
         ["placement", "apply"], ["placement", "rollback"], ["placement", "pin"], ["placement", "unpin"],
-        ["placement", "freeze"], ["placement", "unfreeze"], ["worker"], ["worker", "list"],
+        ["placement", "freeze"], ["placement", "unfreeze"], ["worker"], ["worker", "list"], ["key"],
+        ["key", "generate"],
     ])
     func helpPage(command: [String]) throws {
         let page = try CtlProgram(command + ["--help"])
@@ -27,7 +28,7 @@ import Testing
         ]
         let others = [
             "data-prepare", "placement-plan", "placement-apply", "placement-rollback", "placement-pin",
-            "placement-unpin", "placement-freeze", "placement-unfreeze",
+            "placement-unpin", "placement-freeze", "placement-unfreeze", "key-generate",
         ]
         for command in withTables + others {
             let page = try String(

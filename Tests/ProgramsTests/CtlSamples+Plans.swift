@@ -11,7 +11,7 @@ extension CtlSamples {
                 revision: 5, state: .proposed, incarnation: 2, createdAt: ago(minutes: 11), who: Self.planner,
                 why: Self.predictedWhy, switchedLayers: 0, layers: 3, prediction: prediction),
             PlanSummary(
-                revision: 4, state: .rejected, incarnation: 2, createdAt: ago(minutes: 20), who: "ada on desk",
+                revision: 4, state: .rejected, incarnation: 2, createdAt: ago(minutes: 20), who: "operator ada on desk",
                 why: "an operator's plan from mine.json",
                 reason: "rank 3 would need 9437184 bytes for its experts under the plan, over its limit of 8388608",
                 switchedLayers: 0, layers: 3, endedAt: ago(minutes: 20), prediction: prediction),

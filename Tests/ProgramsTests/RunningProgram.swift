@@ -15,9 +15,10 @@ final class RunningProgram {
     ///   - ranks: under `mpirun` with so many; nil: alone.
     ///   - timeLimitSeconds: after which `mpirun` ends the job with an error.
     ///   - onTerminal: gives it a pseudo-terminal.
+    ///   - variables: added to the environment.
     init(
         _ program: String, _ arguments: [String], ranks: Int? = nil, timeLimitSeconds: Int = 300,
-        onTerminal: Bool = false
+        onTerminal: Bool = false, variables: [String: String] = [:]
     ) throws {
         let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         let executable = URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent(program).path
@@ -34,7 +35,7 @@ final class RunningProgram {
         environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
         // More ranks than cores: let waiting ranks give way.
         environment["OMPI_MCA_mpi_yield_when_idle"] = "1"
-        process.environment = environment
+        process.environment = environment.merging(variables) { $1 }
         let pipe = Pipe()
         process.standardOutput = pipe
         process.standardError = pipe

@@ -15,9 +15,12 @@ import WorkerRuntime
     init() throws { fixture = try TrainingFixture() }
 
     /// A coordinator with a database of its own, until `body` returns.
-    private func withCoordinator(_ body: (Endpoint, CoordinatorServer) async throws -> Void) async throws {
-        let store = try CoordinatorStore(path: fixture.path("moe-\(UUID().uuidString).db"))
-        let listener = try await Listener(Endpoint("127.0.0.1:0"))
+    private func withCoordinator(
+        at address: String = "127.0.0.1:0", database: String = "moe-\(UUID().uuidString).db",
+        keys: AcceptedKeys = AcceptedKeys(), _ body: (Endpoint, CoordinatorServer) async throws -> Void
+    ) async throws {
+        let store = try CoordinatorStore(path: fixture.path(database))
+        let listener = try await Listener(Endpoint(address), keys: keys)
         let server = CoordinatorServer(
             store: store, listener: listener, limits: .standard,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
@@ -103,6 +106,79 @@ import WorkerRuntime
                 try control.complete(step: 1, communicator: communicator)
             }
         }
+    }
+
+    /// The coordinator comes back with the job's key as one for operators only, then as it should: the reports wait.
+    @Test func reportsOutliveAChangeOfKeys() async throws {
+        let (own, other) = (fixture.path("job.key"), fixture.path("other.key"))
+        for file in [own, other] { try ControlKey.generate(file: file) }
+        let (events, happened) = AsyncStream.makeStream(of: String.self)
+        var event = events.makeAsyncIterator()
+        let (isBack, isRight) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+        var options = fixture.options(steps: 1)
+        options.run = "tiny"
+        options.coordinatorTimeoutSeconds = 60
+        options.keyFile = own
+
+        var address = ""
+        var job: Task<Void, any Error>?
+        try await withCoordinator(database: "moe.db", keys: AcceptedKeys(files: [own])) { endpoint, _ in
+            address = "\(endpoint)"
+            options.coordinator = address
+            let final = options
+            job = Task {
+                try await onOwnThread {
+                    let communicator = ThreadCommunicator()
+                    let control = try ControlPlane.open(
+                        options: final, model: ExpertModel(hiddenSize: 4, layers: [[4]]),
+                        cluster: Cluster(nodes: communicator.nodes()), communicator: communicator,
+                        logger: Logger(label: "test") { _ in EventLog(happened: happened) })
+                    happened.yield("opened")
+                    isBack.wait()
+                    for _ in 0..<2 {
+                        control.report(
+                            PerformanceSample(
+                                firstStep: 1, stepCount: 1, planRevision: 1, stepSeconds: 1, phaseSeconds: [:],
+                                bytesSent: 0, tokens: 1, residentBytes: 1))
+                    }
+                    isRight.wait()
+                    try control.complete(step: 1, communicator: communicator)
+                }
+            }
+            #expect(await event.next() == "opened")
+        }
+        let forOperators = try AcceptedKeys(files: [other], operatorFiles: [own])
+        try await withCoordinator(at: address, database: "moe.db", keys: forOperators) { _, _ in
+            isBack.signal()
+            var line = await event.next()
+            while let said = line, !said.contains("report") { line = await event.next() }
+            #expect(line?.contains("reports wait, the training goes on: register_worker is for workers") == true)
+        }
+        try await withCoordinator(at: address, database: "moe.db", keys: AcceptedKeys(files: [own])) { endpoint, _ in
+            isRight.signal()
+            try await job?.value
+            let client = try await ControlClient.connect(to: endpoint, key: ControlKey(file: own))
+            defer { client.close() }
+            let run = try await client.send(ShowRun(run: "tiny"))
+            #expect(run.storedReports == 2)
+            #expect(run.summary.state == .completed)
+        }
+    }
+
+    /// Hands on what is logged.
+    private struct EventLog: LogHandler {
+        let happened: AsyncStream<String>.Continuation
+        var logLevel = Logger.Level.warning
+        var metadata = Logger.Metadata()
+
+        init(happened: AsyncStream<String>.Continuation) { self.happened = happened }
+
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+
+        func log(event: LogEvent) { happened.yield("\(event.message)") }
     }
 
     @Test func jobEndsWhenItsRunIsStartedAgain() async throws {

@@ -7,53 +7,87 @@ import Logging
 struct Connection {
     let id: Int
     let socket: AsyncSocket
+    let keys: AcceptedKeys
     let table: ConnectionTable
     let handler: RequestHandler
     let limits: Limits
 
     /// Until the client goes, its time is over or the server stops.
     func serve() async {
-        var held = 0
+        if !keys.isEmpty { table.setDeadline(id, after: limits.transferTime) }
         do {
-            var decoder = FrameDecoder(limits: limits)
-            while !table.isStopping {
-                // A frame that has begun keeps the deadline it got then, however slowly its bytes come.
-                if decoder.pendingBytes == 0 { table.setDeadline(id, after: limits.idleTime) }
-                let isBeginning = decoder.pendingBytes == 0
-                let bytes = try await socket.read(atMost: 1 << 16)
-                if isBeginning { table.setDeadline(id, after: limits.transferTime) }
-                guard table.hold(bytes.count) else { throw ControlError.tooManyBytes(limits) }
-                held += bytes.count
-                decoder.append(bytes)
-                while let payload = try decoder.next() {
-                    try await answer(payload)
-                    if table.isStopping { break }
-                }
-                _ = table.hold(decoder.pendingBytes - held)
-                held = decoder.pendingBytes
-            }
+            let (stream, roles) = try await SecureStream.accept(socket, keys: keys)
+            await serve(stream, roles: roles)
         } catch let error as ControlError {
-            // The stream cannot be followed any further.
-            table.setDeadline(id, after: limits.transferTime)
-            try? await socket.write(RequestHandler.frame(error, id: nil))
+            // In the time that the handshake has left.
+            await refuse(error, over: SecureStream(socket))
         } catch {
             // The client is gone, or was ended.
         }
-        _ = table.hold(-held)
         table.remove(id)
         try? socket.close()
     }
 
-    private func answer(_ payload: Data) async throws {
+    private func serve(_ stream: SecureStream, roles: Set<ControlRole>) async {
+        var held = 0
+        do {
+            var decoder = FrameDecoder(limits: limits)
+            var isFirst = keys.isEmpty
+            while !table.isStopping {
+                // A frame that has begun keeps the deadline it got then, however slowly its bytes come; and a client that has
+                // not shown its key yet keeps that of its handshake.
+                let isBeginning = decoder.pendingBytes + stream.pendingBytes == 0 && stream.isConfirmed
+                if isBeginning { table.setDeadline(id, after: limits.idleTime) }
+                let bytes = try await stream.read()
+                if isFirst, SecureStream.isHandshake(bytes) { throw ControlError.withoutKeys }
+                isFirst = false
+                if isBeginning { table.setDeadline(id, after: limits.transferTime) }
+                decoder.append(bytes)
+                let pending = decoder.pendingBytes + stream.pendingBytes
+                guard table.hold(pending - held) else { throw ControlError.tooManyBytes(limits) }
+                held = pending
+                while let payload = try decoder.next() {
+                    try await answer(payload, over: stream, roles: roles)
+                    if table.isStopping { break }
+                }
+                let rest = decoder.pendingBytes + stream.pendingBytes
+                _ = table.hold(rest - held)
+                held = rest
+            }
+        } catch let error as ControlError {
+            // What came is dropped, however long the client takes to hang up.
+            _ = table.hold(-held)
+            held = 0
+            table.setDeadline(id, after: limits.transferTime)
+            await refuse(error, over: stream)
+        } catch {
+            // The client is gone, or was ended.
+        }
+        _ = table.hold(-held)
+    }
+
+    private func answer(_ payload: Data, over stream: SecureStream, roles: Set<ControlRole>) async throws {
         // The database may take its time, the client may not.
         table.setDeadline(id, after: nil)
-        let frame = await handler.answer(to: payload)
+        let frame = await handler.answer(to: payload, roles: roles)
         table.setDeadline(id, after: limits.transferTime)
-        try await socket.write(frame)
+        try await stream.write(frame)
+    }
+
+    /// Tells a client whose bytes cannot be followed any further, and waits until it hangs up: with bytes that nobody has read, the
+    /// kernel would take the word back (RFC 9293, section 3.10.4).
+    private func refuse(_ error: ControlError, over stream: SecureStream) async {
+        guard (try? await stream.write(RequestHandler.frame(error, id: nil))) != nil else { return }
+        _ = Glibc.shutdown(socket.socket.file.rawValue, Int32(SHUT_WR))
+        var left = limits.frameBytes
+        while left > 0, let bytes = try? await socket.read(atMost: 1 << 16) { left -= bytes.count }
     }
 }
 
 extension ControlError {
+    fileprivate static let withoutKeys = ControlError(
+        .unsupported, "this coordinator has no keys; start it with --key-file, or connect without a key")
+
     fileprivate static func tooManyBytes(_ limits: Limits) -> ControlError {
         ControlError(
             .overloaded,

@@ -107,7 +107,8 @@ public struct CoordinatorServer: Service {
         try? client.socket.setValue(true, for: BoolSocketOption(level: Int32(IPPROTO_TCP), name: TCP_NODELAY))
         // A machine that vanished says nothing; the kernel asks.
         try? client.socket.setValue(true, for: BoolSocketOption(name: SO_KEEPALIVE))
-        return Connection(id: id, socket: client, table: table, handler: handler, limits: limits)
+        return Connection(
+            id: id, socket: client, keys: listener.keys, table: table, handler: handler, limits: limits)
     }
 
     private func endOverdueConnections() async {

@@ -3,25 +3,31 @@ import FlyingSocks
 import Foundation
 import Synchronization
 
-/// A listening socket on the loopback interface.
+/// A listening socket: on the loopback interface, or with keys on any.
 public final class Listener: Sendable {
     let socket: Socket
     /// Guards the descriptor: after it was closed its number may be another socket's.
     private let isOpen = Mutex(true)
+    /// What clients must have one of, if there are any.
+    let keys: AcceptedKeys
     /// Where it listens; the port is the one that the system chose if 0 was asked for.
     public let endpoint: Endpoint
 
     /// - Throws: `ControlError` with one line for the operator.
-    public init(_ endpoint: Endpoint, limits: Limits = .standard) async throws(ControlError) {
+    public init(
+        _ endpoint: Endpoint, keys: AcceptedKeys = AcceptedKeys(), limits: Limits = .standard
+    ) async throws(ControlError) {
+        self.keys = keys
         let addresses = try await SocketAddresses.resolve(endpoint)
         guard let address = addresses.first else {
             throw ControlError(.unresolvedHost, "the host \"\(endpoint.host)\" has no address")
         }
-        guard addresses.allSatisfy(SocketAddresses.isLoopback) else {
+        guard !keys.isEmpty || addresses.allSatisfy(SocketAddresses.isLoopback) else {
             throw ControlError(
                 .connectionFailed,
-                "will not listen on \(endpoint): connections are not authenticated, so only this machine may reach the "
-                    + "coordinator; use 127.0.0.1:\(endpoint.port)")
+                "will not listen on \(endpoint) without a key: connections are not authenticated then, so only this machine "
+                    + "may reach the coordinator; make a key with moe-ctl key generate FILE and give it with --key-file FILE, "
+                    + "or use 127.0.0.1:\(endpoint.port)")
         }
         do {
             socket = try Self.open(address, limits: limits)

@@ -8,7 +8,7 @@ extension PlacementCommands {
             commandName: "plan",
             abstract: "Let a run's allocator plan now, or plan for given loads without a coordinator.",
             usage: """
-                moe-ctl placement plan [--run <run>] [--dry-run] [--why <text>] [--coordinator <host:port>] [--format <format>]
+                moe-ctl placement plan [--run <run>] [--dry-run] [--why <text>] [--coordinator <host:port>] [--key-file <file>] [--format <format>]
                 moe-ctl placement plan --loads <file> --ranks <ranks> [<options>] [--format <format>]
                 """,
             discussion: """

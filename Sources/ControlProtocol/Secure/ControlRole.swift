@@ -1,0 +1,28 @@
+/// What a connection may ask for. Its key decides.
+public enum ControlRole: String, Hashable, Sendable, CaseIterable {
+    /// Trains: registers, reports, and follows plans.
+    case worker
+    /// Decides: proposes plans and controls the planner.
+    case `operator`
+}
+
+extension AnyRequest {
+    /// Who may send it. Both may read.
+    public var roles: Set<ControlRole> {
+        switch self {
+        case .registerRun, .registerWorker, .report, .finishRun, .pollPlan, .planProgress: [.worker]
+        case .proposePlacement, .controlPlanning: [.operator]
+        case .listRuns, .showRun, .showPlacement, .listWorkers, .listPlans: [.worker, .operator]
+        }
+    }
+
+    /// - Throws: `forbidden`.
+    package func permit(_ granted: Set<ControlRole>) throws(ControlError) {
+        guard roles.isDisjoint(with: granted) else { return }
+        let needed = roles.map { "\($0.rawValue)s" }.sorted().joined(separator: " and ")
+        throw ControlError(
+            .forbidden,
+            "\(type(of: message).type) is for \(needed), and this connection's key is not theirs; name the key file of "
+                + "the \(needed) with --key-file")
+    }
+}
