@@ -179,10 +179,14 @@ let package = Package(
         .testTarget(
             name: "CoordinatorCoreTests",
             dependencies: ["ControlProtocol", "ControlTestSupport", "CoordinatorCore", "ExpertPlacement"]),
+        // A file system for SQLite that loses power and fails.
+        .target(
+            name: "SQLiteFaults", path: "Tests/SQLiteFaults", linkerSettings: [.linkedLibrary("sqlite3")]),
         .testTarget(
             name: "CoordinatorServiceTests",
             dependencies: [
                 "ControlProtocol", "ControlTestSupport", "CoordinatorCore", "CoordinatorService", "ExpertPlacement",
+                "SQLiteFaults",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
             ], exclude: ["noise_peer.py"]),

@@ -6,7 +6,7 @@ import Logging
 ///
 /// Requests that queue up while a transaction is being synced share the next one (group commit), so that durability does not
 /// cost throughput.
-actor ChangeProcessor {
+package actor ChangeProcessor {
     private struct Item {
         let request: ChangeRequest
         let answer: CheckedContinuation<Answer, Never>
@@ -24,7 +24,7 @@ actor ChangeProcessor {
     private let wakeUp: AsyncStream<Void>.Continuation
 
     /// - Parameter programs: allocators that are programs.
-    init(
+    package init(
         store: CoordinatorStore, limits: Limits, programs: Set<String> = [],
         now: @escaping @Sendable () -> Timestamp, logger: Logger
     ) {
@@ -37,7 +37,7 @@ actor ChangeProcessor {
     }
 
     /// The answer to `request`. What it says is durable.
-    func answer(to request: ChangeRequest) async -> Answer {
+    package func answer(to request: ChangeRequest) async -> Answer {
         guard queue.count < limits.queuedChanges else {
             return .refused(
                 ControlError(
@@ -60,7 +60,7 @@ actor ChangeProcessor {
     }
 
     /// Works until `stop` or cancellation, and through what is queued then. Later requests are refused.
-    func run() async {
+    package func run() async {
         for await _ in wakeUps {
             while !queue.isEmpty { await processBatch() }
         }
@@ -68,7 +68,7 @@ actor ChangeProcessor {
         hasEnded = true
     }
 
-    func stop() {
+    package func stop() {
         wakeUp.finish()
     }
 

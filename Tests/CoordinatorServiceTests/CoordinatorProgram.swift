@@ -13,8 +13,34 @@ final class CoordinatorProgram {
     private(set) var port: UInt16 = 0
 
     /// Starts it and waits until it takes connections.
-    init(_ arguments: [String]) throws {
-        process.executableURL = try Self.executable
+    convenience init(_ arguments: [String]) throws {
+        try self.init(Self.executable, arguments)
+    }
+
+    /// Starts it with a file system of `bytes` bytes in `folder`, which it alone sees.
+    convenience init(_ arguments: [String], smallFileSystem folder: String, bytes: Int) throws {
+        let mount = #"mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec "$@""#
+        try self.init(
+            Self.unshare,
+            Self.ownMounts + ["sh", "-c", mount, "sh", "\(bytes)", folder, Self.executable.path] + arguments)
+    }
+
+    private static let unshare = URL(fileURLWithPath: "/usr/bin/unshare")
+    private static let ownMounts = ["--user", "--map-root-user", "--mount"]
+
+    /// Whether this machine lets users mount file systems of their own.
+    static var canMount: Bool {
+        let process = Process()
+        process.executableURL = unshare
+        process.arguments = ownMounts + ["mount", "-t", "tmpfs", "tmpfs", "/tmp"]
+        process.standardError = FileHandle.nullDevice
+        guard (try? process.run()) != nil else { return false }
+        process.waitUntilExit()
+        return process.terminationStatus == 0
+    }
+
+    private init(_ executable: URL, _ arguments: [String]) throws {
+        process.executableURL = executable
         process.arguments = arguments
         process.standardError = standardError
         process.standardOutput = FileHandle.nullDevice

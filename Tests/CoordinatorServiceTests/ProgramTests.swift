@@ -53,7 +53,7 @@ import Testing
         #expect(total > 0)
     }
 
-    private static func register(port: UInt16) throws {
+    static func register(port: UInt16) throws {
         let client = try PlainClient(port: port)
         _ = try client.ask(
             "register_run",
@@ -75,22 +75,23 @@ import Testing
         var acknowledged = Set<Int>()
         guard let client = try? PlainClient(port: port) else { return [] }
         for sequence in sequence(first: first, next: { $0 + 1 }) where acknowledged.count < count {
-            let sample: JSONValue = [
-                "first_step": .integer(sequence), "step_count": 1, "plan_revision": 1, "step_seconds": 0.5,
-                "phase_seconds": ["experts": 0.25], "bytes_sent": 1, "tokens": 1, "resident_bytes": 1,
-            ]
-            let answer = try? client.ask(
-                "report",
-                [
-                    "run": "demo", "incarnation": 1, "rank": .integer(rank), "sequence": .integer(sequence),
-                    "sample": sample,
-                ])
-            guard let answer else { break }
+            guard let answer = try? client.ask("report", report(rank: rank, sequence: sequence)) else { break }
             guard answer["type"] == "acknowledged" else { throw CoordinatorProgram.DidNotStart(output: "\(answer)") }
             acknowledged.insert(sequence)
             if acknowledged.count >= count { break }
         }
         return acknowledged
+    }
+
+    /// The fields of a report.
+    static func report(rank: Int, sequence: Int) -> [String: JSONValue] {
+        let sample: JSONValue = [
+            "first_step": .integer(sequence), "step_count": 1, "plan_revision": 1, "step_seconds": 0.5,
+            "phase_seconds": ["experts": 0.25], "bytes_sent": 1, "tokens": 1, "resident_bytes": 1,
+        ]
+        return [
+            "run": "demo", "incarnation": 1, "rank": .integer(rank), "sequence": .integer(sequence), "sample": sample,
+        ]
     }
 
     @Test func signalsEndItCleanly() throws {

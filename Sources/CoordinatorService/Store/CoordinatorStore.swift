@@ -10,19 +10,34 @@ public final class CoordinatorStore: Sendable {
     /// "MoEC": tells the coordinator's databases from others (https://www.sqlite.org/pragma.html#pragma_application_id).
     static let applicationID = 0x4D6F_4543
 
+    /// How much of what is acknowledged a power loss may take.
+    package enum Durability: Int {
+        /// The newest of it: only for tests that must find that.
+        case normal = 1
+        case full = 2
+    }
+
     public let path: String
     package let queue: DatabaseQueue
 
     /// Opens the file, or makes it; checks it, and brings it to the newest schema.
     /// - Throws: `StoreError`.
-    public init(path: String) throws(StoreError) {
+    public convenience init(path: String) throws(StoreError) {
+        try self.init(path: path, durability: .full)
+    }
+
+    /// - Parameter checkpointPages: length of the log from which a commit moves it to the database.
+    package init(path: String, durability: Durability, checkpointPages: Int = 1_000) throws(StoreError) {
         self.path = path
         do {
             var configuration = Configuration()
             configuration.label = "coordinator"
             configuration.foreignKeysEnabled = true
             configuration.busyMode = .immediateError
-            configuration.prepareDatabase { db in try Self.claim(db, path: path) }
+            configuration.prepareDatabase { db in
+                try Self.claim(db, path: path, durability)
+                try db.execute(sql: "PRAGMA wal_autocheckpoint = \(checkpointPages)")
+            }
             queue = try DatabaseQueue(path: path, configuration: configuration)
             let migrator = Self.migrator
             try queue.writeWithoutTransaction { db in
@@ -33,9 +48,6 @@ public final class CoordinatorStore: Sendable {
                 }
             }
             try migrator.migrate(queue)
-            try queue.writeWithoutTransaction { db in
-                try db.execute(sql: "PRAGMA application_id = \(Self.applicationID)")
-            }
         } catch {
             throw .opening(path, error)
         }
@@ -47,7 +59,7 @@ public final class CoordinatorStore: Sendable {
     }
 
     /// Makes the connection exclusive and durable, and proves it.
-    private static func claim(_ db: Database, path: String) throws {
+    private static func claim(_ db: Database, path: String, _ durability: Durability) throws {
         // Before the first access: a write-ahead log then needs no memory shared with other processes
         // (https://www.sqlite.org/wal.html#noshm).
         try db.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
@@ -57,14 +69,16 @@ public final class CoordinatorStore: Sendable {
             throw StoreError(.foreign, "\(path) is the database of another program; name another file, or a new one")
         }
         let journal = try String.fetchOne(db, sql: "PRAGMA journal_mode = WAL")
-        try db.execute(sql: "PRAGMA synchronous = FULL")
+        try db.execute(sql: "PRAGMA synchronous = \(durability.rawValue)")
         // Takes the lock, even if nothing has to be written.
         try db.execute(sql: "BEGIN EXCLUSIVE; COMMIT")
+        // Before anything else is in it: a database that was being made when power was lost is ours, too.
+        if id == 0 { try db.execute(sql: "PRAGMA application_id = \(applicationID)") }
 
         let locking = try String.fetchOne(db, sql: "PRAGMA locking_mode")
         let synchronous = try Int.fetchOne(db, sql: "PRAGMA synchronous")
         let foreignKeys = try Int.fetchOne(db, sql: "PRAGMA foreign_keys")
-        guard journal == "wal", locking == "exclusive", synchronous == 2, foreignKeys == 1 else {
+        guard journal == "wal", locking == "exclusive", synchronous == durability.rawValue, foreignKeys == 1 else {
             throw StoreError(
                 .notDurable,
                 "the database \(path) does not take the settings it needs: journal_mode \(journal ?? "?"), "
