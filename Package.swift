@@ -68,6 +68,7 @@ let package = Package(
                 "ControlProtocol", "CoordinatorCore", "CSpawn",
                 .product(name: "FlyingSocks", package: "FlyingFox"),
                 .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
@@ -189,7 +190,7 @@ let package = Package(
                 "SQLiteFaults",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
-            ], exclude: ["noise_peer.py"]),
+            ], exclude: ["Fixtures", "noise_peer.py"]),
         .testTarget(
             name: "SettingsTests",
             dependencies: ["Settings", .product(name: "ArgumentParser", package: "swift-argument-parser")]),

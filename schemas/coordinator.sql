@@ -16,7 +16,7 @@ CREATE TABLE runs (
     reported_at INTEGER,
     step INTEGER,
     loss REAL
-, cluster_json TEXT, report_interval INTEGER, frozen INTEGER NOT NULL DEFAULT 0, pinned_json TEXT NOT NULL DEFAULT '[]') STRICT;
+, cluster_json TEXT, report_interval INTEGER, frozen INTEGER NOT NULL DEFAULT 0, pinned_json TEXT NOT NULL DEFAULT '[]', archived_at INTEGER, used_revision INTEGER NOT NULL DEFAULT 0, used_incarnation INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE TABLE incarnations (
     run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
@@ -118,3 +118,19 @@ CREATE TABLE events (
 CREATE INDEX events_by_run ON events (run_id, id);
 
 CREATE UNIQUE INDEX plans_in_flight ON plans (run_id) WHERE state IN ('proposed', 'accepted', 'applying');
+
+CREATE TABLE deleted_runs (
+    name TEXT NOT NULL PRIMARY KEY,
+    deleted_at INTEGER NOT NULL,
+    used_revision INTEGER NOT NULL,
+    used_incarnation INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    why TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE restores (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    gap INTEGER NOT NULL,
+    backup TEXT NOT NULL
+) STRICT;

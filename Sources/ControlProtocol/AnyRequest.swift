@@ -13,6 +13,9 @@ public enum AnyRequest: Hashable, Sendable {
     case listPlans(ListPlans)
     case proposePlacement(ProposePlacement)
     case controlPlanning(ControlPlanning)
+    case archiveRun(ArchiveRun)
+    case deleteRun(DeleteRun)
+    case backUpDatabase(BackUpDatabase)
 
     /// Reads the fields of a message of type `type`.
     /// - Throws: `unknown_type`, or what the decoder found.
@@ -31,6 +34,9 @@ public enum AnyRequest: Hashable, Sendable {
         case ListPlans.type: self = try .listPlans(ListPlans(from: decoder))
         case ProposePlacement.type: self = try .proposePlacement(ProposePlacement(from: decoder))
         case ControlPlanning.type: self = try .controlPlanning(ControlPlanning(from: decoder))
+        case ArchiveRun.type: self = try .archiveRun(ArchiveRun(from: decoder))
+        case DeleteRun.type: self = try .deleteRun(DeleteRun(from: decoder))
+        case BackUpDatabase.type: self = try .backUpDatabase(BackUpDatabase(from: decoder))
         default: throw ControlError(.unknownType, "no request has the type \"\(type.prefix(64))\"")
         }
     }
@@ -51,6 +57,9 @@ public enum AnyRequest: Hashable, Sendable {
         case .listPlans(let message): message
         case .proposePlacement(let message): message
         case .controlPlanning(let message): message
+        case .archiveRun(let message): message
+        case .deleteRun(let message): message
+        case .backUpDatabase(let message): message
         }
     }
 }

@@ -42,6 +42,8 @@ public struct Limits: Sendable, Equatable {
     public var configurationEntries = 128
     public var configurationValueBytes = 1_024
     public var phases = 64
+    /// The name of a backup.
+    public var backupNameBytes = 128
 
     // Models, worlds and plans
     /// The largest integer that every JSON implementation keeps exact (RFC 8259, section 6).
@@ -60,6 +62,12 @@ public struct Limits: Sendable, Equatable {
     public var modelSize = ExpertModel.sizeLimit
     /// Of anything that is measured: 31 years.
     public var seconds = 1e9
+
+    // Runs
+    /// A run of which nothing was heard for so long may be archived and deleted, though nobody said that it ended.
+    public var silentTime = Duration.seconds(3_600)
+    /// Revisions and incarnations that a restored database skips: others than it knows of may have been given out since.
+    public var restoredGap = 1_000_000
 
     // Storage and listings
     /// Reports kept for each run; the oldest go first. Loads are kept as long as the run.

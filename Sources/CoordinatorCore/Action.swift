@@ -16,6 +16,7 @@ public enum Answer: Hashable, Sendable {
     case planOffer(PlanOffer)
     case placementProposed(PlacementProposed)
     case planningState(PlanningState)
+    case runArchived(RunArchived)
     case refused(ControlError)
 }
 
@@ -38,6 +39,11 @@ public enum Change: Hashable, Sendable {
     /// Drops stored reports with lower numbers.
     case dropReports(run: String, below: Int)
     case endIncarnation(FinishRun, at: Timestamp)
+    /// Revisions up to this one are used.
+    case raiseRevision(run: String, to: Int)
+    case archiveRun(String, at: Timestamp)
+    /// - Parameter used: what stays of it.
+    case deleteRun(DeleteRun, used: UsedNumbers, at: Timestamp)
     case addEvent(run: String, RunEvent)
 }
 

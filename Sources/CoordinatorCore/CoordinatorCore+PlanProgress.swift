@@ -6,13 +6,15 @@ extension CoordinatorCore {
     private static let ranks = "rank 0"
 
     /// What is proposed, for ranks that have the active plan.
-    func offer(_ request: PollPlan) throws(ControlError) -> (changes: [Change], answer: Answer) {
+    mutating func offer(_ request: PollPlan) throws(ControlError) -> (changes: [Change], answer: Answer) {
         try requireCurrent(request.run, incarnation: request.incarnation)
+        try checkRevision(request.revision, of: request.run)
+        let changes = raiseRevision(to: request.revision, of: request.run)
         guard let state = runs[request.run], let flight = state.planInFlight, flight.state == .proposed,
             // Ranks that are ahead will say so; what is proposed was made for the plan before.
             request.revision == state.plan.revision
-        else { return ([], .planOffer(PlanOffer(plan: nil))) }
-        return ([], .planOffer(PlanOffer(plan: flight.plan)))
+        else { return (changes, .planOffer(PlanOffer(plan: nil))) }
+        return (changes, .planOffer(PlanOffer(plan: flight.plan)))
     }
 
     /// Whether the message says that the ranks apply a plan that was withdrawn. The state machine does not keep such plans:

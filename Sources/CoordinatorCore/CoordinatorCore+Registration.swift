@@ -15,7 +15,8 @@ extension CoordinatorCore {
         }
 
         let decision = try PlanDecision.make(for: request, known: known, limits: limits, programs: programs)
-        let incarnation = (known?.incarnation ?? 0) + 1
+        let used = known?.used ?? usedNumbers[run] ?? UsedNumbers()
+        let incarnation = used.incarnation + 1
         let who = "rank 0 on \(request.host), process \(request.processID)"
         var changes: [Change] = [
             .putRun(request, incarnation: incarnation, at: time),
@@ -36,7 +37,7 @@ extension CoordinatorCore {
         }
 
         let plan: PlacementPlan
-        var lastRevision = known?.lastRevision ?? 0
+        var lastRevision = used.revision
         switch decision {
         case .keep(let active):
             plan = active
@@ -68,10 +69,12 @@ extension CoordinatorCore {
 
         var registrations = known?.registrations ?? [:]
         registrations[request.registration] = incarnation
+        usedNumbers[run] = nil
         runs[run] = RunState(
             run: run, model: request.model, allocator: request.allocator, cluster: Cluster(request),
             interval: request.interval, plan: plan, planning: planning, lastRevision: lastRevision,
-            incarnation: incarnation, registrations: registrations, reportCount: known?.reportCount ?? 0)
+            incarnation: incarnation, usedIncarnation: known?.usedIncarnation ?? 0, registrations: registrations,
+            startedAt: time, reportCount: known?.reportCount ?? 0)
         return (changes, .runRegistered(RunRegistered(run: run, incarnation: incarnation, plan: plan)))
     }
 

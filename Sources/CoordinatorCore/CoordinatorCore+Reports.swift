@@ -17,6 +17,7 @@ extension CoordinatorCore {
             )
         }
         try checkLoads(of: request)
+        try checkRevision(request.sample.planRevision, of: run)
 
         let answer = Answer.acknowledged(Acknowledged(sequence: request.sequence))
         switch window.verdict(on: request.sequence) {
@@ -33,12 +34,28 @@ extension CoordinatorCore {
         let number = reportCount + 1
         runs[run]?.workers[request.rank]?.reports = window
         runs[run]?.reportCount = number
+        runs[run]?.reportedAt = time
         var changes = [Change.addReport(request, number: number, window: window, at: time)]
+        changes += raiseRevision(to: request.sample.planRevision, of: run)
         let oldest = number - limits.storedReportsPerRun + 1
         if number % Self.reportsPerDrop == 0, oldest > 1 {
             changes.append(.dropReports(run: run, below: oldest))
         }
         return (changes, answer)
+    }
+
+    /// Refuses a revision that nobody can have given out: one of them, and numbers would soon run out.
+    func checkRevision(_ revision: Int, of run: String) throws(ControlError) {
+        guard let last = runs[run]?.lastRevision, revision > last + limits.restoredGap else { return }
+        throw ControlError(
+            .badRequest, "revision \(revision) was never given out: the highest of run \(run) is \(last)")
+    }
+
+    /// Ranks may be ahead of a database that is older than they are. What they are under is not given out again.
+    mutating func raiseRevision(to revision: Int, of run: String) -> [Change] {
+        guard let last = runs[run]?.lastRevision, revision > last else { return [] }
+        runs[run]?.lastRevision = revision
+        return [.raiseRevision(run: run, to: revision)]
     }
 
     private func checkLoads(of request: Report) throws(ControlError) {

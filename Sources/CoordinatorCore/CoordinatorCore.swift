@@ -11,6 +11,8 @@ public struct CoordinatorCore: ~Copyable {
     /// Allocators that are known besides those of `Allocators`: programs.
     let programs: Set<String>
     var runs: [String: RunState] = [:]
+    /// Of runs that are not there, until the next commit.
+    var usedNumbers: [String: UsedNumbers] = [:]
     /// Runs by their last use, oldest first, for those in `runs`.
     private var lastUses: [String: Int] = [:]
     private var uses = 0
@@ -23,7 +25,7 @@ public struct CoordinatorCore: ~Copyable {
 
     /// Whether requests about `run` can be handled without `restored`. A run that is unknown to the database never needs it.
     public func isResident(_ run: String) -> Bool {
-        runs[run] != nil
+        runs[run] != nil || usedNumbers[run] != nil
     }
 
     /// The state of a resident run.
@@ -38,13 +40,18 @@ public struct CoordinatorCore: ~Copyable {
             runs[state.run] = state
             markUse(of: state.run)
             return []
+        case .known(let numbers, let run):
+            usedNumbers[run] = numbers
+            return []
         case .requested(let request, let ticket):
             return handle(request, ticket: ticket, at: time)
         case .committed:
+            usedNumbers = [:]
             evict()
             return []
         case .commitFailed:
             runs = [:]
+            usedNumbers = [:]
             lastUses = [:]
             return []
         }
@@ -73,6 +80,8 @@ public struct CoordinatorCore: ~Copyable {
         case .proposePlan(let submission): try propose(submission, at: time)
         case .controlPlanning(let request, let run): try control(request, run: run, at: time)
         case .recordPlanning(let record): try self.record(record, at: time)
+        case .archiveRun(let request): try archive(request, at: time)
+        case .deleteRun(let request): try delete(request, at: time)
         }
     }
 
@@ -95,7 +104,7 @@ public struct CoordinatorCore: ~Copyable {
 
     private mutating func markUse(of run: String) {
         uses += 1
-        lastUses[run] = uses
+        lastUses[run] = runs[run] == nil ? nil : uses
     }
 
     /// Forgets the runs used longest ago. Only after a commit: before, the database does not hold all that they are.

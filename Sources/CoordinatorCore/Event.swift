@@ -4,6 +4,8 @@ import ControlProtocol
 public enum Event: Sendable {
     /// What the database holds of a run that is not resident.
     case restored(RunState)
+    /// What a run that is not there has used up.
+    case known(UsedNumbers, of: String)
     case requested(ChangeRequest, Ticket)
     /// All changes so far are durable.
     case committed
@@ -24,6 +26,8 @@ public enum ChangeRequest: Hashable, Sendable {
     /// For `run`; the request may leave that open.
     case controlPlanning(ControlPlanning, run: String)
     case recordPlanning(PlanningRecord)
+    case archiveRun(ArchiveRun)
+    case deleteRun(DeleteRun)
 
     /// The run it is about.
     public var run: String {
@@ -37,7 +41,22 @@ public enum ChangeRequest: Hashable, Sendable {
         case .proposePlan(let submission): submission.run
         case .controlPlanning(_, let run): run
         case .recordPlanning(let record): record.run
+        case .archiveRun(let request): request.run
+        case .deleteRun(let request): request.run
         }
+    }
+}
+
+/// Numbers of a run that are not given out again.
+public struct UsedNumbers: Hashable, Sendable {
+    /// The highest revision.
+    public var revision: Int
+    /// The highest incarnation.
+    public var incarnation: Int
+
+    public init(revision: Int = 0, incarnation: Int = 0) {
+        self.revision = revision
+        self.incarnation = incarnation
     }
 }
 

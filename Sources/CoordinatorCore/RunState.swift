@@ -29,14 +29,21 @@ public struct RunState: Hashable, Sendable {
     /// Plans that were proposed to the current incarnation and are in flight no more.
     public var pastPlans: [Int: PlanState]
     public var planning: PlanningSettings
-    /// The highest revision given out so far.
+    /// The highest revision given out so far, as far as is known.
     public var lastRevision: Int
     /// The current incarnation.
     public var incarnation: Int
+    /// The highest incarnation that may have been given out; 0: the current one is.
+    public var usedIncarnation: Int
     /// The incarnation that each start was given.
     public var registrations: [String: Int]
     /// How the current incarnation ended; nil while nothing was said.
     public var outcome: FinishRun.Outcome?
+    /// When the current incarnation was registered.
+    public var startedAt: Timestamp
+    /// When its last report came.
+    public var reportedAt: Timestamp?
+    public var archivedAt: Timestamp?
     public var workers: [Int: Worker]
     /// Reports received so far; each stored one has the number it came with, from 1.
     public var reportCount: Int
@@ -45,7 +52,8 @@ public struct RunState: Hashable, Sendable {
         run: String, model: ExpertModel, allocator: String, cluster: Cluster, interval: Int? = nil,
         plan: PlacementPlan, planInFlight: PlanInFlight? = nil, pastPlans: [Int: PlanState] = [:],
         planning: PlanningSettings = PlanningSettings(), lastRevision: Int, incarnation: Int,
-        registrations: [String: Int], outcome: FinishRun.Outcome? = nil, workers: [Int: Worker] = [:],
+        usedIncarnation: Int = 0, registrations: [String: Int], outcome: FinishRun.Outcome? = nil,
+        startedAt: Timestamp, reportedAt: Timestamp? = nil, archivedAt: Timestamp? = nil, workers: [Int: Worker] = [:],
         reportCount: Int = 0
     ) {
         self.run = run
@@ -59,8 +67,12 @@ public struct RunState: Hashable, Sendable {
         self.planning = planning
         self.lastRevision = lastRevision
         self.incarnation = incarnation
+        self.usedIncarnation = usedIncarnation
         self.registrations = registrations
         self.outcome = outcome
+        self.startedAt = startedAt
+        self.reportedAt = reportedAt
+        self.archivedAt = archivedAt
         self.workers = workers
         self.reportCount = reportCount
     }

@@ -110,8 +110,12 @@ package actor ChangeProcessor {
     }
 
     private func restore(_ run: String) async throws {
-        guard !core.isResident(run), let state = try await store.state(of: run) else { return }
-        _ = core.handle(.restored(state), at: now())
+        if core.isResident(run) { return }
+        if let state = try await store.state(of: run) {
+            _ = core.handle(.restored(state), at: now())
+        } else if let numbers = try await store.usedNumbers(of: run) {
+            _ = core.handle(.known(numbers, of: run), at: now())
+        }
     }
 }
 

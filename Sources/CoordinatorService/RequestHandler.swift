@@ -8,6 +8,7 @@ struct RequestHandler: Sendable {
     let store: CoordinatorStore
     let processor: ChangeProcessor
     let planning: any PlanningService
+    let backups: DatabaseBackups
     let limits: Limits
     let logger: Logger
 
@@ -36,7 +37,7 @@ struct RequestHandler: Sendable {
         case .registerWorker(let request): try await change(.registerWorker(request), id: id)
         case .report(let request): try await report(request, id: id)
         case .finishRun(let request): try await change(.finishRun(request), id: id)
-        case .listRuns: try await frame(store.runs(limits: limits), id: id)
+        case .listRuns(let request): try await frame(store.runs(request, limits: limits), id: id)
         case .showRun(let request): try await frame(store.run(request, limits: limits), id: id)
         case .showPlacement(let request): try await frame(store.placement(request), id: id)
         case .listWorkers(let request): try await frame(store.workers(request, limits: limits), id: id)
@@ -48,6 +49,9 @@ struct RequestHandler: Sendable {
                 PlanProposer(store: store, processor: processor, planning: planning).answer(request), id: id)
         case .controlPlanning(let request):
             try await change(.controlPlanning(request, run: store.runName(request.run)), id: id)
+        case .archiveRun(let request): try await change(.archiveRun(request), id: id)
+        case .deleteRun(let request): try await delete(request, id: id)
+        case .backUpDatabase(let request): try await frame(backups.answer(request), id: id)
         }
     }
 
@@ -58,6 +62,18 @@ struct RequestHandler: Sendable {
         return frame
     }
 
+    private func delete(_ request: DeleteRun, id: Int?) async throws -> Data {
+        // What the run has does not change any more, for it has ended.
+        guard let holdings = try await store.holdings(of: request.run) else {
+            throw ControlError.unknownRun(request.run)
+        }
+        if case .refused(let error) = await processor.answer(to: .deleteRun(request)) { throw error }
+        if !request.dryRun {
+            logger.notice("a run was deleted", metadata: ["run": "\(request.run)", "who": "\(request.who)"])
+        }
+        return try frame(holdings, id: id)
+    }
+
     private func change(_ request: ChangeRequest, id: Int?) async throws -> Data {
         switch await processor.answer(to: request) {
         case .runRegistered(let reply): try frame(reply, id: id)
@@ -66,6 +82,7 @@ struct RequestHandler: Sendable {
         case .planOffer(let reply): try frame(reply, id: id)
         case .placementProposed(let reply): try frame(reply, id: id)
         case .planningState(let reply): try frame(reply, id: id)
+        case .runArchived(let reply): try frame(reply, id: id)
         case .refused(let error): throw error
         }
     }

@@ -12,5 +12,5 @@ struct MoECoordinator: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "moe-coordinator",
         abstract: "Owns the expert placement plans of training runs.",
-        subcommands: [Serve.self])
+        subcommands: [Serve.self, Restore.self])
 }

@@ -14,10 +14,11 @@ struct Serve: AsyncParsableCommand, SettingsSections {
             Writes "moe-coordinator: listening on ADDRESS" to standard error once connections are taken. Ends with 0 on \
             SIGTERM and SIGINT, after the open requests were answered. Every option can also be set in the environment \
             (MOE_DATABASE, MOE_LISTEN) and in the file that --config names. That file also says which programs may place \
-            experts (allocators) and how often plans are looked at (planning): see docs/exec.md.
+            experts (allocators) and how often plans are looked at (planning): see docs/exec.md; where backups go \
+            (backup_directory) and for how many days reports are kept (telemetry_days, default 30): see docs/operations.md.
             """)
 
-    static let sections = PlanningConfiguration.fileKeys
+    static let sections = PlanningConfiguration.fileKeys + StorageConfiguration.fileKeys
 
     @Option(help: ArgumentHelp("The SQLite database, made when it is not there.", valueName: "file"))
     var database: String = "moe.db"
@@ -67,11 +68,13 @@ struct Serve: AsyncParsableCommand, SettingsSections {
         limits.connections = max(1, min(limits.connections, FileDescriptorLimit.raise() - 32))
 
         let planning = try config.map(PlanningConfiguration.init(file:)) ?? PlanningConfiguration()
+        let storage = try config.map(StorageConfiguration.init(file:)) ?? StorageConfiguration()
         let keys = try AcceptedKeys(files: keyFile, operatorFiles: operatorKeyFile)
         let store = try CoordinatorStore(path: database)
         let listener = try await Listener(Endpoint(listen), keys: keys, limits: limits)
         let server = CoordinatorServer(
-            store: store, listener: listener, limits: limits, planning: planning, logger: logger)
+            store: store, listener: listener, limits: limits, planning: planning, storage: storage,
+            logger: logger)
         FileHandle.standardError.write(Data("moe-coordinator: listening on \(listener.endpoint)\n".utf8))
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(

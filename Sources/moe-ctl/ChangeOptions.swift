@@ -6,6 +6,17 @@ import Foundation
 struct ChangeOptions: ParsableArguments {
     @Option(help: "Name of the run (default: the one that was started last).")
     var run: String?
+    @OptionGroup var record: RecordOptions
+
+    var dryRun: Bool { record.dryRun }
+    var why: String? { record.why }
+    var who: String { record.who }
+
+    func why(otherwise reason: String) -> String { record.why(otherwise: reason) }
+}
+
+/// What is recorded of a change.
+struct RecordOptions: ParsableArguments {
     @Flag(help: "Change nothing; show what would be.")
     var dryRun = false
     @Option(help: ArgumentHelp("The reason, which is recorded.", valueName: "text"))

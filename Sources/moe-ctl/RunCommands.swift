@@ -3,17 +3,22 @@ import ControlProtocol
 
 struct RunCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "run", abstract: "Look at training runs.", subcommands: [List.self, Show.self])
+        commandName: "run", abstract: "Look at training runs, and put them away.",
+        subcommands: [List.self, Show.self, Archive.self, Delete.self])
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "list", abstract: "List all runs, the one that was started last first.")
+            commandName: "list", abstract: "List the runs, the one that was started last first.")
+
+        @Flag(help: "List archived runs, too.")
+        var all = false
 
         @OptionGroup var coordinator: CoordinatorOptions
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
-            let reply = try await coordinator.ask { try await $0.send(ListRuns()) }
+            let request = ListRuns(all: all ? true : nil)
+            let reply = try await coordinator.ask { try await $0.send(request) }
             try output.write(reply) {
                 var table = Table(
                     [
@@ -23,7 +28,8 @@ struct RunCommands: AsyncParsableCommand {
                     ], whenEmpty: "no runs")
                 for run in reply.runs {
                     table.add([
-                        run.run, run.state.rawValue, "\(run.worldSize)", "\(run.layers)", "\(run.experts)",
+                        run.run, run.state.rawValue + (run.archivedAt == nil ? "" : ", archived"), "\(run.worldSize)",
+                        "\(run.layers)", "\(run.experts)",
                         run.allocator, "\(run.planRevision)", Readable.number(run.step), Readable.loss(run.loss),
                         Readable.age(run.startedAt), Readable.age(run.reportedAt),
                     ])

@@ -37,9 +37,11 @@ struct Table {
     }
 
     /// Names and what they stand for, without headers; for one thing in detail.
-    static func details(_ entries: [(name: String, value: String)]) -> Table {
+    /// - Parameter isDryRun: adds that nothing was changed.
+    static func details(_ entries: [(name: String, value: String)], isDryRun: Bool = false) -> Table {
         var table = Table([("", .left), ("", .left)])
         for entry in entries { table.add([entry.name + ":", entry.value]) }
+        if isDryRun { table.add(["Changed:", "nothing, this is a dry run"]) }
         return table
     }
 }

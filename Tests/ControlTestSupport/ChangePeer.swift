@@ -30,6 +30,7 @@ public actor InProcessPeer: ChangePeer {
             change = .planProgress(
                 request, withdrawn: core.isRevived(by: request) ? plan(request.revision, request.run) : nil)
         case let request as ControlPlanning: change = .controlPlanning(request, run: request.run ?? "")
+        case let request as ArchiveRun: change = .archiveRun(request)
         case let request as ProposePlacement: change = .proposePlan(try submission(request))
         default: throw ControlError(.unknownType, "\(Request.type) changes nothing")
         }
@@ -44,6 +45,7 @@ public actor InProcessPeer: ChangePeer {
             case .answer(_, .planOffer(let message)): reply = message
             case .answer(_, .placementProposed(let message)): reply = message
             case .answer(_, .planningState(let message)): reply = message
+            case .answer(_, .runArchived(let message)): reply = message
             }
         }
         _ = core.handle(.committed, at: Timestamp(milliseconds: 0))

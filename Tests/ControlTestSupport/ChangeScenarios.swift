@@ -28,6 +28,8 @@ public struct ChangeScenarios: Sendable {
             ("reports need a registered worker", { try await $0.reportsNeedARegisteredWorker() }),
             ("a report is acknowledged however often it comes", { try await $0.aReportIsAcknowledgedAgain() }),
             ("the first outcome counts", { try await $0.theFirstOutcomeCounts() }),
+            ("runs are archived when they have ended", { try await $0.runsAreArchivedWhenTheyHaveEnded() }),
+            ("revisions go above what the ranks have", { try await $0.revisionsGoAboveTheRanks() }),
         ]
 
     private func aRunStartsWithRevisionOne() async throws {
@@ -143,6 +145,35 @@ public struct ChangeScenarios: Sendable {
         let failed = FinishRun(run: "ending", incarnation: 1, outcome: .failed, step: 3, reason: "a rank died")
         #expect(try await peer.send(failed) == Acknowledged())
         #expect(try await peer.send(Samples.finishRun("ending")) == Acknowledged())
+    }
+
+    private func runsAreArchivedWhenTheyHaveEnded() async throws {
+        let request = ArchiveRun(run: "put-away", who: "ada", why: "old")
+        await refuses(request, .unknownRun)
+        _ = try await peer.send(Samples.registerRun("put-away"))
+        await refuses(request, .conflict)
+        _ = try await peer.send(Samples.finishRun("put-away"))
+        let archived = try await peer.send(request)
+        #expect(try await peer.send(request) == archived)
+        _ = try await peer.send(Samples.registerRun("put-away", registration: "b"))
+        await refuses(request, .conflict)
+    }
+
+    /// The database may be older than the ranks: it was restored.
+    private func revisionsGoAboveTheRanks() async throws {
+        _ = try await peer.send(Samples.registerRun("ahead"))
+        _ = try await peer.send(Samples.registerWorker("ahead"))
+        var sample = Samples.sample()
+        sample.planRevision = 40
+        _ = try await peer.send(Samples.report("ahead", sample: sample))
+        let poll = PollPlan(run: "ahead", incarnation: 1, revision: 50)
+        #expect(try await peer.send(poll).plan == nil)
+        let proposal = ProposePlacement(
+            run: "ahead", plan: try Samples.shiftedPlan(by: 1), who: "ada", why: "a test")
+        #expect(try await peer.send(proposal).revision == 51)
+        sample.planRevision = 51 + Limits.standard.restoredGap + 1
+        await refuses(Samples.report("ahead", sequence: 2, sample: sample), .badRequest)
+        await refuses(PollPlan(run: "ahead", incarnation: 1, revision: 1 << 53), .badRequest)
     }
 
     func refuses(

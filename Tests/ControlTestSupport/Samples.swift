@@ -62,6 +62,8 @@ public enum Samples {
                 ListRuns(), ShowRun(), ShowRun(run: "shakespeare"), ShowPlacement(),
                 ShowPlacement(run: "shakespeare", layer: 1, revision: 2), ListWorkers(),
                 ListWorkers(run: "shakespeare"),
+                ListRuns(all: true), ArchiveRun(run: "shakespeare", dryRun: true, who: "ada", why: "old"),
+                DeleteRun(run: "shakespeare", who: "ada", why: "old"), BackUpDatabase(file: "2026-11-24.db"),
             ] + (try planRequests)
         }
     }
@@ -76,6 +78,7 @@ public enum Samples {
             var finished = running
             finished.state = .completed
             finished.finishedAt = late
+            finished.archivedAt = late
             finished.reportedAt = late
             finished.step = 20
             finished.loss = 1.5
@@ -103,6 +106,10 @@ public enum Samples {
                     why: "first",
                     plan: try plan),
                 Workers(workers: [worker, reporting], truncated: false),
+                RunArchived(run: "shakespeare", archivedAt: late),
+                RunDeleted(run: "shakespeare", incarnations: 1, plans: 2, reports: 3, loads: 4, events: 5),
+                DatabaseBackedUp(file: "2026-11-24.db", bytes: 1 << 20),
+                DatabaseBackedUp(file: "2026-11-24.db", bytes: nil),
                 ErrorReply(ControlError(.unknownRun, "run x is not known")),
             ] + (try planAnswers)
         }

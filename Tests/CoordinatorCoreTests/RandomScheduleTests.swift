@@ -102,7 +102,7 @@ private struct Ledger {
             require(reports.insert(key).inserted, "\(key) was applied twice")
             require(report.incarnation == incarnations[report.run], "\(key) is of another incarnation")
         case .putRun, .putWorker, .dropReports, .endIncarnation, .addEvent, .setPlanProgress, .setPlanObservation,
-            .setPlanning:
+            .setPlanning, .raiseRevision, .archiveRun, .deleteRun:
             break
         }
     }

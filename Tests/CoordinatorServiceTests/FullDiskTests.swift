@@ -33,6 +33,10 @@ struct FullDiskTests {
                 try await client.send(Samples.registerRun("other", model: large))
             }
             #expect(try await client.send(ShowRun(run: "shakespeare")).storedReports == acknowledged.count)
+            #expect(try await client.send(ListRuns()).runs.map(\.step) == [20])
+            #expect(try await client.send(ListWorkers()).workers.map(\.rank) == [0])
+            #expect(try await client.send(ListPlans()).plans.map(\.revision) == [1])
+            #expect(try await client.send(ShowPlacement()).plan.revision == 1)
 
             try await Self.setPageLimit(coordinator.store, toCurrent: false)
             let next = acknowledged.count + 1

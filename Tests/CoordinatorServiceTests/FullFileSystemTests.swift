@@ -12,10 +12,12 @@ struct FullFileSystemTests {
     }
 
     @Test func aFullFileSystemRefusesChangesServesReadsAndRecovers() throws {
+        let config = folder.path("moe.yaml")
         let disk = folder.path("disk")
         try FileManager.default.createDirectory(atPath: disk, withIntermediateDirectories: true)
+        try "backup_directory: \(disk)\n".write(toFile: config, atomically: true, encoding: .utf8)
         let program = try CoordinatorProgram(
-            ["serve", "--database", disk + "/moe.db", "--listen", "127.0.0.1:0"],
+            ["serve", "--database", disk + "/moe.db", "--listen", "127.0.0.1:0", "--config", config],
             smallFileSystem: disk, bytes: 4 << 20)
         try Self.play(port: program.port, disk: "/proc/\(program.process.processIdentifier)/root\(disk)")
         let end = program.end(SIGTERM)
@@ -41,6 +43,7 @@ struct FullFileSystemTests {
         var refusal: JSONValue?
         for _ in 0..<100 where refusal == nil { refusal = try report() }
         #expect(refusal == "storage_unavailable")
+        #expect(try client.ask("back_up_database", ["file": "one", "dry_run": false])["code"] == "storage_unavailable")
         #expect(try FileManager.default.contentsOfDirectory(atPath: disk).sorted() == ["filler"] + names)
         #expect(try client.ask("list_runs")["type"] == "runs")
         #expect(try client.ask("list_plans", ["run": "demo"])["type"] == "plans")
@@ -50,6 +53,7 @@ struct FullFileSystemTests {
         unlink(disk + "/filler")
         for _ in 0..<20 { #expect(try report() == nil) }
         #expect(try client.ask("show_run", ["run": "demo"])["stored_reports"] == .integer(acknowledged))
+        #expect(try client.ask("back_up_database", ["file": "one", "dry_run": false])["type"] == "database_backed_up")
     }
 
     /// Writes until not a byte more fits.

@@ -11,22 +11,28 @@ final class LiveCoordinator: Sendable {
     let port: UInt16
     private let folder: TemporaryFolder
 
-    private init(limits: Limits, host: String, keys: AcceptedKeys) async throws {
+    private init(
+        limits: Limits, host: String, keys: AcceptedKeys, database: String?, storage: StorageConfiguration
+    ) async throws {
         folder = try TemporaryFolder()
-        store = try CoordinatorStore(path: folder.path("moe.db"))
+        store = try CoordinatorStore(path: database ?? folder.path("moe.db"))
         let listener = try await Listener(Endpoint(host: host, port: 0), keys: keys, limits: limits)
         var logger = Logger(label: "test")
         logger.logLevel = .critical
-        server = CoordinatorServer(store: store, listener: listener, limits: limits, logger: logger)
+        server = CoordinatorServer(
+            store: store, listener: listener, limits: limits, storage: storage, logger: logger)
         port = listener.endpoint.port
     }
 
     /// Runs `body` beside a coordinator.
+    /// - Parameter database: nil: a new one.
     static func run(
         limits: Limits = .standard, host: String = "127.0.0.1", keys: AcceptedKeys = AcceptedKeys(),
+        database: String? = nil, storage: StorageConfiguration = StorageConfiguration(),
         _ body: @Sendable (LiveCoordinator) async throws -> Void
     ) async throws {
-        let coordinator = try await LiveCoordinator(limits: limits, host: host, keys: keys)
+        let coordinator = try await LiveCoordinator(
+            limits: limits, host: host, keys: keys, database: database, storage: storage)
         try await withThrowingTaskGroup { group in
             group.addTask { try await coordinator.server.run() }
             do {

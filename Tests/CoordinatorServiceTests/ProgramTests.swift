@@ -53,6 +53,29 @@ import Testing
         #expect(total > 0)
     }
 
+    /// As an operator does it.
+    @Test func aBackupIsRestored() throws {
+        let config = folder.path("moe.yaml")
+        try "backup_directory: \(folder.url.path)\n".write(toFile: config, atomically: true, encoding: .utf8)
+        let program = try CoordinatorProgram(serve() + ["--config", config])
+        try Self.register(port: program.port)
+        #expect(try Self.report(rank: 0, from: 1, count: 3, port: program.port) == [1, 2, 3])
+        let backup = try PlainClient(port: program.port).ask("back_up_database", ["file": "one", "dry_run": false])
+        #expect(backup["bytes"] != nil)
+        #expect(program.end(SIGTERM).status == 0)
+
+        let restore = ["restore", folder.path("one"), "--database"]
+        let refusal = try CoordinatorProgram.run(restore + [folder.path("moe.db")])
+        #expect(refusal.status == 1)
+        #expect(refusal.output.contains("move the old database away"))
+        let restored = try CoordinatorProgram.run(restore + [folder.path("new.db")])
+        #expect(restored.status == 0)
+        #expect(restored.output.contains("new.db has 1 run "), "\(restored.output)")
+        let again = try CoordinatorProgram(serve("new.db"))
+        #expect(try Self.report(rank: 0, from: 3, count: 2, port: again.port) == [3, 4])
+        #expect(again.end(SIGTERM).status == 0)
+    }
+
     static func register(port: UInt16) throws {
         let client = try PlainClient(port: port)
         _ = try client.ask(

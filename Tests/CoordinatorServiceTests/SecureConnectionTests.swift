@@ -127,7 +127,8 @@ struct SecureConnectionTests {
         let table: [String: Set<ControlRole>] = [
             "register_run": [.worker], "register_worker": [.worker], "report": [.worker], "finish_run": [.worker],
             "poll_plan": [.worker], "plan_progress": [.worker], "propose_placement": [.operator],
-            "control_planning": [.operator], "list_runs": both, "show_run": both, "show_placement": both,
+            "control_planning": [.operator], "archive_run": [.operator], "delete_run": [.operator],
+            "back_up_database": [.operator], "list_runs": both, "show_run": both, "show_placement": both,
             "list_workers": both, "list_plans": both,
         ]
         let requests = try Samples.requests

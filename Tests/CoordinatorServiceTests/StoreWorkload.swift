@@ -42,6 +42,8 @@ enum StoreWorkload {
                     .registerRun(again), .registerWorker(Samples.registerWorker(incarnation: 2)),
                     .report(Samples.report(incarnation: 2)), .finishRun(Samples.finishRun(incarnation: 2)),
                     .finishRun(Samples.finishRun("other")),
+                    .archiveRun(ArchiveRun(run: "other", who: "ada", why: "old")),
+                    .deleteRun(DeleteRun(run: "other", who: "ada", why: "old")),
                     .registerRun(Samples.registerRun("other", registration: "a2", worldSize: 4)),
                 ]
         }
@@ -66,7 +68,7 @@ enum StoreWorkload {
 
     static func dump(_ queue: DatabaseQueue) throws -> [String] {
         let tables = [
-            "runs", "incarnations", "plans", "workers", "reports", "loads", "events",
+            "runs", "incarnations", "plans", "workers", "reports", "loads", "events", "deleted_runs", "restores",
         ]
         return try queue.read { db in
             try tables.flatMap { table in

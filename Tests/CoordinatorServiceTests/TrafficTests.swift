@@ -26,7 +26,7 @@ struct TrafficTests {
                     "run_registered", "worker_registered", "acknowledged", "acknowledged", "runs", "run", "placement",
                     "placement", "workers", "error", "plan_offer", "placement_proposed", "placement_proposed",
                     "plan_offer", "error", "acknowledged", "acknowledged", "acknowledged", "planning_state", "plans",
-                    "placement", "acknowledged", "run",
+                    "placement", "acknowledged", "run", "run_archived", "runs", "run_deleted", "error",
                 ])
         }
     }
@@ -87,6 +87,9 @@ struct TrafficTests {
             ]
         ), ("list_plans", [:]), ("show_placement", ["revision": 2]),
         ("finish_run", ["run": "demo", "incarnation": 1, "outcome": "completed", "step": 10]), ("show_run", [:]),
+        ("archive_run", ["run": "demo", "dry_run": false, "who": "ada", "why": "old"]), ("list_runs", ["all": true]),
+        ("delete_run", ["run": "demo", "dry_run": false, "who": "ada", "why": "old"]),
+        ("back_up_database", ["file": "monday.db", "dry_run": false]),
     ]
 
     /// The bytes that the document shows are sent as they stand, and the answers must be those that it shows.

@@ -4,11 +4,12 @@ import Testing
 /// Every help page is as recorded.
 @Suite struct CtlHelpTests {
     @Test(arguments: [
-        [], ["data"], ["data", "prepare"], ["run"], ["run", "list"], ["run", "show"], ["placement"],
+        [], ["data"], ["data", "prepare"], ["run"], ["run", "list"], ["run", "show"], ["run", "archive"],
+        ["run", "delete"], ["placement"],
         ["placement", "show"], ["placement", "history"], ["placement", "diff"], ["placement", "plan"],
         ["placement", "apply"], ["placement", "rollback"], ["placement", "pin"], ["placement", "unpin"],
-        ["placement", "freeze"], ["placement", "unfreeze"], ["worker"], ["worker", "list"], ["key"],
-        ["key", "generate"],
+        ["placement", "freeze"], ["placement", "unfreeze"], ["worker"], ["worker", "list"], ["database"],
+        ["database", "backup"], ["key"], ["key", "generate"],
     ])
     func helpPage(command: [String]) throws {
         let page = try CtlProgram(command + ["--help"])
@@ -28,7 +29,8 @@ import Testing
         ]
         let others = [
             "data-prepare", "placement-plan", "placement-apply", "placement-rollback", "placement-pin",
-            "placement-unpin", "placement-freeze", "placement-unfreeze", "key-generate",
+            "placement-unpin", "placement-freeze", "placement-unfreeze", "run-archive", "run-delete", "database-backup",
+            "key-generate",
         ]
         for command in withTables + others {
             let page = try String(
@@ -38,6 +40,7 @@ import Testing
         }
         let tables = [
             "placement-plan-loads", "placement-plan-dry-run", "placement-apply-dry-run", "placement-pin-1.0-1-2.3",
+            "run-archive-first-try", "run-delete-first-try-dry-run", "database-backup-monday.db",
         ]
         for name in withTables + tables {
             let table = try String(contentsOf: golden.appendingPathComponent("output/\(name).txt"), encoding: .utf8)

@@ -7,7 +7,10 @@ import Testing
 @Suite struct CtlOutputTests {
     static let commands =
         [
-            ["run", "list"], ["run", "show", "shakespeare"],
+            ["run", "list"], ["run", "list", "--all"], ["run", "show", "shakespeare"],
+            ["run", "archive", "first-try"], ["run", "delete", "first-try"],
+            ["run", "delete", "first-try", "--dry-run"],
+            ["database", "backup", "monday.db"], ["database", "backup", "monday.db", "--dry-run"],
             ["worker", "list", "--run", "shakespeare"],
         ] + placementCommands.map { ["placement"] + $0 + ["--run", "shakespeare"] }
 
@@ -19,8 +22,9 @@ import Testing
 
     @Test(arguments: commands, ["table", "json", "yaml"])
     func output(command: [String], format: String) throws {
-        // Tables tell ages, which the clock changes, but for `run show`; all else tells moments.
-        let tellsAges = format == "table" && !command.starts(with: ["run", "show"])
+        // Tables tell ages, which the clock changes, but for `run show` and `run archive`; all else tells moments.
+        let tellsMoments = [["run", "show"], ["run", "archive"]].contains { command.starts(with: $0) }
+        let tellsAges = format == "table" && !tellsMoments
         let samples = CtlSamples(now: tellsAges ? .now() : CtlSamples.fixedMoment)
         let coordinator = try CtlStubCoordinator(samples.answer)
         defer { coordinator.stop() }

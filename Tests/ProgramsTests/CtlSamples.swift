@@ -32,6 +32,15 @@ struct CtlSamples: Sendable {
         ]
     }
 
+    var archived: RunSummary {
+        RunSummary(
+            run: "last-year", state: .completed, incarnation: 1, worldSize: 2, layers: 3, experts: 12,
+            allocator: "eplb", planRevision: 12, createdAt: ago(hours: 9_000, minutes: 0),
+            startedAt: ago(hours: 9_000, minutes: 0), finishedAt: ago(hours: 8_990, minutes: 0),
+            archivedAt: ago(hours: 8_980, minutes: 0), reportedAt: ago(hours: 8_990, minutes: 0), step: 5000, loss: 1.25
+        )
+    }
+
     var shown: RunShown {
         RunShown(
             summary: runs[0], model: model, host: "node-1", processID: 4711, reason: nil,
@@ -91,7 +100,8 @@ struct CtlSamples: Sendable {
             throw ControlError(.unknownRun, "run \(run) is not known; see moe-ctl run list")
         }
         switch request {
-        case .listRuns: return Runs(runs: runs, truncated: false)
+        case .listRuns(let request):
+            return Runs(runs: request.all == true ? runs + [archived] : runs, truncated: false)
         case .showRun(let request):
             try check(request.run)
             return shown
@@ -115,6 +125,14 @@ struct CtlSamples: Sendable {
         case .controlPlanning(let request):
             try check(request.run)
             return answer(request)
+        case .archiveRun(let request):
+            try check(request.run)
+            return RunArchived(run: request.run, archivedAt: now)
+        case .deleteRun(let request):
+            try check(request.run)
+            return RunDeleted(run: request.run, incarnations: 2, plans: 3, reports: 96, loads: 120, events: 9)
+        case .backUpDatabase(let request):
+            return DatabaseBackedUp(file: request.file, bytes: request.dryRun ? nil : 12_345_678)
         default: throw ControlError(.unknownType, "not for operators")
         }
     }

@@ -5,7 +5,7 @@ public struct ControlPlanning: ControlRequest {
     public static let type = "control_planning"
     public typealias Reply = PlanningState
 
-    /// Nil: the run registered last.
+    /// Nil: the run registered last that is not archived.
     public var run: String?
     /// Whether the planner is to propose nothing; nil: as it is. Freezing takes back a plan that the ranks have not accepted.
     public var freeze: Bool?

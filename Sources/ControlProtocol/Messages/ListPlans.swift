@@ -5,7 +5,7 @@ public struct ListPlans: ControlRequest {
     public static let type = "list_plans"
     public typealias Reply = Plans
 
-    /// Nil: the run registered last.
+    /// Nil: the run registered last that is not archived.
     public var run: String?
     /// How many at most; nil: as many as the coordinator lists.
     public var limit: Int?

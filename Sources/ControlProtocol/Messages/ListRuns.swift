@@ -1,9 +1,15 @@
-/// Asks for all runs, the one registered last first.
+/// Asks for the runs, the one registered last first.
 public struct ListRuns: ControlRequest {
     public static let type = "list_runs"
     public typealias Reply = Runs
 
-    public init() {}
+    /// Archived ones, too; nil: not those.
+    public var all: Bool?
+
+    public init(all: Bool? = nil) {
+        self.all = all
+    }
+
     public func validate(within limits: Limits) throws(ControlError) {}
 }
 
@@ -41,6 +47,7 @@ public struct RunSummary: Codable, Hashable, Sendable {
     public var createdAt: Timestamp
     public var startedAt: Timestamp
     public var finishedAt: Timestamp?
+    public var archivedAt: Timestamp?
     /// When the last report came, the last step it covers, and the last loss reported.
     public var reportedAt: Timestamp?
     public var step: Int?
@@ -49,7 +56,7 @@ public struct RunSummary: Codable, Hashable, Sendable {
     public init(
         run: String, state: State, incarnation: Int, worldSize: Int, layers: Int, experts: Int, allocator: String,
         planRevision: Int, createdAt: Timestamp, startedAt: Timestamp, finishedAt: Timestamp? = nil,
-        reportedAt: Timestamp? = nil, step: Int? = nil, loss: Double? = nil
+        archivedAt: Timestamp? = nil, reportedAt: Timestamp? = nil, step: Int? = nil, loss: Double? = nil
     ) {
         self.run = run
         self.state = state
@@ -62,6 +69,7 @@ public struct RunSummary: Codable, Hashable, Sendable {
         self.createdAt = createdAt
         self.startedAt = startedAt
         self.finishedAt = finishedAt
+        self.archivedAt = archivedAt
         self.reportedAt = reportedAt
         self.step = step
         self.loss = loss
@@ -74,6 +82,7 @@ public struct RunSummary: Codable, Hashable, Sendable {
         case createdAt = "created_at"
         case startedAt = "started_at"
         case finishedAt = "finished_at"
+        case archivedAt = "archived_at"
         case reportedAt = "reported_at"
     }
 }

@@ -6,7 +6,7 @@ public struct ProposePlacement: ControlRequest {
     public static let type = "propose_placement"
     public typealias Reply = PlacementProposed
 
-    /// Nil: the run registered last.
+    /// Nil: the run registered last that is not archived.
     public var run: String?
     /// Its revision does not count.
     public var plan: PlacementPlan?

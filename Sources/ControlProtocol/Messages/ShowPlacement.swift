@@ -5,7 +5,7 @@ public struct ShowPlacement: ControlRequest {
     public static let type = "show_placement"
     public typealias Reply = Placement
 
-    /// Nil: the run registered last.
+    /// Nil: the run registered last that is not archived.
     public var run: String?
     /// Nil: all layers.
     public var layer: Int?

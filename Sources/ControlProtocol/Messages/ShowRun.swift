@@ -5,7 +5,7 @@ public struct ShowRun: ControlRequest {
     public static let type = "show_run"
     public typealias Reply = RunShown
 
-    /// Nil: the run registered last.
+    /// Nil: the run registered last that is not archived.
     public var run: String?
 
     public init(run: String? = nil) {
@@ -62,6 +62,9 @@ public struct RunEvent: Codable, Hashable, Sendable {
     public enum Kind: String, Codable, Sendable, CaseIterable {
         case runRegistered = "run_registered"
         case runFinished = "run_finished"
+        case runArchived = "run_archived"
+        /// The database was restored from a backup.
+        case databaseRestored = "database_restored"
         case planProposed = "plan_proposed"
         case planAccepted = "plan_accepted"
         case planApplying = "plan_applying"

@@ -2,7 +2,7 @@
 public enum ControlRole: String, Hashable, Sendable, CaseIterable {
     /// Trains: registers, reports, and follows plans.
     case worker
-    /// Decides: proposes plans and controls the planner.
+    /// Decides: proposes plans, controls the planner, puts runs away and makes backups.
     case `operator`
 }
 
@@ -11,7 +11,7 @@ extension AnyRequest {
     public var roles: Set<ControlRole> {
         switch self {
         case .registerRun, .registerWorker, .report, .finishRun, .pollPlan, .planProgress: [.worker]
-        case .proposePlacement, .controlPlanning: [.operator]
+        case .proposePlacement, .controlPlanning, .archiveRun, .deleteRun, .backUpDatabase: [.operator]
         case .listRuns, .showRun, .showPlacement, .listWorkers, .listPlans: [.worker, .operator]
         }
     }

@@ -14,13 +14,17 @@ public struct CoordinatorServer: Service {
     private let table: ConnectionTable
     private let processor: ChangeProcessor
     private let planning: PlanningLoop
+    private let backups: DatabaseBackups
+    private let retention: TelemetryRetention
 
     /// - Parameters:
     ///   - planning: how plans are made from reports.
+    ///   - storage: where backups go, and how long reports are kept.
     ///   - now: the time that is recorded.
     public init(
         store: CoordinatorStore, listener: Listener, limits: Limits = .standard,
         planning: PlanningConfiguration = PlanningConfiguration(),
+        storage: StorageConfiguration = StorageConfiguration(),
         now: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
         logger: Logger = Logger(label: "moe.coordinator")
     ) {
@@ -34,6 +38,8 @@ public struct CoordinatorServer: Service {
         self.planning = PlanningLoop(
             host: CoordinatorPlanningHost(store: store, processor: processor), configuration: planning, limits: limits,
             logger: logger)
+        backups = DatabaseBackups(store: store, directory: storage.backupDirectory, logger: logger)
+        retention = TelemetryRetention(store: store, days: storage.telemetryDays, now: now, logger: logger)
     }
 
     /// Connections that are open now.
@@ -45,6 +51,7 @@ public struct CoordinatorServer: Service {
             await withTaskGroup { helpers in
                 helpers.addTask { await processor.run() }
                 helpers.addTask { await planning.run() }
+                helpers.addTask { await retention.run() }
                 helpers.addTask { await endOverdueConnections() }
                 await acceptConnections()
                 await processor.stop()
@@ -69,7 +76,8 @@ public struct CoordinatorServer: Service {
 
     private func acceptConnections() async {
         let handler = RequestHandler(
-            store: store, processor: processor, planning: planning, limits: limits, logger: logger)
+            store: store, processor: processor, planning: planning, backups: backups, limits: limits,
+            logger: logger)
         await withDiscardingTaskGroup { connections in
             do {
                 let socket = try AsyncSocket(socket: listener.socket, pool: SocketReadiness.shared)

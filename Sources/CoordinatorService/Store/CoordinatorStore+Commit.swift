@@ -50,6 +50,11 @@ extension CoordinatorStore {
                 db, "DELETE FROM reports WHERE run_id = (SELECT id FROM runs WHERE name = ?) AND number < ?",
                 [run, number])
         case .endIncarnation(let request, let time): try end(request, at: time, db)
+        case .raiseRevision(let run, let revision):
+            try execute(db, "UPDATE runs SET used_revision = ? WHERE name = ?", [revision, run])
+        case .archiveRun(let run, let time):
+            try execute(db, "UPDATE runs SET archived_at = ? WHERE name = ?", [time.milliseconds, run])
+        case .deleteRun(let request, let used, let time): try delete(request, used, at: time, db)
         case .addEvent(let run, let event):
             try execute(
                 db,
@@ -64,6 +69,16 @@ extension CoordinatorStore {
         }
     }
 
+    private static func delete(_ request: DeleteRun, _ used: UsedNumbers, at time: Timestamp, _ db: Database) throws {
+        // Plans refer to incarnations, which are deleted in no particular order.
+        try execute(
+            db, "DELETE FROM plans WHERE run_id = (SELECT id FROM runs WHERE name = ?)", [request.run])
+        try execute(db, "DELETE FROM runs WHERE name = ?", [request.run])
+        try execute(
+            db, "INSERT OR REPLACE INTO deleted_runs VALUES (?, ?, ?, ?, ?, ?)",
+            [request.run, time.milliseconds, used.revision, used.incarnation, request.who, request.why])
+    }
+
     private static func put(_ request: RegisterRun, incarnation: Int, at time: Timestamp, _ db: Database) throws {
         try execute(
             db,
@@ -75,7 +90,7 @@ extension CoordinatorStore {
                 allocator = excluded.allocator, model_json = excluded.model_json, layers = excluded.layers,
                 experts = excluded.experts, configuration_json = excluded.configuration_json,
                 cluster_json = excluded.cluster_json, report_interval = excluded.report_interval, state = 'running',
-                reported_at = NULL, step = NULL, loss = NULL
+                archived_at = NULL, reported_at = NULL, step = NULL, loss = NULL
             """,
             [
                 request.run, time.milliseconds, incarnation, request.worldSize, request.allocator, json(request.model),

@@ -6,10 +6,11 @@ import GRDB
 
 /// Answers to requests that only read.
 extension CoordinatorStore {
-    public func runs(limits: Limits) async throws -> Runs {
+    public func runs(_ request: ListRuns = ListRuns(), limits: Limits) async throws -> Runs {
         try await queue.read { db in
+            let filter = request.all == true ? "" : " WHERE archived_at IS NULL"
             let rows = try Row.fetchAll(
-                db, sql: Self.summarySQL + " ORDER BY started_at DESC, runs.id DESC LIMIT ?",
+                db, sql: Self.summarySQL + filter + " ORDER BY started_at DESC, runs.id DESC LIMIT ?",
                 arguments: [limits.listedRuns + 1])
             let summaries = try rows.prefix(limits.listedRuns).map(Self.summary)
             return Runs(runs: summaries, truncated: rows.count > limits.listedRuns)
@@ -72,7 +73,7 @@ extension CoordinatorStore {
                 db,
                 sql: """
                     SELECT name, workers.* FROM workers JOIN runs ON runs.id = run_id AND runs.incarnation = workers.incarnation
-                    WHERE run_id = ifnull(?, run_id) ORDER BY name, rank LIMIT ?
+                    WHERE iif(?1 IS NULL, archived_at IS NULL, run_id = ?1) ORDER BY name, rank LIMIT ?2
                     """, arguments: [id, limits.listedWorkers + 1])
             return Workers(
                 workers: rows.prefix(limits.listedWorkers).map(Self.workerSummary),
@@ -88,12 +89,18 @@ extension CoordinatorStore {
 
     private static let planSQL = "SELECT name, plans.* FROM plans JOIN runs ON runs.id = run_id WHERE run_id = ?"
 
-    /// - Parameter name: nil for the run registered last.
+    /// - Parameter name: nil for the run registered last, of those that are not archived.
     static func runID(_ name: String?, _ db: Database) throws -> Int64 {
         guard let name else {
             let newest = try Int64.fetchOne(
-                db, sql: "SELECT run_id FROM incarnations ORDER BY started_at DESC, run_id DESC LIMIT 1")
-            guard let newest else { throw ControlError(.unknownRun, "no run was registered yet") }
+                db,
+                sql: """
+                    SELECT run_id FROM incarnations JOIN runs ON runs.id = run_id WHERE archived_at IS NULL
+                    ORDER BY started_at DESC, run_id DESC LIMIT 1
+                    """)
+            guard let newest else {
+                throw ControlError(.unknownRun, "no run was registered yet, or all are archived")
+            }
             return newest
         }
         guard let id = try Int64.fetchOne(db, sql: "SELECT id FROM runs WHERE name = ?", arguments: [name]) else {
@@ -109,7 +116,8 @@ extension CoordinatorStore {
             layers: row["layers"], experts: row["experts"], allocator: row["allocator"], planRevision: row["revision"],
             createdAt: Timestamp(milliseconds: row["created_at"]),
             startedAt: Timestamp(milliseconds: row["started_at"]),
-            finishedAt: time(row["finished_at"]), reportedAt: time(row["reported_at"]), step: row["step"],
+            finishedAt: time(row["finished_at"]), archivedAt: time(row["archived_at"]),
+            reportedAt: time(row["reported_at"]), step: row["step"],
             loss: row["loss"])
     }
 

@@ -4,13 +4,12 @@ extension CoordinatorStore {
     /// All schemas there were, oldest first. A released one is never edited: what comes later is a migration of its own.
     package static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
-        migrator.registerMigration(firstVersion) { db in try db.execute(sql: firstSchema) }
+        migrator.registerMigration("1: runs, plans and reports") { db in try db.execute(sql: firstSchema) }
         migrator.registerMigration("2: plans in flight") { db in try db.execute(sql: plansInFlight) }
         migrator.registerMigration("3: layers of plans") { db in try db.execute(sql: layersOfPlans) }
+        migrator.registerMigration("4: archives, deletions and restores") { db in try db.execute(sql: retention) }
         return migrator
     }
-
-    package static let firstVersion = "1: runs, plans and reports"
 
     /// Times are milliseconds since 1970, steps count from 1. Columns named for JSON hold what the messages of the control
     /// protocol hold.

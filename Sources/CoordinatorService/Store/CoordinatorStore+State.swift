@@ -12,9 +12,10 @@ extension CoordinatorStore {
                 let row = try Row.fetchOne(
                     db,
                     sql: """
-                        SELECT runs.*, plans.plan_json, plans.switched_json,
-                            (SELECT max(revision) FROM plans WHERE run_id = runs.id) AS last_revision
-                        FROM runs JOIN plans ON plans.run_id = runs.id AND plans.state = 'active'
+                        SELECT runs.*, plans.plan_json, plans.switched_json, started_at,
+                            max(used_revision, (SELECT max(revision) FROM plans WHERE run_id = runs.id)) AS last_revision
+                        FROM runs JOIN incarnations ON incarnations.run_id = runs.id AND number = runs.incarnation
+                            JOIN plans ON plans.run_id = runs.id AND plans.state = 'active'
                         WHERE name = ?
                         """, arguments: [name])
             else { return nil }
@@ -40,9 +41,12 @@ extension CoordinatorStore {
                 interval: row["report_interval"], plan: plan, planInFlight: try flight.map(Self.planInFlight),
                 pastPlans: try Self.pastPlans(plans), planning: try Self.planning(row),
                 lastRevision: row["last_revision"], incarnation: incarnation,
+                usedIncarnation: row["used_incarnation"],
                 registrations: Dictionary(
                     registrations.map { ($0["registration"], $0["number"]) }, uniquingKeysWith: { first, _ in first }),
                 outcome: FinishRun.Outcome(rawValue: row["state"]),
+                startedAt: Timestamp(milliseconds: row["started_at"]), reportedAt: Self.time(row["reported_at"]),
+                archivedAt: Self.time(row["archived_at"]),
                 workers: Dictionary(
                     workers.map { ($0["rank"], Self.worker($0)) }, uniquingKeysWith: { first, _ in first }),
                 reportCount: row["report_count"])

@@ -26,8 +26,12 @@ public final class CoordinatorStore: Sendable {
         try self.init(path: path, durability: .full)
     }
 
-    /// - Parameter checkpointPages: length of the log from which a commit moves it to the database.
-    package init(path: String, durability: Durability, checkpointPages: Int = 1_000) throws(StoreError) {
+    /// - Parameters:
+    ///   - checkpointPages: length of the log from which a commit moves it to the database.
+    ///   - takesBackups: whether the file may be a backup: whoever says so makes it a database.
+    package init(
+        path: String, durability: Durability = .full, checkpointPages: Int = 1_000, takesBackups: Bool = false
+    ) throws(StoreError) {
         self.path = path
         do {
             var configuration = Configuration()
@@ -35,7 +39,7 @@ public final class CoordinatorStore: Sendable {
             configuration.foreignKeysEnabled = true
             configuration.busyMode = .immediateError
             configuration.prepareDatabase { db in
-                try Self.claim(db, path: path, durability)
+                try Self.claim(db, path: path, durability, takesBackups: takesBackups)
                 try db.execute(sql: "PRAGMA wal_autocheckpoint = \(checkpointPages)")
             }
             queue = try DatabaseQueue(path: path, configuration: configuration)
@@ -59,7 +63,9 @@ public final class CoordinatorStore: Sendable {
     }
 
     /// Makes the connection exclusive and durable, and proves it.
-    private static func claim(_ db: Database, path: String, _ durability: Durability) throws {
+    private static func claim(
+        _ db: Database, path: String, _ durability: Durability, takesBackups: Bool
+    ) throws {
         // Before the first access: a write-ahead log then needs no memory shared with other processes
         // (https://www.sqlite.org/wal.html#noshm).
         try db.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
@@ -68,8 +74,15 @@ public final class CoordinatorStore: Sendable {
         guard id == applicationID || (id == 0 && objects == 0) else {
             throw StoreError(.foreign, "\(path) is the database of another program; name another file, or a new one")
         }
+        guard try takesBackups || Int.fetchOne(db, sql: "PRAGMA user_version") != backupMark else {
+            throw StoreError(
+                .backup,
+                "\(path) is a backup; make a database of it with moe-coordinator restore, which uses no number again")
+        }
         let journal = try String.fetchOne(db, sql: "PRAGMA journal_mode = WAL")
         try db.execute(sql: "PRAGMA synchronous = \(durability.rawValue)")
+        // Zeros in place of what was deleted would go through the log.
+        try db.execute(sql: "PRAGMA secure_delete = OFF")
         // Takes the lock, even if nothing has to be written.
         try db.execute(sql: "BEGIN EXCLUSIVE; COMMIT")
         // Before anything else is in it: a database that was being made when power was lost is ours, too.

@@ -12,6 +12,10 @@ public struct StoreError: Error, Hashable, Sendable, CustomStringConvertible {
         public static let foreign = Code(rawValue: "foreign")
         /// A newer coordinator wrote it.
         public static let newer = Code(rawValue: "newer")
+        /// It has to be restored first.
+        public static let backup = Code(rawValue: "backup")
+        /// There is a file where one should be made.
+        public static let exists = Code(rawValue: "exists")
         public static let damaged = Code(rawValue: "damaged")
         /// The file cannot be opened or written.
         public static let unwritable = Code(rawValue: "unwritable")

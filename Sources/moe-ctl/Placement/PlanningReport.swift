@@ -10,8 +10,7 @@ enum PlanningReport {
     static func table(_ state: PlanningState, isDryRun: Bool) -> Table {
         var lines = lines(state.run, state.frozen, state.pinned)
         if let revision = state.withdrawnRevision { lines.append(("Withdrawn", "revision \(revision)")) }
-        if isDryRun { lines.append(("Changed", "nothing, this is a dry run")) }
-        return .details(lines)
+        return .details(lines, isDryRun: isDryRun)
     }
 
     private static func lines(_ run: String, _ frozen: Bool, _ pinned: [ExpertID]) -> [(name: String, value: String)] {

@@ -1,0 +1,59 @@
+import ControlProtocol
+
+/// Runs that are not looked at any more.
+extension CoordinatorCore {
+    mutating func archive(
+        _ request: ArchiveRun, at time: Timestamp
+    ) throws(ControlError) -> (changes: [Change], answer: Answer) {
+        let run = request.run
+        guard let state = runs[run] else { throw .unknownRun(run) }
+        if let archivedAt = state.archivedAt {
+            return ([], .runArchived(RunArchived(run: run, archivedAt: archivedAt)))
+        }
+        try requireEnd(of: state, at: time)
+        let answer = Answer.runArchived(RunArchived(run: run, archivedAt: time))
+        if request.dryRun { return ([], answer) }
+        runs[run]?.archivedAt = time
+        return (
+            [
+                .archiveRun(run, at: time),
+                .addEvent(
+                    run: run,
+                    RunEvent(
+                        kind: .runArchived, at: time, incarnation: state.incarnation, who: Self.operator(request.who),
+                        why: request.why)),
+            ], answer
+        )
+    }
+
+    mutating func delete(
+        _ request: DeleteRun, at time: Timestamp
+    ) throws(ControlError) -> (changes: [Change], answer: Answer) {
+        let run = request.run
+        guard let state = runs[run] else { throw .unknownRun(run) }
+        try requireEnd(of: state, at: time)
+        if request.dryRun { return ([], .acknowledged(Acknowledged())) }
+        runs[run] = nil
+        usedNumbers[run] = state.used
+        var record = request
+        record.who = Self.operator(request.who)
+        return ([.deleteRun(record, used: state.used, at: time)], .acknowledged(Acknowledged()))
+    }
+
+    /// Checks that the ranks have ended: they said so, or nothing for long.
+    private func requireEnd(of state: RunState, at time: Timestamp) throws(ControlError) {
+        let heardAt = max(state.startedAt, state.reportedAt ?? state.startedAt)
+        let silence = Duration.milliseconds(time.milliseconds - heardAt.milliseconds)
+        guard state.outcome == nil, silence < limits.silentTime else { return }
+        throw ControlError(
+            .conflict,
+            "run \(state.run) is running: it was heard of at \(heardAt); end its job first, or wait until it has been silent "
+                + "for \(limits.silentTime.components.seconds) seconds")
+    }
+}
+
+extension RunState {
+    var used: UsedNumbers {
+        UsedNumbers(revision: lastRevision, incarnation: max(incarnation, usedIncarnation))
+    }
+}

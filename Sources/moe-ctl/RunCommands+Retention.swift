@@ -1,0 +1,63 @@
+import ArgumentParser
+import ControlProtocol
+
+extension RunCommands {
+    struct Archive: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "archive",
+            abstract: "Hide a run that has ended from listings.",
+            discussion: """
+                All of it stays; run list --all shows it, and it can be named. A further start of the run brings it back.
+                """)
+
+        @Argument(help: "Name of the run.")
+        var run: String
+        @OptionGroup var record: RecordOptions
+        @OptionGroup var coordinator: CoordinatorOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let request = ArchiveRun(
+                run: run, dryRun: record.dryRun, who: record.who, why: record.why(otherwise: "archived by an operator"))
+            let reply = try await coordinator.ask { client in
+                try await client.listingRunsIfUnknown { try await client.send(request) }
+            }
+            try output.write(reply) {
+                let lines = [("Run", reply.run), ("Archived", Readable.moment(reply.archivedAt))]
+                return [.details(lines, isDryRun: record.dryRun)]
+            }
+        }
+    }
+
+    struct Delete: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "delete",
+            abstract: "Delete a run that has ended.",
+            discussion: """
+                Its plans, reports, loads and events go with it, for good. Its name may be used again; revisions and \
+                incarnations go on where they were.
+                """)
+
+        @Argument(help: "Name of the run.")
+        var run: String
+        @OptionGroup var record: RecordOptions
+        @OptionGroup var coordinator: CoordinatorOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let request = DeleteRun(
+                run: run, dryRun: record.dryRun, who: record.who, why: record.why(otherwise: "deleted by an operator"))
+            let reply = try await coordinator.ask { client in
+                try await client.listingRunsIfUnknown { try await client.send(request) }
+            }
+            try output.write(reply) {
+                let lines = [
+                    (record.dryRun ? "Run" : "Deleted", reply.run), ("Incarnations", "\(reply.incarnations)"),
+                    ("Plans", "\(reply.plans)"), ("Reports", "\(reply.reports)"), ("Loads", "\(reply.loads)"),
+                    ("Events", "\(reply.events)"),
+                ]
+                return [.details(lines, isDryRun: record.dryRun)]
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+import ControlProtocol
+import ControlTestSupport
+import CoordinatorCore
+import CoordinatorService
+import ExpertPlacement
+import Foundation
+import GRDB
+import Testing
+
+/// What is kept, and what goes.
+struct RetentionTests {
+    @Test func runsThatHaveEndedAreArchivedAndDeleted() async throws {
+        try await LiveCoordinator.run { coordinator in
+            let client = try await coordinator.client()
+            for run in ["one", "two"] { _ = try await client.send(Samples.registerRun(run)) }
+            _ = try await client.send(Samples.registerWorker("one"))
+            _ = try await client.send(Samples.report("one"))
+            func code(_ request: some ControlRequest) async -> ControlError.Code? {
+                do throws(ControlError) { _ = try await client.send(request) } catch { return error.code }
+                return nil
+            }
+            func listed(all: Bool? = nil) async throws -> [String] {
+                try await client.send(ListRuns(all: all)).runs.map(\.run).sorted()
+            }
+            #expect(await code(ArchiveRun(run: "one", who: "ada", why: "old")) == .conflict)
+            #expect(await code(DeleteRun(run: "one", who: "ada", why: "old")) == .conflict)
+            #expect(await code(DeleteRun(run: "three", who: "ada", why: "old")) == .unknownRun)
+
+            _ = try await client.send(Samples.finishRun("one"))
+            _ = try await client.send(ArchiveRun(run: "one", dryRun: true, who: "ada", why: "old"))
+            #expect(try await listed() == ["one", "two"])
+            let archived = try await client.send(ArchiveRun(run: "one", who: "ada", why: "old"))
+            #expect(try await client.send(ArchiveRun(run: "one", who: "bob", why: "twice")) == archived)
+            #expect(try await listed() == ["two"])
+            #expect(try await listed(all: true) == ["one", "two"])
+            let shown = try await client.send(ShowRun(run: "one"))
+            #expect(shown.summary.archivedAt == archived.archivedAt)
+            #expect(shown.events.first?.kind == .runArchived && shown.events.first?.who == "operator ada")
+
+            let holdings = RunDeleted(run: "one", incarnations: 1, plans: 1, reports: 1, loads: 1, events: 4)
+            #expect(try await client.send(DeleteRun(run: "one", dryRun: true, who: "ada", why: "old")) == holdings)
+            #expect(try await listed(all: true) == ["one", "two"])
+            #expect(try await client.send(DeleteRun(run: "one", who: "ada", why: "old")) == holdings)
+            #expect(try await listed(all: true) == ["two"])
+            #expect(await code(ShowRun(run: "one")) == .unknownRun)
+            #expect(await code(Samples.report("one", sequence: 2)) == .unknownRun)
+            // Of it stay who deleted it, and the numbers that its workers may still have.
+            let left = try await coordinator.store.queue.read { db in
+                try String.fetchAll(
+                    db,
+                    sql: """
+                        SELECT name || ' ' || who || ' ' || why || ' ' || used_revision || ' ' || used_incarnation FROM deleted_runs
+                        """)
+            }
+            #expect(left == ["one operator ada old 1 1"])
+            let again = try await client.send(Samples.registerRun("one"))
+            #expect(again.incarnation == 2 && again.plan.revision == 2)
+            #expect(await code(Samples.report("one", sequence: 2)) == .staleIncarnation)
+        }
+    }
+
+    /// A further start brings an archived run back.
+    @Test func aStartEndsTheArchive() async throws {
+        try await LiveCoordinator.run { coordinator in
+            let client = try await coordinator.client()
+            _ = try await client.send(Samples.registerRun())
+            _ = try await client.send(Samples.finishRun())
+            _ = try await client.send(Samples.registerWorker())
+            _ = try await client.send(ArchiveRun(run: "shakespeare", who: "ada", why: "old"))
+            // Who names no run does not mean one that was put away.
+            #expect(try await client.send(ListWorkers()).workers == [])
+            #expect(try await client.send(ListWorkers(run: "shakespeare")).workers.count == 1)
+            await #expect(throws: ControlError.self) { try await client.send(ShowPlacement()) }
+            _ = try await client.send(Samples.registerRun(registration: "a2"))
+            #expect(try await client.send(ListRuns()).runs.map(\.archivedAt) == [nil])
+            #expect(try await client.send(ShowPlacement()).run == "shakespeare")
+        }
+    }
+
+    /// Nobody says of a job that was killed that it ended.
+    @Test func silentRunsCountAsEnded() async throws {
+        var limits = Limits()
+        limits.silentTime = .zero
+        try await LiveCoordinator.run(limits: limits) { coordinator in
+            let client = try await coordinator.client()
+            _ = try await client.send(Samples.registerRun())
+            _ = try await client.send(ArchiveRun(run: "shakespeare", who: "ada", why: "killed"))
+            _ = try await client.send(DeleteRun(run: "shakespeare", who: "ada", why: "killed"))
+            #expect(try await client.send(ListRuns(all: true)).runs == [])
+        }
+    }
+
+    @Test func oldReportsGoAndLoadsStay() async throws {
+        let folder = try TemporaryFolder()
+        let store = try CoordinatorStore(path: folder.path("moe.db"))
+        for run in ["one", "two"] {
+            try await store.commit(Self.start(run))
+            try await store.commit((1...60).map { Self.report(run, $0, at: Int64($0)) })
+        }
+        #expect(try await store.dropReports(before: Timestamp(milliseconds: 41), batch: 7) == 80)
+        let rest = try await store.queue.read { db in
+            try ["count(*) FROM reports", "min(number) FROM reports", "count(*) FROM loads"].map {
+                try Int.fetchOne(db, sql: "SELECT " + $0)
+            }
+        }
+        #expect(rest == [40, 41, 120])
+        #expect(try await store.dropReports(before: Timestamp(milliseconds: 41), batch: 7) == 0)
+        try store.close()
+    }
+
+    /// What is deleted makes room for what comes.
+    @Test func theFileDoesNotGrowForEver() async throws {
+        let folder = try TemporaryFolder()
+        let store = try CoordinatorStore(path: folder.path("moe.db"))
+        var pages = [Int]()
+        for round in 1...5 {
+            let run = "round-\(round)"
+            try await store.commit(Self.start(run))
+            for batch in 0..<10 {
+                try await store.commit((1...500).map { Self.report(run, batch * 500 + $0, at: 5) })
+            }
+            try await store.commit([
+                .deleteRun(
+                    DeleteRun(run: run, who: "ada", why: "old"), used: UsedNumbers(revision: 1, incarnation: 1),
+                    at: Timestamp(milliseconds: 9))
+            ])
+            pages.append(try await store.queue.read { db in try Int.fetchOne(db, sql: "PRAGMA page_count") ?? 0 })
+        }
+        #expect(pages[0] > 100)
+        #expect(pages.allSatisfy { $0 <= pages[0] + 8 }, "\(pages)")
+        // The log does not, either: it begins anew when all of it is in the database.
+        let log = try FileManager.default.attributesOfItem(atPath: folder.path("moe.db-wal"))[.size] as? Int
+        #expect(log ?? .max < 32 << 20)
+        try store.close()
+    }
+
+    private static func start(_ run: String) throws -> [Change] {
+        let time = Timestamp(milliseconds: 0)
+        let registration = Samples.registerRun(run)
+        return [
+            .putRun(registration, incarnation: 1, at: time), .addIncarnation(registration, number: 1, at: time),
+            .addPlan(
+                PlanRecord(
+                    run: run, incarnation: 1, plan: try Samples.shiftedPlan(by: 0).with(revision: 1), state: .active,
+                    who: "a", why: "b", at: time)),
+            .putWorker(Samples.registerWorker(run), at: time),
+        ]
+    }
+
+    private static func report(_ run: String, _ number: Int, at milliseconds: Int64) -> Change {
+        var window = SequenceWindow()
+        window.apply(number)
+        return .addReport(
+            Samples.report(run, sequence: number), number: number, window: window,
+            at: Timestamp(milliseconds: milliseconds))
+    }
+}
+
+extension PlacementPlan {
+    fileprivate func with(revision: Int) -> PlacementPlan {
+        var plan = self
+        plan.revision = revision
+        return plan
+    }
+}
