@@ -35,7 +35,8 @@ public struct Cluster: Hashable, Sendable {
 public struct ExchangeCosts: Hashable, Sendable, Codable {
     /// Seconds of an all-to-all exchange without bytes.
     public var latencySeconds: Double
-    /// Bytes a second that a rank sends and receives while all others do so too.
+    /// Bytes a second that a rank sends and receives while all others do so too, gathering and putting them in place
+    /// included.
     public var bytesPerSecond: Double
 
     public init(latencySeconds: Double, bytesPerSecond: Double) {

@@ -8,12 +8,13 @@ extension Cluster {
     ///   - nodes: the node of each rank.
     ///   - memoryLimit: bytes this rank may use for experts; nil: its part of what its node has.
     static func measure(
-        nodes: [Int], memoryLimit: Int?, ownership: OwnershipPolicy, communicator: any Communicator
+        nodes: [Int], model: ExpertModel, memoryLimit: Int?, ownership: OwnershipPolicy,
+        communicator: any Communicator
     ) throws -> Cluster {
         let neighbours = nodes.count { $0 == nodes[communicator.rank] }
         let limit = memoryLimit ?? MemoryLimit.bytes().map { $0 / neighbours } ?? Int.max
         return Cluster(
             nodes: nodes, memoryLimits: try communicator.allGather([limit]),
-            exchange: try ExchangeProbe.measure(communicator), ownership: ownership)
+            exchange: try ExchangeProbe.measure(communicator, model: model), ownership: ownership)
     }
 }

@@ -35,11 +35,12 @@ public final class Trainer {
         defer { display?.finish() }
         let inputs = try communicator.agree { try TrainingInputs(options, worldSize: communicator.size) }
         let output = try communicator.agree { try TrainingOutput(options, isWriter: communicator.rank == 0) }
+        let model = ExpertModel(inputs.configuration)
         let cluster = try Cluster.measure(
-            nodes: nodes, memoryLimit: options.memoryLimitBytes, ownership: options.optimizerPlacement,
+            nodes: nodes, model: model, memoryLimit: options.memoryLimitBytes, ownership: options.optimizerPlacement,
             communicator: communicator)
         let control = try ControlPlane.open(
-            options: options, model: ExpertModel(inputs.configuration), cluster: cluster, communicator: communicator,
+            options: options, model: model, cluster: cluster, communicator: communicator,
             logger: logger)
         var completedSteps = 0
         do {

@@ -33,12 +33,53 @@ import Testing
         let costs = CostModel(
             rowSeconds: 1, neuronSeconds: 0.5, slowness: [1, 2], exchangeLatencySeconds: 0, bytesPerSecond: 1e30)
         let prediction = LayerPrediction(
-            try layer([[0], [1]]), loads: [10, 10], deviations: [0, 1], caution: 2, costs: costs, hiddenSize: 2,
+            try layer([[0], [1]]), loads: [10, 10], deviations: [1, 1], caution: 2, costs: costs, hiddenSize: 2,
             worldSize: 2)
-        // A row takes 1 + 8 · 0.5 seconds, twice that on rank 1, where two deviations are added.
-        #expect(prediction.rankSeconds == [50, 120])
-        #expect(prediction.seconds == 120)
-        #expect(abs(prediction.balance - 85.0 / 120) < 1e-12)
+        // A row takes 1 + 8 · 0.5 seconds, twice that on rank 1. Where the one expert has a row more, the other has one less.
+        for (seconds, expected) in zip(prediction.rankSeconds, [60.0, 120]) { #expect(abs(seconds - expected) < 1e-9) }
+        #expect(prediction.seconds == prediction.rankSeconds[1])
+        #expect(abs(prediction.balance - 0.75) < 1e-9)
+    }
+
+    /// Errors of experts have nothing to do with each other, but add up to nothing.
+    @Test func errorsOfLoadsAddUpToNothing() throws {
+        let costs = CostModel(rowSeconds: 0, neuronSeconds: 1, exchangeLatencySeconds: 0, bytesPerSecond: 1e30)
+        let layer = try layer([[0], [1], [0, 1], [1]])
+        let deviations = [3.0, 1, 2, 2]
+        let (mean, cautious) = try (
+            predict(layer, deviations: deviations, caution: 0, costs),
+            predict(layer, deviations: deviations, caution: 1, costs)
+        )
+        // Rank 0 has expert 0 and half of expert 2: conditioned on a sum of nothing, the errors' covariances are
+        // d_i² δ_ij - d_i² d_j² / Σ d².
+        let squares = deviations.map { $0 * $0 }
+        let parts = [1, 0, 0.5, 0]
+        var variance = 0.0
+        for i in 0..<4 {
+            for j in 0..<4 {
+                let covariance = (i == j ? squares[i] : 0) - squares[i] * squares[j] / squares.reduce(0, +)
+                variance += 8 * parts[i] * 8 * parts[j] * covariance
+            }
+        }
+        // Of two ranks, each deviates by half of their difference.
+        for rank in 0..<2 {
+            #expect(abs(cautious[rank] - mean[rank] - (2 * variance).squareRoot()) < 1e-9)
+        }
+        // Every expert on both ranks: whatever the errors, they have as much to do.
+        let even = try self.layer([[0, 1], [0, 1], [0, 1], [0, 1]])
+        #expect(
+            try predict(even, deviations: deviations, caution: 1, costs).elementsEqual(
+                predict(even, deviations: deviations, caution: 0, costs)
+            ) { abs($0 - $1) < 1e-6 })
+    }
+
+    private func predict(
+        _ layer: LayerPlacement, deviations: [Double], caution: Double, _ costs: CostModel
+    ) throws -> [Double] {
+        LayerPrediction(
+            layer, loads: [10, 10, 10, 10], deviations: deviations, caution: caution, costs: costs, hiddenSize: 2,
+            worldSize: 2
+        ).rankSeconds
     }
 
     /// Every layer has an exchange, and replicas two more, of gradients and of weights.

@@ -11,11 +11,16 @@ import WorkerRuntime
     /// Moving has a price, and this model is so small that nothing would pay it: here it costs nothing.
     private static let eager = "load-balanced:shapes=replicas,margin=0,minimum-gain=0,life=1000000"
 
+    /// Steps are few, for differences between sums in another order grow, and long enough for the planner to have its turn.
+    private static let steps = 60
+    private static let batchSize = 48
+
     private func train(worldSize: Int, _ change: (inout TrainingOptions) -> Void = { _ in }) throws -> [StepMetrics] {
-        try fixture.train(worldSize: worldSize, steps: 60) { options in
+        try fixture.train(worldSize: worldSize, steps: Self.steps) { options in
             options.allocator = Self.eager
             options.dispatcher = "weighted"
             options.reportInterval = 3
+            options.batchSize = Self.batchSize
             options.auxiliaryLoss = 0
             change(&options)
         }
@@ -23,7 +28,10 @@ import WorkerRuntime
 
     @Test(arguments: [2, 3]) func lossesAreThoseOfOneProcess(worldSize: Int) throws {
         let steps = try train(worldSize: worldSize)
-        let reference = try fixture.train(worldSize: 1, steps: 60) { $0.auxiliaryLoss = 0 }
+        let reference = try fixture.train(worldSize: 1, steps: Self.steps) {
+            $0.batchSize = Self.batchSize
+            $0.auxiliaryLoss = 0
+        }
         let revisions = steps.map(\.planRevision)
         #expect(revisions.first == 1)
         #expect((revisions.last ?? 0) > 1, "nothing was placed anew")

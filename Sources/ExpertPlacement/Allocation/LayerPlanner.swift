@@ -18,6 +18,8 @@ struct LayerPlanner {
     let options: LoadBalancedAllocator.Options
     let loads: [Double]
     let deviations: [Double]
+    /// Those that errors were found to have, for what is only assumed moves nothing.
+    let measuredDeviations: [Double]
     /// Experts by load, the hottest first.
     private let hottest: [Int]
     /// Ranks that the layer's meshes list, at most: one for each expert, and the layer's part of what a plan may have besides.
@@ -25,7 +27,7 @@ struct LayerPlanner {
 
     init(
         layer: Int, model: ExpertModel, cluster: Cluster, costs: CostModel, options: LoadBalancedAllocator.Options,
-        loads: [Double], deviations: [Double]
+        loads: [Double], deviations: [Double], measuredDeviations: [Double]
     ) {
         self.layer = layer
         self.model = model
@@ -34,6 +36,7 @@ struct LayerPlanner {
         self.options = options
         self.loads = loads
         self.deviations = deviations
+        self.measuredDeviations = measuredDeviations
         hottest = loads.indices.sorted { (loads[$0], $1) > (loads[$1], $0) }
         let experts = model.layers.reduce(0) { $0 + $1.count }
         mostRanks = model.layers[layer].count + max(0, PlacementPlan.rankLimit - experts) / model.layers.count
@@ -43,7 +46,8 @@ struct LayerPlanner {
     private var worldSize: Int { cluster.worldSize }
 
     func choose(current: LayerPlacement) throws(PlacementError) -> Choice {
-        let before = predict(current)
+        let before = predict(current, deviations: deviations)
+        let measuredBefore = predict(current, deviations: measuredDeviations).seconds
         let slots = try SlotBudget.slots(
             layer: layer, model: model, cluster: cluster, fixed: options.slots, costs: costs)
         var best = Choice(
@@ -55,13 +59,16 @@ struct LayerPlanner {
         var mustMove = isOver
         var refusal: PlacementError?
         func offer(_ placement: LayerPlacement) {
-            let after = predict(placement)
+            let after = predict(placement, deviations: deviations)
             let change = change(from: current, to: placement)
             let moveSeconds = costs.seconds(change, hiddenSize: model.hiddenSize)
             let score = after.seconds * options.life + options.margin * moveSeconds
-            // What moves anything has to be worth it in this layer, whatever others gain.
+            // What moves anything has to be worth it in this layer, whatever others gain, and not only by what is assumed.
+            let most = 1 - options.minimumGain
             let worthwhile =
-                change.isEmpty || after.seconds < before.seconds * (1 - options.minimumGain)
+                change.isEmpty
+                || after.seconds < before.seconds * most
+                    && predict(placement, deviations: measuredDeviations).seconds < measuredBefore * most
             guard mustMove || worthwhile && score < bestScore, fits(placement, slots: slots) else { return }
             mustMove = false
             bestScore = score
@@ -114,7 +121,7 @@ struct LayerPlanner {
 
     private func slowness(_ rank: Int) -> Double { costs.slowness.isEmpty ? 1 : costs.slowness[rank] }
 
-    private func predict(_ placement: LayerPlacement) -> LayerPrediction {
+    private func predict(_ placement: LayerPlacement, deviations: [Double]) -> LayerPrediction {
         LayerPrediction(
             placement, loads: loads, deviations: deviations, caution: options.caution, costs: costs,
             hiddenSize: model.hiddenSize, worldSize: worldSize, layer: layer)

@@ -48,13 +48,14 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
 
         let loads = forecast.loads
         let deviations = forecast.deviations
+        let measuredDeviations = forecast.measuredDeviations
         var layers = [LayerPlacement]()
         var sum = PlanPrediction.zero
         var isForced = false
         for layer in model.layers.indices {
             let planner = LayerPlanner(
                 layer: layer, model: model, cluster: cluster, costs: costs, options: options, loads: loads[layer],
-                deviations: deviations[layer])
+                deviations: deviations[layer], measuredDeviations: measuredDeviations[layer])
             let choice = try planner.choose(current: current.layers[layer])
             layers.append(choice.placement)
             isForced = isForced || choice.isForced

@@ -12,7 +12,7 @@ public struct CostModel: Hashable, Sendable, Codable {
     public var slownessError: Double
     /// Seconds of an exchange without bytes.
     public var exchangeLatencySeconds: Double
-    /// Bytes a second that a rank sends and receives.
+    /// Bytes a second that a rank sends and receives, gathering and putting them in place included.
     public var bytesPerSecond: Double
     /// Bytes of a parameter, a gradient and a hidden value.
     public var valueBytes: Int

@@ -123,13 +123,22 @@ public struct LoadForecast: Hashable, Sendable {
     /// Standard deviations of `loads`, [layer][expert]: what is assumed of tokens in general, until the errors of
     /// earlier forecasts outweigh it.
     public var deviations: [[Double]] {
+        deviations { share in
+            let prior = Self.deviation(ofShare: share)
+            return prior * prior
+        }
+    }
+
+    /// The part of `deviations` that the errors of earlier forecasts make up; 0 before there are any.
+    public var measuredDeviations: [[Double]] { deviations { _ in 0 } }
+
+    private func deviations(prior: (_ share: Double) -> Double) -> [[Double]] {
         let trust = Double(errorCount) / Double(errorCount + 4)
         return loads.enumerated().map { layer, loads in
             let total = loads.reduce(0, +)
             return Self.shares(loads).enumerated().map { expert, share in
-                let prior = Self.deviation(ofShare: share)
                 let known = squaredErrors.isEmpty ? 0 : squaredErrors[layer][expert]
-                return total * ((1 - trust) * prior * prior + trust * known).squareRoot()
+                return total * ((1 - trust) * prior(share) + trust * known).squareRoot()
             }
         }
     }
