@@ -3,7 +3,7 @@ public struct PerformanceSample: Hashable, Sendable, Codable {
     /// The steps it covers: `firstStep`, and `stepCount` of them.
     public var firstStep: Int
     public var stepCount: Int
-    /// Revision of the plan these steps ran under; 0: layers were switching to another one.
+    /// Revision of the plan these steps ran under; `switchingRevision`: before them, layers switched to another one.
     public var planRevision: Int
     /// Wall-clock seconds of the steps, and by phase (attention, router, dispatch, experts, combine, gradients, optimizer).
     public var stepSeconds: Double
@@ -42,6 +42,10 @@ public struct PerformanceSample: Hashable, Sendable, Codable {
         self.expertRows = expertRows
         self.expertWork = expertWork
     }
+
+    /// Of samples of steps before which layers switched to another plan, the first after the last switch among them: it
+    /// touches fresh memory, so its seconds say nothing of any plan.
+    public static let switchingRevision = 0
 
     /// Keys of `phaseSeconds`.
     public static let expertsPhase = "experts"

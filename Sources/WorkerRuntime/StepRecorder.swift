@@ -25,6 +25,8 @@ package final class StepRecorder {
         var work = [ParallelExperts.Work]()
         /// Of experts that moved before the step.
         var migration: MigrationReport?
+        /// Whether the last layers of a plan switched before the step.
+        var isSwitched = false
 
         func seconds(of phase: Phase) -> Double { phases[phase]?.seconds ?? 0 }
     }
@@ -76,15 +78,12 @@ package final class StepRecorder {
     package func note(_ progress: PlanFollower.Progress, step: Int) throws {
         measurement.migration = progress.migration
         if let revision = progress.completedRevision { planRevision = revision }
-        let sampled = progress.completedRevision ?? Self.switchingRevision
-        guard sampled != sample.planRevision else { return }
-        // A sample is of one plan, or of the steps between two.
+        measurement.isSwitched = progress.completedRevision != nil
+        guard sample.planRevision != PerformanceSample.switchingRevision else { return }
+        // A sample is of one plan, or of the steps from one to the next.
         if sample.stepCount > 0 { try handOnSample() }
-        beginSample(firstStep: step, planRevision: sampled)
+        beginSample(firstStep: step, planRevision: PerformanceSample.switchingRevision)
     }
-
-    /// Of samples taken while some layers are under one plan and some under another.
-    private static let switchingRevision = 0
 
     private func beginSample(firstStep: Int, planRevision: Int) {
         sample = PerformanceSample(firstStep: firstStep, planRevision: planRevision)
@@ -126,9 +125,10 @@ package final class StepRecorder {
             outcome, step: step, validationLoss: validationLoss, ranks: try rankMetrics())
         if options.metrics != nil { try communicator.agree { try file?.append(metrics) } }
         display?.show(metrics)
-        if isLast || isReportDue(afterSteps: step + 1) {
+        if isLast || isReportDue(afterSteps: step + 1) || measurement.isSwitched {
             try handOnSample()
-            beginSample(firstStep: step + 2, planRevision: sample.planRevision)
+            beginSample(
+                firstStep: step + 2, planRevision: measurement.isSwitched ? planRevision : sample.planRevision)
         }
         return largest[2] > 0
     }

@@ -23,6 +23,7 @@ public struct CostEstimate: Hashable, Sendable {
             let seconds = sample.phaseSeconds[PerformanceSample.expertsPhase]
         else { return }
         if let rows = sample.expertRows, let work = sample.expertWork {
+            guard sample.planRevision != PerformanceSample.switchingRevision else { return }
             speeds.record(rank: rank, seconds: seconds, rows: Double(rows), work: Double(work))
         } else if timings.count < Self.timingLimit {
             timings.append(
