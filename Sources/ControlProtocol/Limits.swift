@@ -24,8 +24,13 @@ public struct Limits: Sendable, Equatable {
     // Queues
     /// Requests of one client that wait for their answer.
     public var requestsInFlight = 64
-    /// Changes that wait to be committed by the coordinator.
+    /// Changes that wait to be committed by the coordinator. More than there are connections, each of which waits for its answer
+    /// before it asks again: no transition of a plan is ever refused for this.
     public var queuedChanges = 8_192
+    /// Reports among them. More are refused, so that what changes plans does not wait behind them.
+    public var queuedReports = 2_048
+    /// Durable reports of a run that wait while its policy is at work. Of more, the planning leaves out the older half.
+    public var planningReports = 4_096
     /// Changes that one transaction takes.
     public var changesPerCommit = 512
     /// Runs whose state the coordinator keeps in memory; others are read from the database when they are named.
@@ -64,7 +69,8 @@ public struct Limits: Sendable, Equatable {
     public var seconds = 1e9
 
     // Runs
-    /// A run of which nothing was heard for so long may be archived and deleted, though nobody said that it ended.
+    /// A run whose ranks the coordinator has not heard of for so long, since it started itself, may be archived and deleted, though
+    /// nobody said that it ended.
     public var silentTime = Duration.seconds(3_600)
     /// Revisions and incarnations that a restored database skips: others than it knows of may have been given out since.
     public var restoredGap = 1_000_000

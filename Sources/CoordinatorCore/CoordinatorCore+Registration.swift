@@ -74,7 +74,7 @@ extension CoordinatorCore {
             run: run, model: request.model, allocator: request.allocator, cluster: Cluster(request),
             interval: request.interval, plan: plan, planning: planning, lastRevision: lastRevision,
             incarnation: incarnation, usedIncarnation: known?.usedIncarnation ?? 0, registrations: registrations,
-            startedAt: time, reportCount: known?.reportCount ?? 0)
+            reportCount: known?.reportCount ?? 0)
         return (changes, .runRegistered(RunRegistered(run: run, incarnation: incarnation, plan: plan)))
     }
 

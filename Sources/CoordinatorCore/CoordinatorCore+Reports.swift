@@ -34,7 +34,6 @@ extension CoordinatorCore {
         let number = reportCount + 1
         runs[run]?.workers[request.rank]?.reports = window
         runs[run]?.reportCount = number
-        runs[run]?.reportedAt = time
         var changes = [Change.addReport(request, number: number, window: window, at: time)]
         changes += raiseRevision(to: request.sample.planRevision, of: run)
         let oldest = number - limits.storedReportsPerRun + 1

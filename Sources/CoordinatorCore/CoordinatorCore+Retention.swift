@@ -10,7 +10,7 @@ extension CoordinatorCore {
         if let archivedAt = state.archivedAt {
             return ([], .runArchived(RunArchived(run: run, archivedAt: archivedAt)))
         }
-        try requireEnd(of: state, at: time)
+        try requireEnd(of: state)
         let answer = Answer.runArchived(RunArchived(run: run, archivedAt: time))
         if request.dryRun { return ([], answer) }
         runs[run]?.archivedAt = time
@@ -31,7 +31,7 @@ extension CoordinatorCore {
     ) throws(ControlError) -> (changes: [Change], answer: Answer) {
         let run = request.run
         guard let state = runs[run] else { throw .unknownRun(run) }
-        try requireEnd(of: state, at: time)
+        try requireEnd(of: state)
         if request.dryRun { return ([], .acknowledged(Acknowledged())) }
         runs[run] = nil
         usedNumbers[run] = state.used
@@ -41,14 +41,13 @@ extension CoordinatorCore {
     }
 
     /// Checks that the ranks have ended: they said so, or nothing for long.
-    private func requireEnd(of state: RunState, at time: Timestamp) throws(ControlError) {
-        let heardAt = max(state.startedAt, state.reportedAt ?? state.startedAt)
-        let silence = Duration.milliseconds(time.milliseconds - heardAt.milliseconds)
+    private func requireEnd(of state: RunState) throws(ControlError) {
+        let silence = silence(of: state.run)
         guard state.outcome == nil, silence < limits.silentTime else { return }
         throw ControlError(
             .conflict,
-            "run \(state.run) is running: it was heard of at \(heardAt); end its job first, or wait until it has been silent "
-                + "for \(limits.silentTime.components.seconds) seconds")
+            "run \(state.run) may be running: this coordinator has heard nothing of it for \(silence.components.seconds) "
+                + "seconds; end its job first, or wait until that are \(limits.silentTime.components.seconds)")
     }
 }
 

@@ -13,6 +13,9 @@ public struct CoordinatorCore: ~Copyable {
     var runs: [String: RunState] = [:]
     /// Of runs that are not there, until the next commit.
     var usedNumbers: [String: UsedNumbers] = [:]
+    /// When the ranks of each run were last heard of, as uptime. Those of other runs were not, since the coordinator started.
+    private var leases: [String: Duration] = [:]
+    private var uptime = Duration.zero
     /// Runs by their last use, oldest first, for those in `runs`.
     private var lastUses: [String: Int] = [:]
     private var uses = 0
@@ -33,8 +36,11 @@ public struct CoordinatorCore: ~Copyable {
         runs[run]
     }
 
-    /// - Parameter time: now, for what is recorded.
-    public mutating func handle(_ event: Event, at time: Timestamp) -> [Action] {
+    /// - Parameters:
+    ///   - time: now, for what is recorded. Nothing is decided by it.
+    ///   - uptime: how long the coordinator has been running, by a clock that nobody sets.
+    public mutating func handle(_ event: Event, at time: Timestamp, uptime: Duration = .zero) -> [Action] {
+        self.uptime = max(self.uptime, uptime)
         switch event {
         case .restored(let state):
             runs[state.run] = state
@@ -61,6 +67,7 @@ public struct CoordinatorCore: ~Copyable {
         do throws(ControlError) {
             let (changes, answer) = try apply(request, at: time)
             markUse(of: request.run)
+            if request.isFromRanks { leases[request.run] = uptime }
             return changes.map(Action.store) + [.answer(ticket, answer)]
         } catch {
             return [.answer(ticket, .refused(error))]
@@ -107,8 +114,14 @@ public struct CoordinatorCore: ~Copyable {
         lastUses[run] = runs[run] == nil ? nil : uses
     }
 
-    /// Forgets the runs used longest ago. Only after a commit: before, the database does not hold all that they are.
+    /// For how long the ranks of a run have not been heard of; at most for as long as somebody listens.
+    func silence(of run: String) -> Duration {
+        uptime - leases[run, default: .zero]
+    }
+
+    /// Forgets the runs used longest ago, and what is over of their leases. Only after a commit: before, the database does not hold all that they are.
     private mutating func evict() {
+        if leases.count > 2 * limits.residentRuns { leases = leases.filter { uptime - $0.value < limits.silentTime } }
         let excess = runs.count - limits.residentRuns
         guard excess > 0 else { return }
         for run in runs.keys.sorted(by: { lastUses[$0, default: 0] < lastUses[$1, default: 0] }).prefix(excess) {

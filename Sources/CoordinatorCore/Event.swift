@@ -47,6 +47,16 @@ public enum ChangeRequest: Hashable, Sendable {
     }
 }
 
+extension ChangeRequest {
+    /// Whether a job says it, and so that it is alive.
+    var isFromRanks: Bool {
+        switch self {
+        case .registerRun, .registerWorker, .report, .pollPlan, .planProgress: true
+        case .finishRun, .proposePlan, .controlPlanning, .recordPlanning, .archiveRun, .deleteRun: false
+        }
+    }
+}
+
 /// Numbers of a run that are not given out again.
 public struct UsedNumbers: Hashable, Sendable {
     /// The highest revision.

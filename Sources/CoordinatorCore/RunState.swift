@@ -39,10 +39,6 @@ public struct RunState: Hashable, Sendable {
     public var registrations: [String: Int]
     /// How the current incarnation ended; nil while nothing was said.
     public var outcome: FinishRun.Outcome?
-    /// When the current incarnation was registered.
-    public var startedAt: Timestamp
-    /// When its last report came.
-    public var reportedAt: Timestamp?
     public var archivedAt: Timestamp?
     public var workers: [Int: Worker]
     /// Reports received so far; each stored one has the number it came with, from 1.
@@ -53,7 +49,7 @@ public struct RunState: Hashable, Sendable {
         plan: PlacementPlan, planInFlight: PlanInFlight? = nil, pastPlans: [Int: PlanState] = [:],
         planning: PlanningSettings = PlanningSettings(), lastRevision: Int, incarnation: Int,
         usedIncarnation: Int = 0, registrations: [String: Int], outcome: FinishRun.Outcome? = nil,
-        startedAt: Timestamp, reportedAt: Timestamp? = nil, archivedAt: Timestamp? = nil, workers: [Int: Worker] = [:],
+        archivedAt: Timestamp? = nil, workers: [Int: Worker] = [:],
         reportCount: Int = 0
     ) {
         self.run = run
@@ -70,8 +66,6 @@ public struct RunState: Hashable, Sendable {
         self.usedIncarnation = usedIncarnation
         self.registrations = registrations
         self.outcome = outcome
-        self.startedAt = startedAt
-        self.reportedAt = reportedAt
         self.archivedAt = archivedAt
         self.workers = workers
         self.reportCount = reportCount

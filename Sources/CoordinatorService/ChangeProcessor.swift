@@ -10,14 +10,22 @@ package actor ChangeProcessor {
     private struct Item {
         let request: ChangeRequest
         let answer: CheckedContinuation<Answer, Never>
+
+        var isReport: Bool { if case .report = request { true } else { false } }
     }
 
     private let store: CoordinatorStore
     private let limits: Limits
     private let now: @Sendable () -> Timestamp
     private let logger: Logger
+    private let start = ContinuousClock.now
     private var core: CoordinatorCore
     private var queue: [Item] = []
+    private var queuedReports = 0
+    /// Reports that were refused because too many waited.
+    package private(set) var shedReports = 0
+    /// Of those, how many the log has not told yet.
+    private var untoldReports = 0
     /// Nobody works through the queue any more.
     private var hasEnded = false
     private let wakeUps: AsyncStream<Void>
@@ -39,16 +47,28 @@ package actor ChangeProcessor {
     /// The answer to `request`. What it says is durable.
     package func answer(to request: ChangeRequest) async -> Answer {
         guard queue.count < limits.queuedChanges else {
-            return .refused(
-                ControlError(
-                    .overloaded, "\(limits.queuedChanges) changes are queued already (queued changes); try again later")
-            )
+            return .refused(.queueIsFull(limits.queuedChanges, "changes"))
         }
         guard !hasEnded else { return .refused(ControlError(.overloaded, "the coordinator has stopped")) }
+        if case .report = request, queuedReports >= limits.queuedReports {
+            shed()
+            return .refused(.queueIsFull(limits.queuedReports, "reports"))
+        }
         return await withCheckedContinuation { continuation in
-            queue.append(Item(request: request, answer: continuation))
+            let item = Item(request: request, answer: continuation)
+            queue.append(item)
+            if item.isReport { queuedReports += 1 }
             wakeUp.yield()
         }
+    }
+
+    private func shed() {
+        if untoldReports == 0 {
+            logger.warning(
+                "reports are refused: too many wait for the database", metadata: ["limit": "\(limits.queuedReports)"])
+        }
+        shedReports += 1
+        untoldReports += 1
     }
 
     /// What planning a run depends on, as the state machine has it, or else the database; nil: there is no such run. It may be
@@ -63,6 +83,7 @@ package actor ChangeProcessor {
     package func run() async {
         for await _ in wakeUps {
             while !queue.isEmpty { await processBatch() }
+            tellOfShedReports()
         }
         while !queue.isEmpty { await processBatch() }
         hasEnded = true
@@ -72,16 +93,23 @@ package actor ChangeProcessor {
         wakeUp.finish()
     }
 
+    private func tellOfShedReports() {
+        guard untoldReports > 0 else { return }
+        logger.notice("reports are taken again", metadata: ["refused": "\(untoldReports)"])
+        untoldReports = 0
+    }
+
     private func processBatch() async {
         let batch = Array(queue.prefix(limits.changesPerCommit))
         queue.removeFirst(batch.count)
+        queuedReports -= batch.count(where: \.isReport)
         var changes = [Change]()
         var answers = [Answer?](repeating: nil, count: batch.count)
         do {
             for (index, item) in batch.enumerated() {
                 try await restore(item.request.run)
                 let request = try await completed(item.request)
-                for action in core.handle(.requested(request, Ticket(index)), at: now()) {
+                for action in handle(.requested(request, Ticket(index))) {
                     switch action {
                     case .store(let change): changes.append(change)
                     case .answer(let ticket, let answer): answers[ticket.number] = answer
@@ -89,10 +117,10 @@ package actor ChangeProcessor {
                 }
             }
             if !changes.isEmpty { try await store.commit(changes) }
-            _ = core.handle(.committed, at: now())
+            _ = handle(.committed)
         } catch {
             // Even refusals may have come from changes that did not happen.
-            _ = core.handle(.commitFailed, at: now())
+            _ = handle(.commitFailed)
             logger.error("the database takes no changes", metadata: ["reason": "\(StoreError.reason(error))"])
             let refusal = Answer.refused(.storageUnavailable(error))
             answers = [Answer?](repeating: refusal, count: batch.count)
@@ -100,6 +128,10 @@ package actor ChangeProcessor {
         for (item, answer) in zip(batch, answers) {
             item.answer.resume(returning: answer ?? .refused(ControlError(.badRequest, "the request has no answer")))
         }
+    }
+
+    private func handle(_ event: Event) -> [Action] {
+        core.handle(event, at: now(), uptime: .now - start)
     }
 
     /// The request with what the state machine does not keep.
@@ -112,14 +144,18 @@ package actor ChangeProcessor {
     private func restore(_ run: String) async throws {
         if core.isResident(run) { return }
         if let state = try await store.state(of: run) {
-            _ = core.handle(.restored(state), at: now())
+            _ = handle(.restored(state))
         } else if let numbers = try await store.usedNumbers(of: run) {
-            _ = core.handle(.known(numbers, of: run), at: now())
+            _ = handle(.known(numbers, of: run))
         }
     }
 }
 
 extension ControlError {
+    fileprivate static func queueIsFull(_ limit: Int, _ what: String) -> ControlError {
+        ControlError(.overloaded, "\(limit) \(what) are queued already (queued \(what)); try again later")
+    }
+
     static func storageUnavailable(_ error: any Error) -> ControlError {
         ControlError(
             .storageUnavailable,

@@ -12,7 +12,8 @@ final class LiveCoordinator: Sendable {
     private let folder: TemporaryFolder
 
     private init(
-        limits: Limits, host: String, keys: AcceptedKeys, database: String?, storage: StorageConfiguration
+        limits: Limits, host: String, keys: AcceptedKeys, database: String?, storage: StorageConfiguration,
+        now: @escaping @Sendable () -> Timestamp
     ) async throws {
         folder = try TemporaryFolder()
         store = try CoordinatorStore(path: database ?? folder.path("moe.db"))
@@ -20,7 +21,7 @@ final class LiveCoordinator: Sendable {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         server = CoordinatorServer(
-            store: store, listener: listener, limits: limits, storage: storage, logger: logger)
+            store: store, listener: listener, limits: limits, storage: storage, now: now, logger: logger)
         port = listener.endpoint.port
     }
 
@@ -29,10 +30,11 @@ final class LiveCoordinator: Sendable {
     static func run(
         limits: Limits = .standard, host: String = "127.0.0.1", keys: AcceptedKeys = AcceptedKeys(),
         database: String? = nil, storage: StorageConfiguration = StorageConfiguration(),
+        now: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
         _ body: @Sendable (LiveCoordinator) async throws -> Void
     ) async throws {
         let coordinator = try await LiveCoordinator(
-            limits: limits, host: host, keys: keys, database: database, storage: storage)
+            limits: limits, host: host, keys: keys, database: database, storage: storage, now: now)
         try await withThrowingTaskGroup { group in
             group.addTask { try await coordinator.server.run() }
             do {

@@ -128,6 +128,25 @@ import Testing
         #expect(host.outcomes == [])
     }
 
+    @Test func reportsThatAPolicyIsTooSlowForAreLeftOut() async throws {
+        let folder = try TemporaryFolder()
+        let (started, go) = (folder.path("started"), folder.path("go"))
+        let script = "touch '\(started)'; while [ ! -e '\(go)' ]; do sleep 0.02; done; exit 9"
+        let host = try PlayedHost(allocator: "exec:slow")
+        var limits = Limits()
+        limits.planningReports = 6
+        let slow = ProgramConfiguration(command: ["/bin/sh", "-c", script])
+        try await run(host, PlanningConfiguration(programs: ["slow": slow]), limits: limits) { loop in
+            host.report(steps: 1...1, to: loop)
+            try await host.wait { FileManager.default.fileExists(atPath: started) }
+            // The seventh and the tenth that wait push three out each.
+            host.report(steps: 2...7, to: loop)
+            try await host.wait { await loop.leftOutReports == 6 }
+            try Data().write(to: URL(fileURLWithPath: go))
+            try await host.wait { await loop.plannedReports == 2 + 12 - 6 }
+        }
+    }
+
     @Test func operatorsPlansAreExamined() async throws {
         let host = try PlayedHost()
         host.change { $0.subject.cluster.memoryLimits = [1 << 30, 10] }
@@ -154,11 +173,11 @@ import Testing
 
     private func run(
         _ host: PlayedHost, _ configuration: PlanningConfiguration = PlanningConfiguration(),
-        _ body: @Sendable (PlanningLoop) async throws -> Void
+        limits: Limits = .standard, _ body: @Sendable (PlanningLoop) async throws -> Void
     ) async throws {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
-        let loop = PlanningLoop(host: host, configuration: configuration, logger: logger)
+        let loop = PlanningLoop(host: host, configuration: configuration, limits: limits, logger: logger)
         try await withThrowingTaskGroup { group in
             group.addTask { await loop.run() }
             defer { loop.stop() }

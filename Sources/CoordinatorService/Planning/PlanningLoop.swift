@@ -17,8 +17,6 @@ package actor PlanningLoop {
         var lastUse = 0
     }
 
-    /// Reports of a run that wait while its policy is at work. Of more, the older half is left out.
-    static let waitingReports = 4_096
     /// Intervals of stored reports that a planner is made from.
     static let storedIntervals = 64
 
@@ -31,6 +29,8 @@ package actor PlanningLoop {
     private var uses = 0
     /// Reports that were dealt with so far.
     package private(set) var plannedReports = 0
+    /// Reports that planning left out because too many waited.
+    package private(set) var leftOutReports = 0
     private let inbox: AsyncStream<Report>
     private let sender: AsyncStream<Report>.Continuation
 
@@ -41,7 +41,7 @@ package actor PlanningLoop {
         self.configuration = configuration
         self.limits = limits
         self.logger = logger
-        (inbox, sender) = AsyncStream.makeStream()
+        (inbox, sender) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(limits.queuedReports))
     }
 
     /// Takes a report that is durable. Returns at once.
@@ -101,7 +101,14 @@ package actor PlanningLoop {
         uses += 1
         var entry = entries[report.run] ?? Entry()
         entry.lastUse = uses
-        if entry.reports.count >= Self.waitingReports { entry.reports.removeFirst(Self.waitingReports / 2) }
+        if entry.reports.count >= limits.planningReports {
+            let excess = (limits.planningReports + 1) / 2
+            entry.reports.removeFirst(excess)
+            leftOutReports += excess
+            logger.warning(
+                "the planning of a run leaves out reports; its policy takes too long",
+                metadata: ["run": "\(report.run)", "reports": "\(excess)"])
+        }
         entry.reports.append(report)
         defer { entries[report.run] = entry }
         guard !entry.isBusy else { return false }

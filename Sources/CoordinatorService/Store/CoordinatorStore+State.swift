@@ -12,7 +12,7 @@ extension CoordinatorStore {
                 let row = try Row.fetchOne(
                     db,
                     sql: """
-                        SELECT runs.*, plans.plan_json, plans.switched_json, started_at,
+                        SELECT runs.*, plans.plan_json, plans.switched_json,
                             max(used_revision, (SELECT max(revision) FROM plans WHERE run_id = runs.id)) AS last_revision
                         FROM runs JOIN incarnations ON incarnations.run_id = runs.id AND number = runs.incarnation
                             JOIN plans ON plans.run_id = runs.id AND plans.state = 'active'
@@ -45,7 +45,6 @@ extension CoordinatorStore {
                 registrations: Dictionary(
                     registrations.map { ($0["registration"], $0["number"]) }, uniquingKeysWith: { first, _ in first }),
                 outcome: FinishRun.Outcome(rawValue: row["state"]),
-                startedAt: Timestamp(milliseconds: row["started_at"]), reportedAt: Self.time(row["reported_at"]),
                 archivedAt: Self.time(row["archived_at"]),
                 workers: Dictionary(
                     workers.map { ($0["rank"], Self.worker($0)) }, uniquingKeysWith: { first, _ in first }),
