@@ -116,7 +116,11 @@ package actor ChangeProcessor {
                     }
                 }
             }
-            if !changes.isEmpty { try await store.commit(changes) }
+            if !changes.isEmpty {
+                Failpoint.reach(.beforeCommit)
+                try await store.commit(changes)
+                Failpoint.reach(.afterCommit)
+            }
             _ = handle(.committed)
         } catch {
             // Even refusals may have come from changes that did not happen.

@@ -5,15 +5,18 @@ import Testing
 
 struct PlanLifeTests {
     private struct Memory: PlanLifeDatabase {
-        var state: RunState?
+        var run = RunModel()
 
-        mutating func commit(_ changes: [Change], state: RunState?) { self.state = state }
-        func state(of run: String) -> RunState? { state }
+        mutating func commit(_ changes: [Change], state: RunState?) {
+            for change in changes { run.apply(change) }
+            #expect(run.state == state)
+        }
+
+        func state(of run: String) -> RunState? { self.run.state }
     }
 
     @Test func thePromisesHoldInEverySchedule() async throws {
-        let seed = UInt64.random(in: 0...UInt64.max)
-        print("seed \(seed)")
+        let seed = TestRuns.seed()
         var arrows = [PlanLedger.Arrow: Int]()
         for schedule in 0..<600 {
             var life = PlanLife(Memory(), seed: seed &+ UInt64(schedule))

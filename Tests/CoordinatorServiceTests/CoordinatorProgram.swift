@@ -13,8 +13,9 @@ final class CoordinatorProgram {
     private(set) var port: UInt16 = 0
 
     /// Starts it and waits until it takes connections.
-    convenience init(_ arguments: [String]) throws {
-        try self.init(Self.executable, arguments)
+    /// - Parameter environment: what is added to this process's.
+    convenience init(_ arguments: [String], environment: [String: String] = [:]) throws {
+        try self.init(Self.executable, arguments, environment: environment)
     }
 
     /// Starts it with a file system of `bytes` bytes in `folder`, which it alone sees.
@@ -39,9 +40,10 @@ final class CoordinatorProgram {
         return process.terminationStatus == 0
     }
 
-    private init(_ executable: URL, _ arguments: [String]) throws {
+    private init(_ executable: URL, _ arguments: [String], environment: [String: String] = [:]) throws {
         process.executableURL = executable
         process.arguments = arguments
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         process.standardError = standardError
         process.standardOutput = FileHandle.nullDevice
         try process.run()
@@ -61,6 +63,11 @@ final class CoordinatorProgram {
 
     func end(_ signal: Int32) -> (status: Int32, reason: Process.TerminationReason) {
         kill(process.processIdentifier, signal)
+        return end()
+    }
+
+    /// Waits until it ends by itself.
+    func end() -> (status: Int32, reason: Process.TerminationReason) {
         process.waitUntilExit()
         return (process.terminationStatus, process.terminationReason)
     }

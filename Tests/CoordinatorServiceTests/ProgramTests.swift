@@ -16,43 +16,6 @@ import Testing
         ["serve", "--database", folder.path(database), "--listen", listen]
     }
 
-    /// At random moments the process is gone; what it acknowledged before is there, and nothing twice.
-    @Test func killedCoordinatorKeepsWhatItAcknowledged() async throws {
-        let seed = UInt64.random(in: 0...UInt64.max)
-        var random = SeededGenerator(seed: seed)
-        let arguments = serve()
-        var acknowledged = [Set<Int>](repeating: [], count: 3)
-        for round in 0..<5 {
-            let program = try CoordinatorProgram(arguments)
-            let port = program.port
-            try await blocking { try Self.register(port: port) }
-            let ranks = (0..<3).map { rank in
-                let first = (acknowledged[rank].max() ?? 0) + 1
-                return Task { try await blocking { try Self.report(rank: rank, from: first, port: port) } }
-            }
-            try await Task.sleep(for: .milliseconds(Int.random(in: 20...200, using: &random)))
-            let end = program.end(SIGKILL)
-            #expect(end.reason == .uncaughtSignal)
-            for (rank, task) in ranks.enumerated() { acknowledged[rank].formUnion(try await task.value) }
-
-            let store = try CoordinatorStore(path: folder.path("moe.db"))
-            let rows = try await store.queue.read { db in
-                try Row.fetchAll(db, sql: "SELECT rank, sequence FROM reports").map {
-                    ($0["rank"] as Int, $0["sequence"] as Int)
-                }
-            }
-            try store.close()
-            for rank in 0..<3 {
-                let stored = rows.filter { $0.0 == rank }.map(\.1)
-                #expect(Set(stored).count == stored.count, "seed \(seed), round \(round)")
-                #expect(acknowledged[rank].isSubset(of: Set(stored)), "seed \(seed), round \(round), rank \(rank)")
-            }
-        }
-        let total = acknowledged.reduce(0) { $0 + $1.count }
-        print("seed \(seed): \(total) reports acknowledged by five killed coordinators")
-        #expect(total > 0)
-    }
-
     /// As an operator does it.
     @Test func aBackupIsRestored() throws {
         let config = folder.path("moe.yaml")

@@ -71,7 +71,9 @@ struct Connection {
         table.setDeadline(id, after: nil)
         let frame = await handler.answer(to: payload, roles: roles)
         table.setDeadline(id, after: limits.transferTime)
+        Failpoint.reach(.beforeReply)
         try await stream.write(frame)
+        Failpoint.reach(.afterReply)
     }
 
     /// Tells a client whose bytes cannot be followed any further, and waits until it hangs up: with bytes that nobody has read, the
