@@ -1,8 +1,10 @@
 # `make help` lists what there is. Variables: MARCH (the CPU to compile for, default: this one; `make MARCH=x86-64-v3 …`),
-# TEXT (a text file to train on), STEPS, RANKS, ALLOCATOR (of `make train`), TINYSHAKESPEARE (a text for `make bench`).
+# FUZZ_SECONDS (of `make test` and `make fuzz`), TEXT (a text file to train on), STEPS, RANKS, ALLOCATOR (of `make train`),
+# TINYSHAKESPEARE (a text for `make bench`).
 
 MARCH ?= native
 SWIFT ?= swift
+FUZZ_SECONDS ?= 60
 # Programs and tests share one build: all the commands below use the same flags, so nothing is compiled twice.
 BUILD = -c release -Xcc -march=$(MARCH)
 
@@ -13,11 +15,13 @@ export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build train test lint bench clean
+.PHONY: help setup build train test fuzz soak lint bench clean
 
 help:
 	@echo 'make train   train a small Mixtral on Shakespeare with two ranks and a coordinator (TEXT=FILE: on any text; STEPS, RANKS, ALLOCATOR)'
-	@echo 'make test    run every test'
+	@echo 'make test    run every test, and the fuzzer for a minute'
+	@echo 'make soak    run every test, long forms where tests have one, and the fuzzer for an hour'
+	@echo 'make fuzz    run the fuzzer alone (FUZZ_SECONDS=60)'
 	@echo 'make build   build the programs, optimised for this machine (MARCH=x86-64-v3: for most others)'
 	@echo 'make lint    check the formatting'
 	@echo 'make bench   measure against PyTorch with transformers (TINYSHAKESPEARE=FILE: the training recipe, too)'
@@ -38,7 +42,16 @@ test: setup
 	@sh deploy/setup.sh test
 	@sh Tests/python.sh
 	$(SWIFT) build $(BUILD) --build-tests
+	@sh Tests/Fuzzing/fuzz.sh $(FUZZ_SECONDS)
 	@$(SWIFT) test $(BUILD) --skip-build --disable-xctest --no-parallel
+
+fuzz: setup
+	@sh Tests/Fuzzing/fuzz.sh $(FUZZ_SECONDS)
+
+soak: setup
+	$(SWIFT) build $(BUILD) --build-tests
+	@sh Tests/Fuzzing/fuzz.sh 3600
+	@MOE_SOAK=1 $(SWIFT) test $(BUILD) --skip-build --disable-xctest --no-parallel
 
 lint:
 	$(SWIFT) format lint --strict -r Package.swift Sources Tests
@@ -48,4 +61,4 @@ bench: build
 	@sh Benchmarks/bench.sh
 
 clean:
-	rm -rf .build .venv-bench .venv-test
+	rm -rf .build .build-fuzz .venv-bench .venv-test

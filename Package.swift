@@ -191,6 +191,15 @@ let package = Package(
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
             ], exclude: ["Fixtures", "noise_peer.py"]),
+        // What takes bytes from outside, for libFuzzer and for tests that replay what it found.
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "ControlProtocol", "CoordinatorCore", "ExpertPlacement",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            path: "Tests/Fuzzing/Targets"),
+        .testTarget(name: "FuzzTargetsTests", dependencies: ["ControlTestSupport", "FuzzTargets"]),
         .testTarget(
             name: "SettingsTests",
             dependencies: ["Settings", .product(name: "ArgumentParser", package: "swift-argument-parser")]),

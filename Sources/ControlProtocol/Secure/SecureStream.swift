@@ -71,7 +71,7 @@ public final class SecureStream: Sendable {
 }
 
 /// Takes received bytes apart into records and opens them, wherever they were cut.
-struct RecordDecoder: ~Copyable, Sendable {
+package struct RecordDecoder: ~Copyable, Sendable {
     private var cipher: NoiseCipher
     private var buffer: [UInt8] = []
     private(set) var hasOpened = false
@@ -80,10 +80,15 @@ struct RecordDecoder: ~Copyable, Sendable {
         self.cipher = cipher
     }
 
-    var pendingBytes: Int { buffer.count }
+    /// What the other side of `transport` sends.
+    package init(_ transport: consuming NoiseTransport) {
+        self.init(cipher: transport.receiving)
+    }
+
+    package var pendingBytes: Int { buffer.count }
 
     /// The payloads of the records that `bytes` complete.
-    mutating func take(_ bytes: [UInt8]) throws(ControlError) -> [UInt8] {
+    package mutating func take(_ bytes: [UInt8]) throws(ControlError) -> [UInt8] {
         buffer += bytes
         var payloads: [UInt8] = []
         var start = 0
