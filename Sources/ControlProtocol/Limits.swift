@@ -72,7 +72,7 @@ public struct Limits: Sendable, Equatable {
     /// A run whose ranks the coordinator has not heard of for so long, since it started itself, may be archived and deleted, though
     /// nobody said that it ended.
     public var silentTime = Duration.seconds(3_600)
-    /// Revisions and incarnations that a restored database skips: others than it knows of may have been given out since.
+    /// Revisions and incarnations that a restored database skips at least: others than it knows of may have been given out since.
     public var restoredGap = 1_000_000
 
     // Storage and listings

@@ -81,11 +81,18 @@ final class CoordinatorProgram {
     }
 
     /// Runs it to its end.
-    static func run(_ arguments: [String]) throws -> (status: Int32, output: String) {
+    /// - Parameter fileBytes: to which its files may grow, a multiple of 512; nil: they may.
+    static func run(_ arguments: [String], fileBytes: Int? = nil) throws -> (status: Int32, output: String) {
         let process = Process()
         let standardError = Pipe()
         process.executableURL = try executable
         process.arguments = arguments
+        if let fileBytes {
+            // A write fails then, without a signal that ends the process.
+            let limited = #"trap "" XFSZ; ulimit -f "$1"; shift; exec "$@""#
+            process.executableURL = URL(fileURLWithPath: "/bin/sh")
+            process.arguments = ["-c", limited, "sh", "\(fileBytes / 512)", try executable.path] + arguments
+        }
         process.standardError = standardError
         process.standardOutput = FileHandle.nullDevice
         try process.run()

@@ -42,6 +42,7 @@ public final class CoordinatorStore: Sendable {
                 try Self.claim(db, path: path, durability, takesBackups: takesBackups)
                 try db.execute(sql: "PRAGMA wal_autocheckpoint = \(checkpointPages)")
             }
+            Self.makePrivate(path)
             queue = try DatabaseQueue(path: path, configuration: configuration)
             let migrator = Self.migrator
             try queue.writeWithoutTransaction { db in
@@ -60,6 +61,15 @@ public final class CoordinatorStore: Sendable {
     /// Closes the file. Whoever uses the store after that gets an error.
     public func close() throws {
         try queue.close()
+    }
+
+    /// Makes a file that is not there yet, so that only its owner may read it; SQLite would let everybody. Its log takes the
+    /// mode over. A file that is there is not touched: closing it would give up the locks of another connection
+    /// (https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
+    private static func makePrivate(_ path: String) {
+        guard !path.hasPrefix("file:"), !path.isEmpty, !DurableFile.exists(path) else { return }
+        // Through a link, as SQLite goes. What goes wrong here SQLite will say.
+        try? DurableFile.create(path, exclusively: false)
     }
 
     /// Makes the connection exclusive and durable, and proves it.
