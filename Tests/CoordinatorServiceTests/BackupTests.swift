@@ -5,6 +5,7 @@ import CoordinatorService
 import ExpertPlacement
 import Foundation
 import GRDB
+import Logging
 import Testing
 
 struct BackupTests {
@@ -59,6 +60,71 @@ struct BackupTests {
         #expect(try await store.backUp(to: url) > 4_096)
         try store.close()
         #expect(try files() == ["moe.db", "one"])
+    }
+
+    /// Ending does not wait until a large database is copied.
+    @Test(.timeLimit(.minutes(1)))
+    func aCoordinatorThatEndsBreaksItsBackupOff() async throws {
+        let store = try CoordinatorStore(path: folder.path("moe.db"))
+        // Copying begins, and would never end.
+        let (steps, began) = AsyncStream.makeStream(of: Void.self)
+        let backups = DatabaseBackups(
+            store: store, directory: folder.url.path, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            pagesPerStep: 2,
+            betweenSteps: {
+                began.yield()
+                try await Task.sleep(for: .seconds(3_600))
+            })
+        async let code = self.code(backups)
+        for await _ in steps { break }
+        backups.stop()
+        #expect(await code == .overloaded)
+        #expect(await self.code(backups) == .overloaded)
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: folder.url.path).sorted() == ["moe.db", "moe.db-wal"])
+        try store.close()
+
+        try await LiveCoordinator.run(storage: storage) { coordinator in
+            coordinator.server.stop()
+            #expect(await self.code(coordinator.server.backups) == .overloaded)
+        }
+    }
+
+    private func code(_ backups: DatabaseBackups) async -> ControlError.Code? {
+        do throws(ControlError) { _ = try await backups.answer(BackUpDatabase(file: "one")) } catch {
+            return error.code
+        }
+        return nil
+    }
+
+    /// A backup whose coordinator was killed does not stay for good.
+    @Test func partsOfBackupsAreRemovedAtTheStart() async throws {
+        let kept = [".one", ".partial", "moe.db", "one", "one.partial"]
+        for name in kept + [".one.partial", ".one.partial-wal", ".two.partial-shm", ".two.partial-journal"] {
+            try Data("half".utf8).write(to: folder.url.appending(path: name))
+        }
+        try await LiveCoordinator.run(storage: storage) { coordinator in
+            _ = try await coordinator.client().send(ListRuns())
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.url.path).sorted() == kept)
+    }
+
+    /// A disk that is slow stops nobody but the backup. Opening a pipe stands for it, which waits for a writer.
+    @Test(.timeLimit(.minutes(1)))
+    func syncingLeavesTheServerItsThreads() async throws {
+        let pipes = (0..<2 * ProcessInfo.processInfo.activeProcessorCount).map { folder.path("pipe-\($0)") }
+        for pipe in pipes { #expect(mkfifo(pipe, 0o600) == 0) }
+        await withTaskGroup { group in
+            for pipe in pipes {
+                group.addTask { _ = try? await DurableFile.syncOnThread(pipe) }
+            }
+            // Needs a thread of the pool.
+            for pipe in pipes {
+                await Task {
+                    _ = try? await blocking { close(open(pipe, O_WRONLY)) }
+                }.value
+            }
+        }
     }
 
     /// The numbers that were given out since would be given out again.

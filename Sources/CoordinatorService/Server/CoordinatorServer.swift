@@ -14,7 +14,7 @@ public struct CoordinatorServer: Service {
     private let table: ConnectionTable
     private let processor: ChangeProcessor
     private let planning: PlanningLoop
-    private let backups: DatabaseBackups
+    package let backups: DatabaseBackups
     private let retention: TelemetryRetention
 
     /// - Parameters:
@@ -47,6 +47,7 @@ public struct CoordinatorServer: Service {
 
     /// Serves until a graceful shutdown, `stop` or cancellation. Closes the listening socket at the end.
     public func run() async throws {
+        backups.removeLeftovers()
         await withGracefulShutdownHandler {
             await withTaskGroup { helpers in
                 helpers.addTask { await processor.run() }
@@ -68,10 +69,11 @@ public struct CoordinatorServer: Service {
         listener.interrupt()
     }
 
-    /// From here on no request comes, and none waits for a policy at work.
+    /// From here on no request comes, and none waits for a policy at work or for a backup.
     private func beginStopping() {
         table.stop()
         planning.stop()
+        backups.stop()
     }
 
     private func acceptConnections() async {

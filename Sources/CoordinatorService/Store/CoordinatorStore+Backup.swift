@@ -6,6 +6,8 @@ extension CoordinatorStore {
     package static let pagesPerStep: Int32 = 256
     /// Tells backups from databases in use (https://www.sqlite.org/pragma.html#pragma_user_version).
     static let backupMark = 1
+    /// What SQLite adds to the name of a database for its files: itself, and what stands beside it for a while.
+    static let databaseSuffixes = ["", "-wal", "-shm", "-journal"]
 
     /// Copies the database to a new file, whole, checked and synced, while it is in use.
     /// - Returns: the bytes of the copy.
@@ -16,18 +18,19 @@ extension CoordinatorStore {
         let folder = url.deletingLastPathComponent()
         // A name that no backup can have.
         let partial = folder.appending(path: "." + url.lastPathComponent + ".partial")
-        let leftovers = [partial.path] + ["-wal", "-shm", "-journal"].map { partial.path + $0 }
+        let leftovers = Self.databaseSuffixes.map { partial.path + $0 }
         defer { for path in leftovers { unlink(path) } }
         for path in leftovers { unlink(path) }
         try DurableFile.create(partial.path)
 
         try await copyPages(to: partial.path, pagesPerStep, betweenSteps)
+        try Task.checkCancellation()
         try await Self.complete(partial.path)
-        let bytes = try DurableFile.sync(partial.path)
+        let bytes = try await DurableFile.syncOnThread(partial.path)
         // A link, not a renaming, which would replace a file of that name.
         guard link(partial.path, url.path) == 0 else { throw FileError(url.path) }
         unlink(partial.path)
-        try DurableFile.sync(folder.path)
+        try await DurableFile.syncOnThread(folder.path)
         return bytes
     }
 
