@@ -41,7 +41,8 @@ public enum Change: Hashable, Sendable {
     case endIncarnation(FinishRun, at: Timestamp)
     /// Revisions up to this one are used.
     case raiseRevision(run: String, to: Int)
-    case archiveRun(String, at: Timestamp)
+    /// - Parameter at: nil: it is archived no more.
+    case archiveRun(String, at: Timestamp?)
     /// - Parameter used: what stays of it.
     case deleteRun(DeleteRun, used: UsedNumbers, at: Timestamp)
     case addEvent(run: String, RunEvent)

@@ -40,6 +40,22 @@ extension CoordinatorCore {
         return ([.deleteRun(record, used: state.used, at: time)], .acknowledged(Acknowledged()))
     }
 
+    /// What was archived in silence goes on: its ranks are there again.
+    mutating func bringBack(_ run: String, at time: Timestamp) -> [Change] {
+        guard runs[run]?.archivedAt != nil, runs[run]?.outcome == nil, let incarnation = runs[run]?.incarnation else {
+            return []
+        }
+        runs[run]?.archivedAt = nil
+        return [
+            .archiveRun(run, at: nil),
+            .addEvent(
+                run: run,
+                RunEvent(
+                    kind: .runBroughtBack, at: time, incarnation: incarnation, who: "ranks",
+                    why: "they were heard of again")),
+        ]
+    }
+
     /// Checks that the ranks have ended: they said so, or nothing for long.
     private func requireEnd(of state: RunState) throws(ControlError) {
         let silence = silence(of: state.run)

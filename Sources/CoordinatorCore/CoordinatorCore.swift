@@ -65,9 +65,12 @@ public struct CoordinatorCore: ~Copyable {
 
     private mutating func handle(_ request: ChangeRequest, ticket: Ticket, at time: Timestamp) -> [Action] {
         do throws(ControlError) {
-            let (changes, answer) = try apply(request, at: time)
+            var (changes, answer) = try apply(request, at: time)
             markUse(of: request.run)
-            if request.isFromRanks { leases[request.run] = uptime }
+            if request.isFromRanks {
+                leases[request.run] = uptime
+                changes += bringBack(request.run, at: time)
+            }
             return changes.map(Action.store) + [.answer(ticket, answer)]
         } catch {
             return [.answer(ticket, .refused(error))]

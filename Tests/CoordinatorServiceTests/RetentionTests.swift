@@ -90,6 +90,40 @@ struct RetentionTests {
         }
     }
 
+    /// It was silent for long, not over.
+    @Test func runsWhoseRanksSpeakAgainAreShownAgain() async throws {
+        var limits = Limits()
+        limits.silentTime = .zero
+        try await LiveCoordinator.run(limits: limits) { coordinator in
+            let client = try await coordinator.client()
+            _ = try await client.send(Samples.registerRun())
+            _ = try await client.send(Samples.registerWorker())
+            let archive = ArchiveRun(run: "shakespeare", who: "ada", why: "silent")
+            let poll = PollPlan(run: "shakespeare", incarnation: 1, revision: 1)
+            func isListed() async throws -> Bool {
+                let listed = try await client.send(ListRuns()).runs
+                let all = try await client.send(ListRuns(all: true)).runs
+                #expect((all.first?.archivedAt == nil) == (listed.count == 1))
+                return listed.count == 1
+            }
+            for round in 1...2 {
+                _ = try await client.send(archive)
+                #expect(try await !isListed())
+                if round == 1 { _ = try await client.send(poll) } else { _ = try await client.send(Samples.report()) }
+                #expect(try await isListed())
+                let events = try await client.send(ShowRun(run: "shakespeare")).events.filter {
+                    $0.kind == .runBroughtBack && $0.who == "ranks"
+                }
+                #expect(events.count == round)
+            }
+            // One that said that it ended stays put away.
+            _ = try await client.send(Samples.finishRun())
+            _ = try await client.send(archive)
+            _ = try await client.send(Samples.report(sequence: 2))
+            #expect(try await !isListed())
+        }
+    }
+
     @Test func oldReportsGoAndLoadsStay() async throws {
         let folder = try TemporaryFolder()
         let store = try CoordinatorStore(path: folder.path("moe.db"))

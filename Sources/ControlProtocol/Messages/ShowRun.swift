@@ -63,6 +63,8 @@ public struct RunEvent: Codable, Hashable, Sendable {
         case runRegistered = "run_registered"
         case runFinished = "run_finished"
         case runArchived = "run_archived"
+        /// It was archived while nothing was heard of it; then its ranks spoke.
+        case runBroughtBack = "run_brought_back"
         /// The database was restored from a backup.
         case databaseRestored = "database_restored"
         case planProposed = "plan_proposed"

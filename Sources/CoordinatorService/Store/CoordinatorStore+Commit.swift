@@ -53,7 +53,7 @@ extension CoordinatorStore {
         case .raiseRevision(let run, let revision):
             try execute(db, "UPDATE runs SET used_revision = ? WHERE name = ?", [revision, run])
         case .archiveRun(let run, let time):
-            try execute(db, "UPDATE runs SET archived_at = ? WHERE name = ?", [time.milliseconds, run])
+            try execute(db, "UPDATE runs SET archived_at = ? WHERE name = ?", [time?.milliseconds, run])
         case .deleteRun(let request, let used, let time): try delete(request, used, at: time, db)
         case .addEvent(let run, let event):
             try execute(
