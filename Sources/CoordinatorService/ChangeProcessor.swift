@@ -44,6 +44,9 @@ package actor ChangeProcessor {
         (wakeUps, wakeUp) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
+    /// Changes that wait to be committed.
+    package var queuedChanges: Int { queue.count }
+
     /// The answer to `request`. What it says is durable.
     package func answer(to request: ChangeRequest) async -> Answer {
         guard queue.count < limits.queuedChanges else {
