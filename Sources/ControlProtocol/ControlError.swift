@@ -74,9 +74,14 @@ public struct ControlError: Error, Hashable, Sendable {
         [.unauthenticated, .forbidden].contains(code)
     }
 
+    /// The coordinator is there, and has no room for the request now.
+    public var isAboutRoom: Bool {
+        [.overloaded, .storageUnavailable].contains(code)
+    }
+
     /// The same request may succeed later.
     public var isTransient: Bool {
-        isUnreachable || [.overloaded, .storageUnavailable, .tampered].contains(code)
+        isUnreachable || isAboutRoom || code == .tampered
     }
 }
 

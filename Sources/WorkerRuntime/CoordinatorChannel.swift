@@ -41,6 +41,7 @@ struct CoordinatorChannel: ReportChannel {
     }
 
     private static func meaning(of error: ControlError) -> any Error {
+        if error.isAboutRoom { return CoordinatorBusy(description: error.message) }
         // Keys change while jobs run; what was refused for a key is as good as before.
         if error.isTransient || error.isAboutKey || error.code == .cancelled { return error }
         return error.code == .staleIncarnation

@@ -22,6 +22,7 @@ struct CoordinatorPlans: PlanConnection {
         do throws(ControlError) {
             return try await client.send(request)
         } catch {
+            if error.isAboutRoom { throw CoordinatorBusy(description: error.message) }
             // As with reports, another key may come.
             if error.isTransient || error.isAboutKey || error.code == .cancelled { throw error }
             throw error.code == .staleIncarnation

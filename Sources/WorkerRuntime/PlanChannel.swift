@@ -105,7 +105,7 @@ package final class PlanChannel: PlanSource, Sendable {
                 break
             } catch {
                 if state.withLock({ $0.isFinishing && $0.book.messages.isEmpty }) { break }
-                if !(error is PlanRefused) {
+                if !(error is PlanRefused || error is CoordinatorBusy) {
                     await connection?.close()
                     connection = nil
                 }

@@ -6,7 +6,7 @@ package protocol PlanConnection: Sendable {
     /// - Parameter revision: of the plan in force on the ranks.
     /// - Returns: the plan that is proposed; nil: there is none.
     /// - Throws: `PlanRefused` when the coordinator does not answer such a question, `IncarnationOver` when it answers none any
-    ///   more; any other error when the connection failed.
+    ///   more, `CoordinatorBusy` when it answers none now; any other error when the connection failed.
     func poll(revision: Int) async throws -> PlacementPlan?
 
     /// Returns when the coordinator has it for good. May be sent again.

@@ -4,8 +4,8 @@ import ExpertPlacement
 package protocol ReportChannel: Sendable {
     /// Returns when the coordinator has the report for good.
     /// - Parameter sequence: counts this rank's reports of the incarnation, from 1.
-    /// - Throws: `ReportRefused` when the coordinator will never take it, `IncarnationOver` when it will take none any more;
-    ///   any other error when the connection failed.
+    /// - Throws: `ReportRefused` when the coordinator will never take it, `IncarnationOver` when it will take none any more,
+    ///   `CoordinatorBusy` when it takes none now; any other error when the connection failed.
     func send(_ sample: PerformanceSample, sequence: Int) async throws
 
     func close() async
@@ -22,6 +22,15 @@ package struct ReportRefused: Error, CustomStringConvertible {
 
 /// The coordinator answered that the run was started again since.
 package struct IncarnationOver: Error, CustomStringConvertible {
+    package let description: String
+
+    package init(description: String) {
+        self.description = description
+    }
+}
+
+/// The coordinator answered that it has no room now. The connection is as good as before: another one would only be more work.
+package struct CoordinatorBusy: Error, CustomStringConvertible {
     package let description: String
 
     package init(description: String) {

@@ -125,8 +125,10 @@ package final class Reporter: Sendable {
                 logger.warning("the coordinator refused report \(report.sequence): \(refusal)")
                 state.withLock { $0.statistics.dropped += 1 }
             } catch {
-                await channel?.close()
-                channel = nil
+                if !(error is CoordinatorBusy) {
+                    await channel?.close()
+                    channel = nil
+                }
                 state.withLock { state in
                     state.queue.prepend(report)
                     state.makeRoom(capacity: capacity)

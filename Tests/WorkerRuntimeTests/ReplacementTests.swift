@@ -11,25 +11,24 @@ import WorkerRuntime
     /// Moving has a price, and this model is so small that nothing would pay it: here it costs nothing.
     private static let eager = "load-balanced:shapes=replicas,margin=0,minimum-gain=0,life=1000000"
 
-    /// Steps are few, for differences between sums in another order grow, and long enough for the planner to have its turn.
-    private static let steps = 60
-    private static let batchSize = 48
-
-    private func train(worldSize: Int, _ change: (inout TrainingOptions) -> Void = { _ in }) throws -> [StepMetrics] {
-        try fixture.train(worldSize: worldSize, steps: Self.steps) { options in
+    private func train(
+        worldSize: Int, steps: Int = 200, _ change: (inout TrainingOptions) -> Void = { _ in }
+    ) throws -> [StepMetrics] {
+        try fixture.train(worldSize: worldSize, steps: steps) { options in
             options.allocator = Self.eager
             options.dispatcher = "weighted"
             options.reportInterval = 3
-            options.batchSize = Self.batchSize
             options.auxiliaryLoss = 0
             change(&options)
         }
     }
 
     @Test(arguments: [2, 3]) func lossesAreThoseOfOneProcess(worldSize: Int) throws {
-        let steps = try train(worldSize: worldSize)
-        let reference = try fixture.train(worldSize: 1, steps: Self.steps) {
-            $0.batchSize = Self.batchSize
+        // Steps are few, for differences between sums in another order grow, and long enough for the planner to have its turn.
+        let (count, batchSize) = (60, 48)
+        let steps = try train(worldSize: worldSize, steps: count) { $0.batchSize = batchSize }
+        let reference = try fixture.train(worldSize: 1, steps: count) {
+            $0.batchSize = batchSize
             $0.auxiliaryLoss = 0
         }
         let revisions = steps.map(\.planRevision)

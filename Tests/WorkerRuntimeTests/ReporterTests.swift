@@ -14,6 +14,8 @@ private final class FakeCoordinator: Sendable {
         var isOver = false
         /// Reports that fail when they arrive, with the connection.
         var failures = 0
+        /// Reports that find no room, over a connection that stays.
+        var shed = 0
         var received = [Int]()
         var connections = 0
         var attempts = 0
@@ -32,6 +34,10 @@ private final class FakeCoordinator: Sendable {
                 if state.failures > 0 {
                     state.failures -= 1
                     throw Away()
+                }
+                if state.shed > 0 {
+                    state.shed -= 1
+                    throw CoordinatorBusy(description: "no room")
                 }
                 if state.refusesEven, sequence % 2 == 0 { throw ReportRefused(description: "even") }
                 state.received.append(sequence)
@@ -108,6 +114,20 @@ extension Reporter {
         coordinator.state.withLock {
             #expect($0.received == Array(1...5))
             #expect($0.connections == 4)
+        }
+    }
+
+    /// Connecting and registering anew is more work for a coordinator that has too much of it already.
+    @Test func aBusyCoordinatorIsAskedAgainOverTheSameConnection() async throws {
+        let coordinator = FakeCoordinator()
+        coordinator.state.withLock { $0.shed = 3 }
+        let reporter = coordinator.reporter()
+        for _ in 0..<5 { reporter.submit(sample) }
+        let statistics = try await reporter.end()
+        #expect(statistics.delivered == 5)
+        coordinator.state.withLock {
+            #expect($0.received == Array(1...5))
+            #expect($0.connections == 1)
         }
     }
 
