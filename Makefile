@@ -46,9 +46,12 @@ test: setup
 	@$(SWIFT) test $(BUILD) --skip-build --disable-xctest --no-parallel
 
 fuzz: setup
+	$(SWIFT) build $(BUILD) --build-tests
 	@sh Tests/Fuzzing/fuzz.sh $(FUZZ_SECONDS)
 
 soak: setup
+	@sh deploy/setup.sh test
+	@sh Tests/python.sh
 	$(SWIFT) build $(BUILD) --build-tests
 	@sh Tests/Fuzzing/fuzz.sh 3600
 	@MOE_SOAK=1 $(SWIFT) test $(BUILD) --skip-build --disable-xctest --no-parallel

@@ -23,12 +23,13 @@ compile() {
         -module-name $1 -emit-module -emit-module-path $folder/$1.swiftmodule -c -o $folder/$1.o $(find $2 -name '*.swift')
 }
 
+# After a failure the shell goes on by itself, since it is asked whether the whole failed.
 build() {
-    binaries=$($swift build -c release --show-bin-path)
-    rm -f $fuzzer
-    for module in ExpertPlacement ControlProtocol CoordinatorCore; do compile $module Sources/$module; done
-    compile FuzzTargets Tests/Fuzzing/Targets
-    compile Fuzzer Tests/Fuzzing/Fuzzer
+    binaries=$($swift build -c release --show-bin-path) || return
+    rm -f $fuzzer $folder/*.o $folder/*.swiftmodule
+    for module in ExpertPlacement ControlProtocol CoordinatorCore; do compile $module Sources/$module || return; done
+    compile FuzzTargets Tests/Fuzzing/Targets || return
+    compile Fuzzer Tests/Fuzzing/Fuzzer || return
     ${swift}c $sanitizers -o $fuzzer $folder/*.o $(for module in Crypto CryptoBoringWrapper CCryptoBoringSSL CCryptoBoringSSLShims \
         CXKCP CXKCPShims FlyingSocks CSystemLinux; do find $binaries/$module.build -name '*.o'; done)
 }

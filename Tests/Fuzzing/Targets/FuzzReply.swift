@@ -24,5 +24,8 @@ func fuzzReply(_ bytes: [UInt8]) {
     read(Placement.self)
     read(Plans.self)
     read(Workers.self)
+    read(DatabaseBackedUp.self)
+    read(RunArchived.self)
+    read(RunDeleted.self)
     read(ErrorReply.self)
 }

@@ -52,7 +52,9 @@ private func change(_ request: AnyRequest) -> ChangeRequest? {
                     run: request.run ?? "shakespeare", plan: $0, prediction: PlanPrediction(), from: 1,
                     dryRun: request.dryRun, who: request.who, why: request.why))
         }
-    default: nil
+    case .archiveRun(let request): .archiveRun(request)
+    case .deleteRun(let request): .deleteRun(request)
+    case .listRuns, .showRun, .showPlacement, .listWorkers, .listPlans, .backUpDatabase: nil
     }
 }
 
