@@ -12,6 +12,11 @@ extension MessageCodec {
     /// Reads a request as the coordinator does. Never throws: what is wrong is part of the result, with the request id where
     /// that could be read.
     public static func request(_ payload: Data, limits: Limits = .standard) -> IncomingRequest {
+        IncomingRequest(plainReport: payload, limits: limits) ?? decodedRequest(payload, limits: limits)
+    }
+
+    /// Reads a request of any form.
+    package static func decodedRequest(_ payload: Data, limits: Limits) -> IncomingRequest {
         do {
             return try decoder(limits).decode(IncomingRequest.self, from: payload)
         } catch {

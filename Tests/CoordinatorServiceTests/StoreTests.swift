@@ -136,3 +136,23 @@ struct StoreTests {
         await #expect(throws: DatabaseError.self) { try await store.commit([.addPlan(record(1))]) }
     }
 }
+
+struct ReportWriterTests {
+    @Test func phasesAreWrittenAsTheGeneralEncoderDoes() throws {
+        let seed = TestRuns.seed()
+        var random = SeededGenerator(seed: seed)
+        let names = ["experts", "a b", "with \"quotes\"", "back\\slash", "a/b", "Größe", "", "\u{1}", "~", "Z", "a"]
+        for _ in 0..<2_000 {
+            var phases = [String: Double]()
+            for name in names where Int.random(in: 0..<4, using: &random) == 0 {
+                let bits = Double(bitPattern: random.next())
+                phases[name] = [0, -0.0, 1, 1e16, 1e-5, 123_456.75, bits.isFinite ? bits : 2].randomElement(
+                    using: &random)
+            }
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            let general = String(decoding: try encoder.encode(phases), as: UTF8.self)
+            #expect(try ReportWriter.json(phases) == general, "seed \(seed)")
+        }
+    }
+}

@@ -8,7 +8,16 @@ extension CoordinatorStore {
     /// Makes all `changes` durable, in order, or none of them.
     public func commit(_ changes: [Change]) async throws {
         try await queue.write { db in
-            for change in changes { try Self.apply(change, db) }
+            var reports = ReportWriter()
+            for change in changes {
+                if case .addReport(let report, let number, let window, let time) = change {
+                    try reports.add(report, number: number, window: window, at: time, db)
+                } else {
+                    try reports.finish(db)
+                    try Self.apply(change, db)
+                }
+            }
+            try reports.finish(db)
         }
     }
 
@@ -43,8 +52,7 @@ extension CoordinatorStore {
                     registered_at = excluded.registered_at
                 """,
                 [request.run, request.incarnation, request.rank, request.host, request.processID, time.milliseconds])
-        case .addReport(let report, let number, let window, let time):
-            try add(report, number: number, window: window, at: time, db)
+        case .addReport: break
         case .dropReports(let run, let number):
             try execute(
                 db, "DELETE FROM reports WHERE run_id = (SELECT id FROM runs WHERE name = ?) AND number < ?",
@@ -97,48 +105,6 @@ extension CoordinatorStore {
                 request.model.layers.count, request.model.layers.reduce(0) { $0 + $1.count },
                 json(request.configuration), json(Cluster(request)), request.interval,
             ])
-    }
-
-    private static func add(
-        _ report: Report, number: Int, window: SequenceWindow, at time: Timestamp, _ db: Database
-    ) throws {
-        let sample = report.sample
-        let run = try Int64.fetchOne(
-            db.cachedStatement(sql: "SELECT id FROM runs WHERE name = ?"), arguments: [report.run])
-        let lastStep = sample.firstStep + sample.stepCount - 1
-        try execute(
-            db, "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                run, number, report.incarnation, report.rank, report.sequence, time.milliseconds, sample.firstStep,
-                sample.stepCount, sample.planRevision, sample.stepSeconds, json(sample.phaseSeconds), sample.bytesSent,
-                sample.tokens, sample.residentBytes, sample.loss, sample.expertRows, sample.expertWork,
-            ])
-        if let loads = sample.expertLoads {
-            try execute(
-                db, "INSERT INTO loads VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [
-                    run, number, report.incarnation, sample.firstStep, sample.stepCount, sample.planRevision,
-                    json(loads),
-                ])
-        }
-        try execute(
-            db,
-            """
-            UPDATE workers SET highest_sequence = ?, applied_sequences = ?, reported_at = ?, step = ?, step_seconds = ?,
-                resident_bytes = ?
-            WHERE run_id = ? AND incarnation = ? AND rank = ?
-            """,
-            [
-                window.highest, Int64(bitPattern: window.applied), time.milliseconds, lastStep,
-                sample.stepCount > 0 ? sample.stepSeconds / Double(sample.stepCount) : nil, sample.residentBytes, run,
-                report.incarnation, report.rank,
-            ])
-        try execute(
-            db,
-            """
-            UPDATE runs SET report_count = ?, reported_at = ?, step = max(ifnull(step, 0), ?), loss = ifnull(?, loss)
-            WHERE id = ?
-            """, [number, time.milliseconds, lastStep, sample.loss, run])
     }
 
     private static func end(_ request: FinishRun, at time: Timestamp, _ db: Database) throws {

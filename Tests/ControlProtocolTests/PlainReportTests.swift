@@ -1,0 +1,87 @@
+import ControlProtocol
+import ControlTestSupport
+import ExpertPlacement
+import Foundation
+import Testing
+
+/// Reports have a way past Foundation's coders, which leads to the same.
+struct PlainReportTests {
+    private static func random(_ random: inout SeededGenerator) -> Report {
+        var sample = Samples.sample(firstStep: Int.random(in: 0...1 << 40, using: &random))
+        sample.phaseSeconds = [:]
+        for phase in 0..<Int.random(in: 0...20, using: &random) {
+            let seconds = [0, 1, 1e-300, 1e8, 12_345_678.5, Double.random(in: 0...1, using: &random)]
+            sample.phaseSeconds["phase \(phase)"] = seconds.randomElement(using: &random)
+        }
+        if Bool.random(using: &random) { sample.loss = Double.random(in: 0...10, using: &random) }
+        if Bool.random(using: &random) { sample.expertRows = Int.random(in: 0...1 << 53, using: &random) }
+        if Bool.random(using: &random) { sample.expertWork = 0 }
+        if Bool.random(using: &random) { sample.expertLoads = [[1, 2, 3], [], [0]] }
+        return Samples.report(
+            rank: Int.random(in: 0..<100, using: &random), sequence: Int.random(in: 1...1 << 53, using: &random),
+            sample: sample)
+    }
+
+    @Test func whatWorkersSendIsReadWithoutTheGeneralDecoder() throws {
+        let seed = TestRuns.seed()
+        var random = SeededGenerator(seed: seed)
+        for id in 0..<TestRuns.count(1_000, soak: 100_000) {
+            let report = Self.random(&random)
+            let payload = try MessageCodec.frame(report, requestID: id).dropFirst(Frame.headerBytes)
+            let read = try #require(IncomingRequest(plainReport: payload, limits: .standard), "seed \(seed)")
+            #expect(read.requestID == id)
+            #expect(try read.request.get() == .report(report), "seed \(seed)")
+        }
+    }
+
+    /// Whatever becomes of a report on its way, either both ways have the same result or the short one has none.
+    @Test func damagedReportsAreReadAlike() throws {
+        let seed = TestRuns.seed()
+        var random = SeededGenerator(seed: seed)
+        let alphabet = Array("0123456789.eE+-,:{}[]\" \n\\/tfnaN\u{7F}\u{E9}".utf8) + [0, 0xFF]
+        var read = 0
+        for _ in 0..<TestRuns.count(20_000, soak: 2_000_000) {
+            var payload = try Data(MessageCodec.frame(Self.random(&random), requestID: 7).dropFirst(Frame.headerBytes))
+            for _ in 0..<Int.random(in: 1...2, using: &random) where !payload.isEmpty {
+                let place = Int.random(in: 0..<payload.count, using: &random)
+                switch Int.random(in: 0..<4, using: &random) {
+                case 0: payload[place] = alphabet.randomElement(using: &random) ?? 0
+                case 1: payload.insert(alphabet.randomElement(using: &random) ?? 0, at: place)
+                case 2: payload.remove(at: place)
+                default:
+                    payload =
+                        payload.prefix(place) + payload.dropFirst(Int.random(in: 0..<payload.count, using: &random))
+                }
+                payload = Data(payload)
+            }
+            guard let plain = IncomingRequest(plainReport: payload, limits: .standard) else { continue }
+            read += 1
+            let general = MessageCodec.decodedRequest(payload, limits: .standard)
+            let text = String(decoding: payload, as: UTF8.self)
+            #expect(plain.requestID == general.requestID, "seed \(seed): \(text)")
+            // Which of several wrong phases is named is chance, here and there.
+            #expect(
+                plain.request.mapError(\.code.asError) == general.request.mapError(\.code.asError),
+                "seed \(seed): \(text)")
+        }
+        print("\(read) damaged reports could be read")
+        #expect(read > 100)
+    }
+
+    @Test func acknowledgementsAreWrittenAlike() throws {
+        for message in [Acknowledged(), Acknowledged(sequence: 1), Acknowledged(sequence: 1 << 53)] {
+            for id in [nil, 0, 1 << 53] {
+                let general: any ControlMessage = message
+                #expect(try MessageCodec.frame(message, requestID: id) == Self.generalFrame(general, id))
+            }
+        }
+    }
+
+    private static func generalFrame(_ message: some ControlMessage, _ id: Int?) throws -> Data {
+        try MessageCodec.frame(message, requestID: id, limits: .standard)
+    }
+}
+
+extension ControlError.Code {
+    fileprivate var asError: ControlError { ControlError(self, "") }
+}
