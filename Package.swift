@@ -1,6 +1,9 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// The commit that is built, for coordinators to tell; empty outside of a repository.
+let sourceCommit = Context.gitInformation?.currentCommit ?? ""
+
 let package = Package(
     name: "moe",
     products: [
@@ -29,6 +32,7 @@ let package = Package(
         .systemLibrary(name: "CSpawn"),
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CVectors"),
+        .target(name: "CBuildInformation", cSettings: [.define("MOE_SOURCE_COMMIT", to: "\"\(sourceCommit)\"")]),
 
         // Ranks and messages between them
         .target(name: "MessagePassing"),
@@ -65,7 +69,8 @@ let package = Package(
         .target(
             name: "CoordinatorService",
             dependencies: [
-                "ControlProtocol", "CoordinatorCore", "CSpawn",
+                "CBuildInformation", "ControlProtocol", "CoordinatorCore", "CSpawn",
+                .product(name: "FlyingFox", package: "FlyingFox"),
                 .product(name: "FlyingSocks", package: "FlyingFox"),
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "GRDBSQLite", package: "GRDB.swift"),
@@ -80,6 +85,12 @@ let package = Package(
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Yams", package: "Yams"),
             ]),
+        .target(
+            name: "StructuredLogs",
+            dependencies: [
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
 
         // Programs
         .target(
@@ -93,7 +104,7 @@ let package = Package(
         .executableTarget(
             name: "moe-coordinator",
             dependencies: [
-                "ControlProtocol", "CoordinatorService", "Settings",
+                "ControlProtocol", "CoordinatorService", "Settings", "StructuredLogs",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -102,10 +113,9 @@ let package = Package(
         .executableTarget(
             name: "moe-worker",
             dependencies: [
-                "ExpertParallelism", "ExpertPlacement", "MPIMessagePassing", "MessagePassing", "Settings", "Tensors",
-                "WorkerRuntime",
+                "ExpertParallelism", "ExpertPlacement", "MPIMessagePassing", "MessagePassing", "Settings",
+                "StructuredLogs", "Tensors", "WorkerRuntime",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "Logging", package: "swift-log"),
             ]),
         .executableTarget(
             name: "moe-ctl",
@@ -203,6 +213,9 @@ let package = Package(
         .testTarget(
             name: "SettingsTests",
             dependencies: ["Settings", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+        .testTarget(
+            name: "StructuredLogsTests",
+            dependencies: ["StructuredLogs", .product(name: "Logging", package: "swift-log")]),
         .testTarget(
             name: "WorkerRuntimeTests",
             dependencies: [

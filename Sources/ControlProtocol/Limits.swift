@@ -21,6 +21,19 @@ public struct Limits: Sendable, Equatable {
     /// Keys that a server takes for a role: one, and while keys are changed another.
     public var keysPerRole = 2
 
+    /// Refused clients are logged one by one, but for those that come within so long of the last that was: they are counted.
+    public var refusalLogInterval = Duration.seconds(10)
+
+    // HTTP
+    /// Connections that are kept for questions about the coordinator's health, besides `connections`.
+    public var httpConnections = 64
+    /// Bytes of a request's line and headers.
+    public var httpRequestBytes = 8_192
+    /// From a connection's beginning until its answer has been taken.
+    public var httpTime = Duration.seconds(10)
+    /// The database must answer a health check in so long.
+    public var healthCheckTime = Duration.seconds(2)
+
     // Queues
     /// Requests of one client that wait for their answer.
     public var requestsInFlight = 64
@@ -76,6 +89,8 @@ public struct Limits: Sendable, Equatable {
     public var restoredGap = 1_000_000
 
     // Storage and listings
+    /// With less room for the database than this the coordinator is not ready.
+    public var freeDiskBytes = 64 << 20
     /// Reports kept for each run; the oldest go first. Loads are kept as long as the run.
     public var storedReportsPerRun = 20_000
     /// Rows of a listing.

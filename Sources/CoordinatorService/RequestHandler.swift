@@ -1,5 +1,6 @@
 import ControlProtocol
 import CoordinatorCore
+import FlyingSocks
 import Foundation
 import Logging
 
@@ -9,19 +10,24 @@ struct RequestHandler: Sendable {
     let processor: ChangeProcessor
     let planning: any PlanningService
     let backups: DatabaseBackups
+    let refusals: RefusalLog
     let limits: Limits
     let logger: Logger
 
     /// Never fails: what is wrong is the answer.
-    /// - Parameter roles: of the connection.
-    func answer(to payload: Data, roles: Set<ControlRole>) async -> Data {
+    /// - Parameters:
+    ///   - client: who asks.
+    ///   - roles: of the connection.
+    func answer(to payload: Data, from client: AsyncSocket, roles: Set<ControlRole>) async -> Data {
         let incoming = MessageCodec.request(payload, limits: limits)
         do {
             let request = try incoming.request.get()
             try request.permit(roles)
             return try await answer(to: request, id: incoming.requestID)
         } catch {
-            return Self.frame(refused(error), id: incoming.requestID)
+            let error = refused(error)
+            if error.code == .forbidden { refusals.add(error.code, from: client) }
+            return Self.frame(error, id: incoming.requestID)
         }
     }
 
@@ -78,7 +84,7 @@ struct RequestHandler: Sendable {
         switch await processor.answer(to: request) {
         case .runRegistered(let reply): try frame(reply, id: id)
         case .workerRegistered(let reply): try frame(reply, id: id)
-        case .acknowledged(let reply): try frame(reply, id: id)
+        case .acknowledged(let reply): MessageCodec.frame(reply, requestID: id)
         case .planOffer(let reply): try frame(reply, id: id)
         case .placementProposed(let reply): try frame(reply, id: id)
         case .planningState(let reply): try frame(reply, id: id)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CoordinatorService
 import Settings
 
 @main
@@ -12,5 +13,6 @@ struct MoECoordinator: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "moe-coordinator",
         abstract: "Owns the expert placement plans of training runs.",
+        version: CoordinatorVersion.number,
         subcommands: [Serve.self, Restore.self])
 }

@@ -5,14 +5,16 @@ import Foundation
 import Logging
 import ServiceLifecycle
 import Settings
+import StructuredLogs
 import UnixSignals
 
 struct Serve: AsyncParsableCommand, SettingsSections {
     static let configuration = CommandConfiguration(
         abstract: "Serve workers and operators.",
         discussion: """
-            Writes "moe-coordinator: listening on ADDRESS" to standard error once connections are taken. Ends with 0 on \
-            SIGTERM and SIGINT, after the open requests were answered. Every option can also be set in the environment \
+            Writes "moe-coordinator: listening on ADDRESS" to standard error once connections are taken; with --log-format \
+            json that is a record of the log. Ends with 0 on SIGTERM and SIGINT, after the open requests were answered. \
+            Tells over HTTP how it is: /livez, /readyz?verbose and /version. Every option can also be set in the environment \
             (MOE_DATABASE, MOE_LISTEN) and in the file that --config names. That file also says which programs may place \
             experts (allocators) and how often plans are looked at (planning): see docs/exec.md; where backups go \
             (backup_directory) and for how many days reports are kept (telemetry_days, default 30): see docs/operations.md.
@@ -43,14 +45,31 @@ struct Serve: AsyncParsableCommand, SettingsSections {
     var operatorKeyFile: [String] = []
 
     @Option(
+        help: ArgumentHelp(
+            "Where /livez, /readyz and /version are (default: 127.0.0.1:7780, or nowhere when that is taken); none: nowhere.",
+            valueName: "address:port"))
+    var http: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "A file of mode 0600 with the bearer token that HTTP clients send. Without it only this machine is answered.",
+            valueName: "file"))
+    var httpTokenFile: String?
+
+    @Option(
         help: ArgumentHelp("A YAML file with values for these options, allocators and planning.", valueName: "file"))
     var config: String?
 
+    @OptionGroup
+    var log: LogOptions
+
     func validate() throws {
-        do throws(ControlError) {
-            _ = try Endpoint(listen)
-        } catch {
-            throw ValidationError("--listen: \(error.message)")
+        for (option, address) in [("listen", listen), ("http", http == "none" ? nil : http)] {
+            do throws(ControlError) {
+                _ = try address.map { address throws(ControlError) in try Endpoint(address) }
+            } catch {
+                throw ValidationError("--\(option): \(error.message)")
+            }
         }
         guard operatorKeyFile.isEmpty || !keyFile.isEmpty else {
             throw ValidationError("--operator-key-file needs --key-file, the key of workers")
@@ -60,26 +79,55 @@ struct Serve: AsyncParsableCommand, SettingsSections {
     func run() async throws {
         // A reader of the log that went away must not end the program.
         signal(SIGPIPE, SIG_IGN)
-        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
-        var logger = Logger(label: "moe.coordinator")
-        logger.logLevel = .notice
+        log.bootstrap(isTerminal: isatty(STDERR_FILENO) == 1)
+        let logger = Logger(label: "moe.coordinator")
         var limits = Limits.standard
         // Descriptors for the database, its log and the like are put aside.
-        limits.connections = max(1, min(limits.connections, FileDescriptorLimit.raise() - 32))
+        let descriptors = max(2, FileDescriptorLimit.raise() - 32)
+        limits.httpConnections = min(limits.httpConnections, max(1, descriptors / 4))
+        limits.connections = min(limits.connections, descriptors - limits.httpConnections)
 
         let planning = try config.map(PlanningConfiguration.init(file:)) ?? PlanningConfiguration()
         let storage = try config.map(StorageConfiguration.init(file:)) ?? StorageConfiguration()
         let keys = try AcceptedKeys(files: keyFile, operatorFiles: operatorKeyFile)
         let store = try CoordinatorStore(path: database)
         let listener = try await Listener(Endpoint(listen), keys: keys, limits: limits)
+        let health = try await health(limits: limits, logger: logger)
         let server = CoordinatorServer(
-            store: store, listener: listener, limits: limits, planning: planning, storage: storage,
+            store: store, listener: listener, limits: limits, planning: planning, storage: storage, http: health,
             logger: logger)
-        FileHandle.standardError.write(Data("moe-coordinator: listening on \(listener.endpoint)\n".utf8))
+        if let health { announce("health on http://\(health.listener.endpoint)", logger) }
+        announce("listening on \(listener.endpoint)", logger)
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [.init(service: server)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
         try store.close()
+    }
+
+    /// Where health is told. The default address may be another coordinator's, which is no reason not to start.
+    private func health(limits: Limits, logger: Logger) async throws -> HTTPConfiguration? {
+        if http == "none" { return nil }
+        let token = try httpTokenFile.map(BearerToken.init(file:))
+        do {
+            let listener = try await Listener(
+                http: Endpoint(http ?? Self.defaultHTTP), hasToken: token != nil, limits: limits)
+            return HTTPConfiguration(listener: listener, token: token)
+        } catch {
+            if http != nil { throw error }
+            logger.warning("no health over HTTP; name another address with --http", metadata: ["reason": "\(error)"])
+            return nil
+        }
+    }
+
+    private static let defaultHTTP = "127.0.0.1:7780"
+
+    /// A line that scripts wait for; in a log of JSON alone, a record.
+    private func announce(_ message: String, _ logger: Logger) {
+        if log.logFormat == .json {
+            logger.notice("\(message)")
+        } else {
+            FileHandle.standardError.write(Data("moe-coordinator: \(message)\n".utf8))
+        }
     }
 }

@@ -1,8 +1,8 @@
 import ArgumentParser
 import Foundation
-import Logging
 import MPIMessagePassing
 import Settings
+import StructuredLogs
 import Tensors
 import WorkerRuntime
 
@@ -38,7 +38,8 @@ enum Program {
             // All ranks have the same arguments, and MPI has not started.
             return fail(error, isReporter: launch.expectedRank == 0)
         }
-        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        command.world.log.bootstrap(
+            isTerminal: TerminalDetection.isTerminal(STDERR_FILENO, environment: environment))
         // Before BLAS is first used.
         Threads.configure(command.world.threads)
         return run(command, launch: launch, environment: environment)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import WorkerRuntime
 
 /// `moe-worker`, `moe-worker train`.
@@ -34,7 +35,7 @@ struct Train: RankCommand {
         options.threads = self.world.threads
         let display = ProgressDisplay(
             steps: options.steps, interval: max(1, options.logInterval),
-            isTerminal: TerminalDetection.standardOutputIsTerminal(environment: world.environment))
+            isTerminal: TerminalDetection.isTerminal(STDOUT_FILENO, environment: world.environment))
         try Trainer(options: options, communicator: world.communicator, nodes: world.nodes, display: display).run()
     }
 }

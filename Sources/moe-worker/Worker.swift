@@ -1,4 +1,5 @@
 import ArgumentParser
+import StructuredLogs
 
 /// The command `moe-worker`.
 struct Worker: ParsableCommand {
@@ -32,4 +33,7 @@ struct WorldOptions: ParsableArguments {
 
     @Option(help: ArgumentHelp("A YAML file that sets options by their names.", valueName: "file"))
     var config: String?
+
+    @OptionGroup
+    var log: LogOptions
 }

@@ -5,44 +5,24 @@ import Foundation
 final class CoordinatorProgram {
     struct DidNotStart: Error { let output: String }
 
-    private static let readyPrefix = "moe-coordinator: listening on 127.0.0.1:"
+    private static let readyText = "listening on 127.0.0.1:"
+    private static let healthText = "health on http://127.0.0.1:"
 
     let process = Process()
     private let standardError = Pipe()
     private(set) var output = ""
     private(set) var port: UInt16 = 0
+    /// 0 when it does not tell its health over HTTP.
+    private(set) var httpPort: UInt16 = 0
 
     /// Starts it and waits until it takes connections.
-    /// - Parameter environment: what is added to this process's.
-    convenience init(_ arguments: [String], environment: [String: String] = [:]) throws {
-        try self.init(Self.executable, arguments, environment: environment)
-    }
-
-    /// Starts it with a file system of `bytes` bytes in `folder`, which it alone sees.
-    convenience init(_ arguments: [String], smallFileSystem folder: String, bytes: Int) throws {
-        let mount = #"mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec "$@""#
-        try self.init(
-            Self.unshare,
-            Self.ownMounts + ["sh", "-c", mount, "sh", "\(bytes)", folder, Self.executable.path] + arguments)
-    }
-
-    private static let unshare = URL(fileURLWithPath: "/usr/bin/unshare")
-    private static let ownMounts = ["--user", "--map-root-user", "--mount"]
-
-    /// Whether this machine lets users mount file systems of their own.
-    static var canMount: Bool {
-        let process = Process()
-        process.executableURL = unshare
-        process.arguments = ownMounts + ["mount", "-t", "tmpfs", "tmpfs", "/tmp"]
-        process.standardError = FileHandle.nullDevice
-        guard (try? process.run()) != nil else { return false }
-        process.waitUntilExit()
-        return process.terminationStatus == 0
-    }
-
-    private init(_ executable: URL, _ arguments: [String], environment: [String: String] = [:]) throws {
-        process.executableURL = executable
-        process.arguments = arguments
+    /// - Parameters:
+    ///   - launcher: a program that becomes it, with its arguments.
+    ///   - environment: what is added to this process's.
+    init(_ arguments: [String], launcher: [String] = [], environment: [String: String] = [:]) throws {
+        let command = launcher + [try Self.executable.path] + arguments
+        process.executableURL = URL(fileURLWithPath: command[0])
+        process.arguments = Array(command.dropFirst())
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         process.standardError = standardError
         process.standardOutput = FileHandle.nullDevice
@@ -51,10 +31,43 @@ final class CoordinatorProgram {
             let data = standardError.fileHandleForReading.availableData
             guard !data.isEmpty else { throw DidNotStart(output: output) }
             output += String(decoding: data, as: UTF8.self)
-            for line in output.split(separator: "\n") where line.hasPrefix(Self.readyPrefix) {
-                port = UInt16(line.dropFirst(Self.readyPrefix.count)) ?? 0
+            // The last line may not be whole yet.
+            for line in output.split(separator: "\n", omittingEmptySubsequences: false).dropLast() {
+                port = Self.number(after: Self.readyText, in: line) ?? port
+                httpPort = Self.number(after: Self.healthText, in: line) ?? httpPort
             }
         }
+    }
+
+    /// - Parameter line: in words or in JSON.
+    private static func number(after text: String, in line: Substring) -> UInt16? {
+        line.range(of: text).flatMap { UInt16(line[$0.upperBound...].prefix(while: \.isNumber)) }
+    }
+
+    /// All that it wrote, once it has ended.
+    func restOfOutput() -> String {
+        output += String(decoding: standardError.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        return output
+    }
+
+    /// Starts it with a file system of `bytes` bytes in `folder`, which it alone sees.
+    convenience init(_ arguments: [String], smallFileSystem folder: String, bytes: Int) throws {
+        let mount = #"mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec "$@""#
+        try self.init(
+            arguments, launcher: Self.ownMounts + ["sh", "-c", mount, "sh", "\(bytes)", folder])
+    }
+
+    private static let ownMounts = ["/usr/bin/unshare", "--user", "--map-root-user", "--mount"]
+
+    /// Whether this machine lets users mount file systems of their own.
+    static var canMount: Bool {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: ownMounts[0])
+        process.arguments = ownMounts.dropFirst() + ["mount", "-t", "tmpfs", "tmpfs", "/tmp"]
+        process.standardError = FileHandle.nullDevice
+        guard (try? process.run()) != nil else { return false }
+        process.waitUntilExit()
+        return process.terminationStatus == 0
     }
 
     deinit {

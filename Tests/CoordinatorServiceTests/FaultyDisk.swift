@@ -13,9 +13,12 @@ final class FaultyDisk: @unchecked Sendable {
 
     func open(_ durability: CoordinatorStore.Durability = .full) throws -> CoordinatorStore {
         try CoordinatorStore(
-            path: "file:/moe.db?vfs=" + String(cString: faulty_disk_name(disk)), durability: durability,
+            path: path, durability: durability,
             checkpointPages: 40)
     }
+
+    /// Of the database on it, for SQLite.
+    var path: String { "file:/moe.db?vfs=" + String(cString: faulty_disk_name(disk)) }
 
     var operations: Int64 { faulty_disk_operations(disk) }
     var changes: Int64 { faulty_disk_changes(disk) }

@@ -17,15 +17,19 @@ struct FullFileSystemTests {
         try FileManager.default.createDirectory(atPath: disk, withIntermediateDirectories: true)
         try "backup_directory: \(disk)\n".write(toFile: config, atomically: true, encoding: .utf8)
         let program = try CoordinatorProgram(
-            ["serve", "--database", disk + "/moe.db", "--listen", "127.0.0.1:0", "--config", config],
+            [
+                "serve", "--database", disk + "/moe.db", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config",
+                config,
+            ],
             smallFileSystem: disk, bytes: 4 << 20)
-        try Self.play(port: program.port, disk: "/proc/\(program.process.processIdentifier)/root\(disk)")
+        let view = "/proc/\(program.process.processIdentifier)/root\(disk)"
+        try Self.play(port: program.port, httpPort: program.httpPort, disk: view)
         let end = program.end(SIGTERM)
         #expect(end.reason == .exit && end.status == 0)
     }
 
     /// - Parameter disk: the way to the coordinator's file system from outside.
-    private static func play(port: UInt16, disk: String) throws {
+    private static func play(port: UInt16, httpPort: UInt16, disk: String) throws {
         let client = try PlainClient(port: port)
         try ProgramTests.register(port: port)
         var acknowledged = 0
@@ -50,9 +54,15 @@ struct FullFileSystemTests {
         #expect(try client.ask("show_placement", ["run": "demo"])["type"] == "placement")
         #expect(try client.ask("show_run", ["run": "demo"])["stored_reports"] == .integer(acknowledged))
 
+        #expect(try HTTPQuestion("/livez", port: httpPort).status == 200)
+        let full = try HTTPQuestion("/readyz", port: httpPort)
+        #expect(full.status == 503 && full.body.contains("[-]disk-space failed"))
+        #expect(full.body.contains("[+]database-readable ok"))
+
         unlink(disk + "/filler")
         for _ in 0..<20 { #expect(try report() == nil) }
         #expect(try client.ask("show_run", ["run": "demo"])["stored_reports"] == .integer(acknowledged))
+        #expect(try HTTPQuestion("/readyz", port: httpPort).body.contains("[+]database-writable ok"))
         #expect(try client.ask("back_up_database", ["file": "one", "dry_run": false])["type"] == "database_backed_up")
     }
 

@@ -9,32 +9,42 @@ final class LiveCoordinator: Sendable {
     let store: CoordinatorStore
     let server: CoordinatorServer
     let port: UInt16
+    /// Nil when it does not serve HTTP.
+    let httpPort: UInt16?
     private let folder: TemporaryFolder
 
     private init(
-        limits: Limits, host: String, keys: AcceptedKeys, database: String?, storage: StorageConfiguration,
-        now: @escaping @Sendable () -> Timestamp
+        limits: Limits, host: String, keys: AcceptedKeys, database: String?, storage: StorageConfiguration, http: Bool,
+        token: BearerToken?, now: @escaping @Sendable () -> Timestamp, logger: Logger?
     ) async throws {
         folder = try TemporaryFolder()
         store = try CoordinatorStore(path: database ?? folder.path("moe.db"))
         let listener = try await Listener(Endpoint(host: host, port: 0), keys: keys, limits: limits)
-        var logger = Logger(label: "test")
-        logger.logLevel = .critical
+        var silent = Logger(label: "test")
+        silent.logLevel = .critical
+        let httpEndpoint = Endpoint(host: host, port: 0)
+        let httpListener =
+            http ? try await Listener(http: httpEndpoint, hasToken: token != nil, limits: limits) : nil
         server = CoordinatorServer(
-            store: store, listener: listener, limits: limits, storage: storage, now: now, logger: logger)
+            store: store, listener: listener, limits: limits, storage: storage,
+            http: httpListener.map { HTTPConfiguration(listener: $0, token: token) }, now: now,
+            logger: logger ?? silent)
         port = listener.endpoint.port
+        httpPort = httpListener?.endpoint.port
     }
 
     /// Runs `body` beside a coordinator.
     /// - Parameter database: nil: a new one.
     static func run(
         limits: Limits = .standard, host: String = "127.0.0.1", keys: AcceptedKeys = AcceptedKeys(),
-        database: String? = nil, storage: StorageConfiguration = StorageConfiguration(),
-        now: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
+        database: String? = nil, storage: StorageConfiguration = StorageConfiguration(), http: Bool = false,
+        token: BearerToken? = nil, now: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
+        logger: Logger? = nil,
         _ body: @Sendable (LiveCoordinator) async throws -> Void
     ) async throws {
         let coordinator = try await LiveCoordinator(
-            limits: limits, host: host, keys: keys, database: database, storage: storage, now: now)
+            limits: limits, host: host, keys: keys, database: database, storage: storage, http: http, token: token,
+            now: now, logger: logger)
         try await withThrowingTaskGroup { group in
             group.addTask { try await coordinator.server.run() }
             do {

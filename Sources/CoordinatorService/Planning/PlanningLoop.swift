@@ -31,6 +31,7 @@ package actor PlanningLoop {
     package private(set) var plannedReports = 0
     /// Reports that planning left out because too many waited.
     package private(set) var leftOutReports = 0
+    package private(set) var isRunning = false
     private let inbox: AsyncStream<Report>
     private let sender: AsyncStream<Report>.Continuation
 
@@ -51,6 +52,8 @@ package actor PlanningLoop {
 
     /// Works until `stop` or cancellation.
     package func run() async {
+        isRunning = true
+        defer { isRunning = false }
         await withDiscardingTaskGroup { planning in
             for await report in inbox {
                 guard queue(report) else { continue }

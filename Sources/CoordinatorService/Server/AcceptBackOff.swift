@@ -24,15 +24,20 @@ struct AcceptBackOff {
     /// - Throws: `CancellationError`.
     mutating func failed(_ error: any Error) async throws {
         try Task.checkCancellation()
+        guard Self.isLasting(error) else { return }
+        // Once, not at every attempt.
+        if !isFailing { logger.warning("cannot accept connections, trying on", metadata: ["reason": "\(error)"]) }
+        isFailing = true
+        try await Task.sleep(for: delay)
+        delay = min(delay * 2, Self.longest)
+    }
+
+    /// Whether the machine lacks something; else only one connection is lost.
+    static func isLasting(_ error: any Error) -> Bool {
         switch error {
         case SocketError.failed(_, ECONNABORTED, _), SocketError.failed(_, EINTR, _), SocketError.failed(_, EPROTO, _):
-            return
-        default:
-            // Once, not at every attempt.
-            if !isFailing { logger.warning("cannot accept connections, trying on", metadata: ["reason": "\(error)"]) }
-            isFailing = true
-            try await Task.sleep(for: delay)
-            delay = min(delay * 2, Self.longest)
+            false
+        default: true
         }
     }
 }

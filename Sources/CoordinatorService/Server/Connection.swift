@@ -10,6 +10,7 @@ struct Connection {
     let keys: AcceptedKeys
     let table: ConnectionTable
     let handler: RequestHandler
+    let refusals: RefusalLog
     let limits: Limits
 
     /// Until the client goes, its time is over or the server stops.
@@ -69,7 +70,7 @@ struct Connection {
     private func answer(_ payload: Data, over stream: SecureStream, roles: Set<ControlRole>) async throws {
         // The database may take its time, the client may not.
         table.setDeadline(id, after: nil)
-        let frame = await handler.answer(to: payload, roles: roles)
+        let frame = await handler.answer(to: payload, from: socket, roles: roles)
         table.setDeadline(id, after: limits.transferTime)
         Failpoint.reach(.beforeReply)
         try await stream.write(frame)
@@ -79,6 +80,7 @@ struct Connection {
     /// Tells a client whose bytes cannot be followed any further, and waits until it hangs up: with bytes that nobody has read, the
     /// kernel would take the word back (RFC 9293, section 3.10.4).
     private func refuse(_ error: ControlError, over stream: SecureStream) async {
+        refusals.add(error.code, from: socket)
         guard (try? await stream.write(RequestHandler.frame(error, id: nil))) != nil else { return }
         _ = Glibc.shutdown(socket.socket.file.rawValue, Int32(SHUT_WR))
         var left = limits.frameBytes

@@ -20,6 +20,7 @@ final class ConnectionTable: Sendable {
         var entries: [Int: Entry] = [:]
         var nextID = 0
         var bufferedBytes = 0
+        var isAccepting = false
         /// Since when the server stops, if it does.
         var endOfShutdown: Instant?
     }
@@ -33,6 +34,13 @@ final class ConnectionTable: Sendable {
 
     var count: Int { state.withLock { $0.entries.count } }
     var isStopping: Bool { state.withLock { $0.endOfShutdown != nil } }
+
+    /// Whether somebody takes connections, as far as is known.
+    var isAccepting: Bool { state.withLock { $0.isAccepting } }
+
+    func setAccepting(_ isAccepting: Bool) {
+        state.withLock { $0.isAccepting = isAccepting }
+    }
 
     /// - Returns: the connection's number; nil when there are too many, or the server stops.
     func add(_ socket: Socket) -> Int? {

@@ -16,15 +16,18 @@ public struct CoordinatorServer: Service {
     private let planning: PlanningLoop
     package let backups: DatabaseBackups
     private let retention: TelemetryRetention
+    private let http: HealthServer?
+    private let refusals: RefusalLog
 
     /// - Parameters:
     ///   - planning: how plans are made from reports.
     ///   - storage: where backups go, and how long reports are kept.
+    ///   - http: where to tell how the coordinator is; nil: nowhere.
     ///   - now: the time that is recorded.
     public init(
         store: CoordinatorStore, listener: Listener, limits: Limits = .standard,
         planning: PlanningConfiguration = PlanningConfiguration(),
-        storage: StorageConfiguration = StorageConfiguration(),
+        storage: StorageConfiguration = StorageConfiguration(), http: HTTPConfiguration? = nil,
         now: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
         logger: Logger = Logger(label: "moe.coordinator")
     ) {
@@ -33,6 +36,7 @@ public struct CoordinatorServer: Service {
         self.limits = limits
         self.logger = logger
         table = ConnectionTable(limits: limits)
+        refusals = RefusalLog(interval: limits.refusalLogInterval, logger: logger)
         processor = ChangeProcessor(
             store: store, limits: limits, programs: planning.allocatorNames, now: now, logger: logger)
         self.planning = PlanningLoop(
@@ -40,6 +44,11 @@ public struct CoordinatorServer: Service {
             logger: logger)
         backups = DatabaseBackups(store: store, directory: storage.backupDirectory, logger: logger)
         retention = TelemetryRetention(store: store, days: storage.telemetryDays, now: now, logger: logger)
+        let health = Health(
+            store: store, table: table, processor: processor, planning: self.planning, limits: limits)
+        self.http = http.map { [refusals] in
+            HealthServer($0, health: health, refusals: refusals, limits: limits, logger: logger)
+        }
     }
 
     /// Connections that are open now.
@@ -53,11 +62,13 @@ public struct CoordinatorServer: Service {
                 helpers.addTask { await processor.run() }
                 helpers.addTask { await planning.run() }
                 helpers.addTask { await retention.run() }
-                helpers.addTask { await endOverdueConnections() }
+                helpers.addTask { await watchTheTime() }
+                helpers.addTask { await http?.run() }
                 await acceptConnections()
                 await processor.stop()
                 helpers.cancelAll()
             }
+            refusals.writeRest()
         } onGracefulShutdown: {
             stop()
         }
@@ -74,55 +85,34 @@ public struct CoordinatorServer: Service {
         table.stop()
         planning.stop()
         backups.stop()
+        http?.stop()
     }
 
     private func acceptConnections() async {
         let handler = RequestHandler(
-            store: store, processor: processor, planning: planning, backups: backups, limits: limits,
-            logger: logger)
-        await withDiscardingTaskGroup { connections in
-            do {
-                let socket = try AsyncSocket(socket: listener.socket, pool: SocketReadiness.shared)
-                var backOff = AcceptBackOff(logger: logger)
-                while !table.isStopping, !Task.isCancelled {
-                    do {
-                        let client = try await socket.accept()
-                        backOff.succeeded()
-                        guard let connection = admit(client, handler: handler) else { continue }
-                        connections.addTask { await connection.serve() }
-                    } catch {
-                        if table.isStopping { break }
-                        try await backOff.failed(error)
-                    }
-                }
-            } catch {
-                logger.debug("accepting ended", metadata: ["reason": "\(error)"])
-            }
-            beginStopping()
-            listener.close()
+            store: store, processor: processor, planning: planning, backups: backups, refusals: refusals,
+            limits: limits, logger: logger)
+        let refusal = ControlError(
+            .overloaded,
+            "the coordinator has \(limits.connections) connections already (connections); try again later")
+        let acceptor = Acceptor(
+            listener: listener, table: table, logger: logger, refusal: RequestHandler.frame(refusal, id: nil),
+            willEnd: beginStopping)
+        await acceptor.run { id, socket in
+            await Connection(
+                id: id, socket: socket, keys: listener.keys, table: table, handler: handler, refusals: refusals,
+                limits: limits
+            ).serve()
         }
     }
 
-    private func admit(_ client: AsyncSocket, handler: RequestHandler) -> Connection? {
-        guard let id = table.add(client.socket) else {
-            let error = ControlError(
-                .overloaded,
-                "the coordinator has \(limits.connections) connections already (connections); try again later")
-            // Fits the empty buffer of a fresh socket, so nobody waits.
-            _ = try? client.socket.write(RequestHandler.frame(error, id: nil))
-            try? client.socket.close()
-            return nil
+    private func watchTheTime() async {
+        let shortest = min(limits.idleTime, limits.transferTime, limits.shutdownTime, limits.httpTime)
+        let interval = min(Duration.seconds(1), shortest / 4)
+        while (try? await Task.sleep(for: interval)) != nil {
+            table.endOverdue()
+            http?.table.endOverdue()
+            refusals.writeOverdue()
         }
-        // Answers are single small writes, which Nagle's algorithm would hold back.
-        try? client.socket.setValue(true, for: BoolSocketOption(level: Int32(IPPROTO_TCP), name: TCP_NODELAY))
-        // A machine that vanished says nothing; the kernel asks.
-        try? client.socket.setValue(true, for: BoolSocketOption(name: SO_KEEPALIVE))
-        return Connection(
-            id: id, socket: client, keys: listener.keys, table: table, handler: handler, limits: limits)
-    }
-
-    private func endOverdueConnections() async {
-        let interval = min(Duration.seconds(1), limits.idleTime / 4, limits.transferTime / 4, limits.shutdownTime / 4)
-        while (try? await Task.sleep(for: interval)) != nil { table.endOverdue() }
     }
 }

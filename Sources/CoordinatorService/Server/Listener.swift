@@ -3,7 +3,7 @@ import FlyingSocks
 import Foundation
 import Synchronization
 
-/// A listening socket: on the loopback interface, or with keys on any.
+/// A listening socket: on the loopback interface, or where clients have to show who they are on any.
 public final class Listener: Sendable {
     let socket: Socket
     /// Guards the descriptor: after it was closed its number may be another socket's.
@@ -13,21 +13,45 @@ public final class Listener: Sendable {
     /// Where it listens; the port is the one that the system chose if 0 was asked for.
     public let endpoint: Endpoint
 
+    /// Listens for the control protocol.
     /// - Throws: `ControlError` with one line for the operator.
-    public init(
+    public convenience init(
         _ endpoint: Endpoint, keys: AcceptedKeys = AcceptedKeys(), limits: Limits = .standard
+    ) async throws(ControlError) {
+        try await self.init(
+            endpoint, keys: keys, isAuthenticated: !keys.isEmpty,
+            secret: "key", advice: "make one with moe-ctl key generate FILE and give it with --key-file FILE",
+            limits: limits)
+    }
+
+    /// Listens for questions over HTTP.
+    /// - Parameter hasToken: whether clients have to send a token.
+    /// - Throws: `ControlError` with one line for the operator.
+    public convenience init(
+        http endpoint: Endpoint, hasToken: Bool, limits: Limits = .standard
+    ) async throws(ControlError) {
+        try await self.init(
+            endpoint, keys: AcceptedKeys(), isAuthenticated: hasToken,
+            secret: "token", advice: "make one with openssl rand -hex 32 and give its file with --http-token-file FILE",
+            limits: limits)
+    }
+
+    /// - Parameters:
+    ///   - secret: what authenticates clients.
+    ///   - advice: how the operator can have that.
+    private init(
+        _ endpoint: Endpoint, keys: AcceptedKeys, isAuthenticated: Bool, secret: String, advice: String, limits: Limits
     ) async throws(ControlError) {
         self.keys = keys
         let addresses = try await SocketAddresses.resolve(endpoint)
         guard let address = addresses.first else {
             throw ControlError(.unresolvedHost, "the host \"\(endpoint.host)\" has no address")
         }
-        guard !keys.isEmpty || addresses.allSatisfy(SocketAddresses.isLoopback) else {
+        guard isAuthenticated || addresses.allSatisfy(SocketAddresses.isLoopback) else {
             throw ControlError(
                 .connectionFailed,
-                "will not listen on \(endpoint) without a key: connections are not authenticated then, so only this machine "
-                    + "may reach the coordinator; make a key with moe-ctl key generate FILE and give it with --key-file FILE, "
-                    + "or use 127.0.0.1:\(endpoint.port)")
+                "will not listen on \(endpoint) without a \(secret): connections are not authenticated then, so only this machine "
+                    + "may reach the coordinator; \(advice), or use 127.0.0.1:\(endpoint.port)")
         }
         do {
             socket = try Self.open(address, limits: limits)

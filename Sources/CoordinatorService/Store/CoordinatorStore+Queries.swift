@@ -4,13 +4,13 @@ import ExpertPlacement
 import Foundation
 import GRDB
 
-/// Answers to requests that only read.
+/// Answers to requests that only read. What came later has the higher `rowid`; times may have been set back.
 extension CoordinatorStore {
     public func runs(_ request: ListRuns = ListRuns(), limits: Limits) async throws -> Runs {
         try await queue.read { db in
             let filter = request.all == true ? "" : " WHERE archived_at IS NULL"
             let rows = try Row.fetchAll(
-                db, sql: Self.summarySQL + filter + " ORDER BY started_at DESC, runs.id DESC LIMIT ?",
+                db, sql: Self.summarySQL + filter + " ORDER BY incarnations.rowid DESC LIMIT ?",
                 arguments: [limits.listedRuns + 1])
             let summaries = try rows.prefix(limits.listedRuns).map(Self.summary)
             return Runs(runs: summaries, truncated: rows.count > limits.listedRuns)
@@ -96,7 +96,7 @@ extension CoordinatorStore {
                 db,
                 sql: """
                     SELECT run_id FROM incarnations JOIN runs ON runs.id = run_id WHERE archived_at IS NULL
-                    ORDER BY started_at DESC, run_id DESC LIMIT 1
+                    ORDER BY incarnations.rowid DESC LIMIT 1
                     """)
             guard let newest else {
                 throw ControlError(.unknownRun, "no run was registered yet, or all are archived")
