@@ -136,6 +136,15 @@ let package = Package(
                 "Tensors",
             ], path: "Benchmarks/migration"),
 
+        // Measures a coordinator under the load of many clients beside a bare server.
+        .executableTarget(
+            name: "coordinator-benchmark",
+            dependencies: [
+                "CEpoll", "ControlProtocol", "CoordinatorCore", "CoordinatorService", "ExpertPlacement",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "FlyingSocks", package: "FlyingFox"),
+            ], path: "Benchmarks/coordinator"),
+
         // Tests mirror targets one to one.
         .target(
             name: "CommunicatorConformance", dependencies: ["MessagePassing", "Randomness"],

@@ -5,7 +5,7 @@ import Foundation
 public struct ControlKey: Sendable, Equatable {
     public static let sizeBytes = 32
 
-    let bytes: SymmetricKey
+    package let bytes: SymmetricKey
 
     /// - Throws: `unusable_key_file` with what to do about it.
     public init(file: String) throws(ControlError) {

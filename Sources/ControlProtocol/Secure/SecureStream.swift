@@ -7,7 +7,7 @@ import Synchronization
 /// Every Noise message goes as its length, two bytes with the most significant first, and the message (Noise specification revision 34,
 /// section 13). The stream in the records is the one that would go without a key, cut anywhere.
 public final class SecureStream: Sendable {
-    static let prologue = Data("moe-control/1".utf8)
+    package static let prologue = Data("moe-control/1".utf8)
     static let headerBytes = 2
     /// The most that a Noise message can have (section 3), and what it then carries.
     package static let recordBytes = 65_535
