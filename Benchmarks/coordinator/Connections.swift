@@ -7,30 +7,33 @@ final class Connections {
     private struct Client {
         let channel: Channel
         var frame: [UInt8]
-        /// Where the numbers stand in `frame`.
-        let places: [Int]
-        var sequence = 0
+        /// Where the numbers stand in `frame`: the request's, and the reports'.
+        let places: [(place: Int, offset: Int)]
+        var frames = 0
         var acknowledged = 0
         var sentAt = 0.0
     }
 
     private let load: Load
+    /// Of a frame.
+    private let reports: Int
     private var clients: [Client] = []
     /// Those with nothing to wait for, longest first.
     private var idle: [Int]
     private let queue = epoll_create1(0)
     private var buffer = [UInt8](repeating: 0, count: 1 << 16)
 
-    init(_ load: Load, to server: ServerProcess) throws {
+    init(_ load: Load, to server: ServerProcess, reports: Int) throws {
         self.load = load
+        self.reports = reports
         idle = Array(0..<load.clients)
         for number in 0..<load.clients {
             let channel = try Channel(port: server.port, key: server.key)
-            let frame = Array(
-                try MessageCodec.frame(
-                    load.report(load.run(of: number), number % load.ranks), requestID: Load.number))
-            let digits = Array("\(Load.number)".utf8)
-            let places = frame.indices.filter { frame[$0...].starts(with: digits) }
+            let frame = try Array(load.frame(number, reports: reports))
+            let places = (0..<reports).flatMap { offset in
+                let digits = Array("\(Load.number + offset)".utf8)
+                return frame.indices.filter { frame[$0...].starts(with: digits) }.map { ($0, offset) }
+            }
             clients.append(Client(channel: channel, frame: frame, places: places))
             var event = epoll_event()
             event.events = EPOLLIN.rawValue
@@ -74,7 +77,7 @@ final class Connections {
         var events = [epoll_event](repeating: epoll_event(), count: 512)
         while true {
             let now = Self.now
-            while now < end, waiting < load.inFlight, next < idle.count {
+            while now < end, waiting * reports < load.inFlight, next < idle.count {
                 try sendReport(idle[next])
                 next += 1
                 waiting += 1
@@ -96,14 +99,15 @@ final class Connections {
             }
         }
         figures.seconds = seconds
+        figures.reports = reports
         return figures
     }
 
     private func sendReport(_ client: Int) throws {
-        clients[client].sequence += 1
-        let digits = Array("\(Load.number + clients[client].sequence)".utf8)
-        // The sequence, and the request's id.
-        for place in clients[client].places {
+        let first = Load.number + clients[client].frames * reports
+        clients[client].frames += 1
+        for (place, offset) in clients[client].places {
+            let digits = "\(first + offset)".utf8
             clients[client].frame.replaceSubrange(place..<place + digits.count, with: digits)
         }
         clients[client].sentAt = Self.now
@@ -117,7 +121,7 @@ final class Connections {
         guard answer == clients[client].frame || answer.firstRange(of: Self.acknowledgement) != nil else {
             throw BenchmarkError("refused: \(String(decoding: answer.dropFirst(4), as: UTF8.self))")
         }
-        clients[client].acknowledged = Load.number + clients[client].sequence
+        clients[client].acknowledged = Load.number + clients[client].frames * reports - 1
         return true
     }
 

@@ -33,8 +33,11 @@ struct Measure: AsyncParsableCommand {
     @Option(help: "Ranks of a run.")
     var ranks = 250
 
-    @Option(help: "Requests that wait for their answers, over all connections.")
+    @Option(help: "Reports that wait for their answers, over all connections.")
     var inFlight = 512
+
+    @Option(help: "Reports of a frame, where they go together.")
+    var together = 8
 
     @Option(help: "Seconds that a measurement takes.")
     var seconds = 10.0
@@ -63,16 +66,14 @@ struct Measure: AsyncParsableCommand {
         let load = Load(clients: clients, ranks: ranks, inFlight: inFlight, reportBytes: bytes)
         var record = Record(clients: clients, inFlight: inFlight, reportBytes: load.frameBytes, seconds: seconds)
         if rounds > 0 {
-            write("\(clients) clients, \(inFlight) requests in flight, \(load.frameBytes) bytes a report")
+            write("\(clients) clients, \(inFlight) reports in flight, \(load.frameBytes) bytes a report")
             write("| server | per second | p50, ms | p99, ms | longest, ms | resident, MB |\n|---|---|---|---|---|---|")
             for _ in 0..<rounds {
                 for isEncrypted in [false, true] { record.rounds += try await round(load, isEncrypted: isEncrypted) }
             }
-            record.ratios = ["coordinator", "coordinator, Noise"].map { record.rate($0) / record.rate("echo") }
-            let ratios = record.ratios.map { "\(($0 * 1_000).rounded() / 1_000)" }
-            write(
-                "of the bare echo's median rate: \(ratios[0]), with Noise \(ratios[1]); every acknowledged report was in the "
-                    + "database")
+            write("\n| server | of the bare echo's median rate |\n|---|---|")
+            for server in record.servers { write("| \(server) | \((record.ratio(server) * 100).rounded() / 100) |") }
+            write("\nevery acknowledged report was in the database")
         }
         if soakSeconds > 0 { record.soak = try await soak(load) }
         if let json { try record.data().write(to: URL(fileURLWithPath: json)) }
@@ -91,14 +92,21 @@ struct Measure: AsyncParsableCommand {
         write(bare.row)
         echo.kill()
 
-        let coordinator = try ServerProcess.coordinator(folder, keyFile: keyFile)
-        let connections = try load.connect(to: coordinator)
-        try connections.register()
-        let figures = try connections.measure(seconds: seconds)
-            .summary("coordinator" + suffix, residentBytes: coordinator.peakBytes)
-        write(figures.row)
-        try await proveDurable(connections, coordinator, folder)
-        return [bare, figures]
+        var summaries = [bare]
+        for reports in [1, together] {
+            let own = folder.appending(path: "\(reports)")
+            try FileManager.default.createDirectory(at: own, withIntermediateDirectories: true)
+            let coordinator = try ServerProcess.coordinator(own, keyFile: keyFile)
+            let connections = try load.connect(to: coordinator, reports: reports)
+            try connections.register()
+            let name = "coordinator" + (reports > 1 ? ", \(reports) reports a frame" : "") + suffix
+            let figures = try connections.measure(seconds: seconds)
+                .summary(name, residentBytes: coordinator.peakBytes)
+            write(figures.row)
+            summaries.append(figures)
+            try await proveDurable(connections, coordinator, own)
+        }
+        return summaries
     }
 
     private func keyFile(_ folder: URL) throws -> String {
@@ -128,7 +136,7 @@ struct Measure: AsyncParsableCommand {
         let folder = try scratch()
         defer { try? FileManager.default.removeItem(at: folder) }
         let coordinator = try ServerProcess.coordinator(folder, keyFile: soakNoise ? keyFile(folder) : nil)
-        let connections = try load.connect(to: coordinator)
+        let connections = try load.connect(to: coordinator, reports: together)
         try connections.register()
         write("\n| seconds | per second | p99, ms | resident, MB | database, MB |\n|---|---|---|---|---|")
         var parts = [SoakPart]()

@@ -1,9 +1,11 @@
-/// How many requests were answered, and how long each took.
+/// How many frames were answered, and how long each took.
 struct Figures {
     /// Of a class of durations.
     private static let resolution = 1e-5
     private var counts = [Int](repeating: 0, count: 1_000_001)
     private var total = 0
+    /// Of a frame.
+    var reports = 1
     var seconds = 0.0
 
     mutating func record(_ duration: Double) {
@@ -11,7 +13,8 @@ struct Figures {
         total += 1
     }
 
-    var rate: Double { Double(total) / seconds }
+    /// Reports a second.
+    var rate: Double { Double(total * reports) / seconds }
 
     /// The duration that so much of the requests did not exceed.
     func milliseconds(_ part: Double) -> Double {

@@ -21,11 +21,25 @@ struct Load {
         self.phases = phases
     }
 
+    /// The frame of a client's reports, with numbers of a fixed width that can be replaced in place.
+    func frame(_ client: Int, reports: Int) throws -> Data {
+        let report = report(run(of: client), client % ranks)
+        guard reports > 1 else { return try MessageCodec.frame(report, requestID: Self.number) }
+        return try MessageCodec.frame(
+            Reports(
+                run: report.run, incarnation: report.incarnation, rank: report.rank,
+                reports: (0..<reports).map { Reports.Item(sequence: Self.number + $0, sample: report.sample) }),
+            requestID: Self.number)
+    }
+
     var frameBytes: Int { Self.frame(report("run-0000", 0))?.count ?? 0 }
 
     func run(of client: Int) -> String { "run-\(1_000 + client / ranks)" }
 
-    func connect(to server: ServerProcess) throws -> Connections { try Connections(self, to: server) }
+    /// - Parameter reports: of a frame.
+    func connect(to server: ServerProcess, reports: Int = 1) throws -> Connections {
+        try Connections(self, to: server, reports: reports)
+    }
 
     /// A report with a sequence and a request number of a fixed width, so that they can be replaced in place.
     func report(_ run: String, _ rank: Int) -> Report { Self.report(run, rank, phases) }

@@ -7,8 +7,6 @@ struct Record: Encodable {
     let reportBytes: Int
     let seconds: Double
     var rounds: [Summary] = []
-    /// The coordinator's median rate over the bare echo's, without and with Noise.
-    var ratios: [Double] = []
     var soak: [SoakPart] = []
 
     init(clients: Int, inFlight: Int, reportBytes: Int, seconds: Double) {
@@ -23,6 +21,11 @@ struct Record: Encodable {
         let rates = rounds.filter { $0.server == server }.map(\.rate).sorted()
         return rates.isEmpty ? 0 : rates[rates.count / 2]
     }
+
+    var servers: [String] { Set(rounds.map(\.server)).sorted() }
+
+    /// A server's median rate over the bare echo's.
+    func ratio(_ server: String) -> Double { rate(server) / rate("echo") }
 
     func data() throws -> Data {
         let encoder = JSONEncoder()

@@ -3,6 +3,7 @@ public enum AnyRequest: Hashable, Sendable {
     case registerRun(RegisterRun)
     case registerWorker(RegisterWorker)
     case report(Report)
+    case reports(Reports)
     case finishRun(FinishRun)
     case listRuns(ListRuns)
     case showRun(ShowRun)
@@ -24,6 +25,7 @@ public enum AnyRequest: Hashable, Sendable {
         case RegisterRun.type: self = try .registerRun(RegisterRun(from: decoder))
         case RegisterWorker.type: self = try .registerWorker(RegisterWorker(from: decoder))
         case Report.type: self = try .report(Report(from: decoder))
+        case Reports.type: self = try .reports(Reports(from: decoder))
         case FinishRun.type: self = try .finishRun(FinishRun(from: decoder))
         case ListRuns.type: self = try .listRuns(ListRuns(from: decoder))
         case ShowRun.type: self = try .showRun(ShowRun(from: decoder))
@@ -47,6 +49,7 @@ public enum AnyRequest: Hashable, Sendable {
         case .registerRun(let message): message
         case .registerWorker(let message): message
         case .report(let message): message
+        case .reports(let message): message
         case .finishRun(let message): message
         case .listRuns(let message): message
         case .showRun(let message): message

@@ -49,6 +49,9 @@ public struct Limits: Sendable, Equatable {
     /// Runs whose state the coordinator keeps in memory; others are read from the database when they are named.
     public var residentRuns = 256
 
+    /// Reports of one rank that one frame may have.
+    public var reportsPerFrame = 64
+
     // Text, in bytes of UTF-8
     public var runNameBytes = 128
     public var hostNameBytes = 255

@@ -6,12 +6,13 @@ import Foundation
 // the same result or the same error.
 
 extension IncomingRequest {
-    /// A report of plain form; nil: decode it.
+    /// A report of plain form, or several; nil: decode it.
     package init?(plainReport payload: Data, limits: Limits) {
         var json = PlainJSON(payload)
         var (type, run): (String?, String?)
         var (version, id, incarnation, rank, sequence): (Int?, Int?, Int?, Int?, Int?)
         var sample: PerformanceSample?
+        var reports: [Reports.Item]?
         let isRead = json.object { key, json in
             switch key {
             case "type": json.string().fill(&type)
@@ -22,20 +23,48 @@ extension IncomingRequest {
             case "rank": json.integer().fill(&rank)
             case "sequence": json.integer().fill(&sequence)
             case "sample": PerformanceSample(plain: &json).fill(&sample)
+            case "reports": json.array({ Reports.Item(plain: &$0) }).fill(&reports)
             default: false
             }
         }
-        guard isRead, json.isAtEnd(), type == Report.type, version == ControlProtocolVersion.current, let id,
-            id <= limits.integer, let run, let incarnation, let rank, let sequence, let sample
+        guard isRead, json.isAtEnd(), version == ControlProtocolVersion.current, let id, id <= limits.integer, let run,
+            let incarnation, let rank
         else { return nil }
-        let report = Report(run: run, incarnation: incarnation, rank: rank, sequence: sequence, sample: sample)
         requestID = id
-        do throws(ControlError) {
-            try report.validate(within: limits)
-            request = .success(.report(report))
-        } catch {
-            request = .failure(error)
+        switch (type, sequence, sample, reports) {
+        case (Report.type, let sequence?, let sample?, nil):
+            let report = Report(run: run, incarnation: incarnation, rank: rank, sequence: sequence, sample: sample)
+            request = Self.validated(report, limits).map { .report($0) }
+        case (Reports.type, nil, nil, let reports?):
+            let batch = Reports(run: run, incarnation: incarnation, rank: rank, reports: reports)
+            request = Self.validated(batch, limits).map { .reports($0) }
+        default: return nil
         }
+    }
+
+    private static func validated<Request: ControlRequest>(
+        _ request: Request, _ limits: Limits
+    ) -> Result<Request, ControlError> {
+        Result { () throws(ControlError) in
+            try request.validate(within: limits)
+            return request
+        }
+    }
+}
+
+extension Reports.Item {
+    fileprivate init?(plain json: inout PlainJSON) {
+        var sequence: Int?
+        var sample: PerformanceSample?
+        let isRead = json.object { key, json in
+            switch key {
+            case "sequence": json.integer().fill(&sequence)
+            case "sample": PerformanceSample(plain: &json).fill(&sample)
+            default: false
+            }
+        }
+        guard isRead, let sequence, let sample else { return nil }
+        self.init(sequence: sequence, sample: sample)
     }
 }
 

@@ -5,42 +5,43 @@ extension CoordinatorCore {
     /// Reports between two deletions of old ones, so that not every report pays for one.
     static let reportsPerDrop = 256
 
+    /// Applies reports of one rank, in the order of their sequences. All of them, or throws.
     mutating func apply(
-        _ request: Report, at time: Timestamp
+        _ reports: some Collection<Report>, at time: Timestamp
     ) throws(ControlError) -> (changes: [Change], answer: Answer) {
-        let run = request.run
-        try requireCurrent(run, incarnation: request.incarnation)
-        guard var window = runs[run]?.workers[request.rank]?.reports, let reportCount = runs[run]?.reportCount else {
+        guard let first = reports.first else { throw ControlError(.badRequest, "there is no report") }
+        let (run, rank) = (first.run, first.rank)
+        try requireCurrent(run, incarnation: first.incarnation)
+        guard var window = runs[run]?.workers[rank]?.reports, var number = runs[run]?.reportCount else {
             throw ControlError(
                 .unknownWorker,
-                "rank \(request.rank) of run \(run) reports, but did not register in incarnation \(request.incarnation)"
-            )
+                "rank \(rank) of run \(run) reports, but did not register in incarnation \(first.incarnation)")
         }
-        try checkLoads(of: request)
-        try checkRevision(request.sample.planRevision, of: run)
-
-        let answer = Answer.acknowledged(Acknowledged(sequence: request.sequence))
-        switch window.verdict(on: request.sequence) {
-        case .repeated:
-            return ([], answer)
-        case .tooOld:
-            throw ControlError(
-                .staleSequence,
-                "report \(request.sequence) of rank \(request.rank) is more than \(SequenceWindow.size) behind "
-                    + "\(window.highest): whether it was applied is not known any more")
-        case .new:
-            window.apply(request.sequence)
+        var changes: [Change] = []
+        var revision = 0
+        var sequence = 0
+        for report in reports {
+            sequence = report.sequence
+            try checkLoads(of: report)
+            try checkRevision(report.sample.planRevision, of: run)
+            switch window.verdict(on: sequence) {
+            case .repeated: continue
+            case .tooOld:
+                throw ControlError(
+                    .staleSequence,
+                    "report \(sequence) of rank \(rank) is more than \(SequenceWindow.size) behind "
+                        + "\(window.highest): whether it was applied is not known any more")
+            case .new: window.apply(sequence)
+            }
+            number += 1
+            revision = max(revision, report.sample.planRevision)
+            changes.append(.addReport(report, number: number, window: window, at: time))
+            let oldest = number - limits.storedReportsPerRun + 1
+            if number % Self.reportsPerDrop == 0, oldest > 1 { changes.append(.dropReports(run: run, below: oldest)) }
         }
-        let number = reportCount + 1
-        runs[run]?.workers[request.rank]?.reports = window
+        runs[run]?.workers[rank]?.reports = window
         runs[run]?.reportCount = number
-        var changes = [Change.addReport(request, number: number, window: window, at: time)]
-        changes += raiseRevision(to: request.sample.planRevision, of: run)
-        let oldest = number - limits.storedReportsPerRun + 1
-        if number % Self.reportsPerDrop == 0, oldest > 1 {
-            changes.append(.dropReports(run: run, below: oldest))
-        }
-        return (changes, answer)
+        return (changes + raiseRevision(to: revision, of: run), .acknowledged(Acknowledged(sequence: sequence)))
     }
 
     /// Refuses a revision that nobody can have given out: one of them, and numbers would soon run out.

@@ -83,7 +83,8 @@ public struct CoordinatorCore: ~Copyable {
         switch request {
         case .registerRun(let request): try register(request, at: time)
         case .registerWorker(let request): try register(request, at: time)
-        case .report(let request): try apply(request, at: time)
+        case .report(let request): try apply(CollectionOfOne(request), at: time)
+        case .reports(let request): try apply(request.each, at: time)
         case .finishRun(let request): try finish(request, at: time)
         case .pollPlan(let request): try offer(request)
         case .planProgress(let request, let withdrawn): try apply(request, withdrawn: withdrawn, at: time)

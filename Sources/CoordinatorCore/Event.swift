@@ -18,6 +18,7 @@ public enum ChangeRequest: Hashable, Sendable {
     case registerRun(RegisterRun)
     case registerWorker(RegisterWorker)
     case report(Report)
+    case reports(Reports)
     case finishRun(FinishRun)
     case pollPlan(PollPlan)
     /// - Parameter withdrawn: the plan it is about when `CoordinatorCore.isRevived` says that it is needed.
@@ -35,6 +36,7 @@ public enum ChangeRequest: Hashable, Sendable {
         case .registerRun(let request): request.run
         case .registerWorker(let request): request.run
         case .report(let request): request.run
+        case .reports(let request): request.run
         case .finishRun(let request): request.run
         case .pollPlan(let request): request.run
         case .planProgress(let request, _): request.run
@@ -45,13 +47,22 @@ public enum ChangeRequest: Hashable, Sendable {
         case .deleteRun(let request): request.run
         }
     }
+
+    /// Reports that it has.
+    public var reportCount: Int {
+        switch self {
+        case .report: 1
+        case .reports(let request): request.reports.count
+        default: 0
+        }
+    }
 }
 
 extension ChangeRequest {
     /// Whether a job says it, and so that it is alive.
     var isFromRanks: Bool {
         switch self {
-        case .registerRun, .registerWorker, .report, .pollPlan, .planProgress: true
+        case .registerRun, .registerWorker, .report, .reports, .pollPlan, .planProgress: true
         case .finishRun, .proposePlan, .controlPlanning, .recordPlanning, .archiveRun, .deleteRun: false
         }
     }

@@ -10,8 +10,6 @@ package actor ChangeProcessor {
     private struct Item {
         let request: ChangeRequest
         let answer: CheckedContinuation<Answer, Never>
-
-        var isReport: Bool { if case .report = request { true } else { false } }
     }
 
     private let store: CoordinatorStore
@@ -53,25 +51,25 @@ package actor ChangeProcessor {
             return .refused(.queueIsFull(limits.queuedChanges, "changes"))
         }
         guard !hasEnded else { return .refused(ControlError(.overloaded, "the coordinator has stopped")) }
-        if case .report = request, queuedReports >= limits.queuedReports {
-            shed()
+        let reports = request.reportCount
+        if reports > 0, queuedReports + reports > limits.queuedReports {
+            shed(reports)
             return .refused(.queueIsFull(limits.queuedReports, "reports"))
         }
         return await withCheckedContinuation { continuation in
-            let item = Item(request: request, answer: continuation)
-            queue.append(item)
-            if item.isReport { queuedReports += 1 }
+            queue.append(Item(request: request, answer: continuation))
+            queuedReports += reports
             wakeUp.yield()
         }
     }
 
-    private func shed() {
+    private func shed(_ reports: Int) {
         if untoldReports == 0 {
             logger.warning(
                 "reports are refused: too many wait for the database", metadata: ["limit": "\(limits.queuedReports)"])
         }
-        shedReports += 1
-        untoldReports += 1
+        shedReports += reports
+        untoldReports += reports
     }
 
     /// What planning a run depends on, as the state machine has it, or else the database; nil: there is no such run. It may be
@@ -105,7 +103,7 @@ package actor ChangeProcessor {
     private func processBatch() async {
         let batch = Array(queue.prefix(limits.changesPerCommit))
         queue.removeFirst(batch.count)
-        queuedReports -= batch.count(where: \.isReport)
+        queuedReports -= batch.reduce(0) { $0 + $1.request.reportCount }
         var changes = [Change]()
         var answers = [Answer?](repeating: nil, count: batch.count)
         do {

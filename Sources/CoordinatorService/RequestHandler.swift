@@ -41,7 +41,8 @@ struct RequestHandler: Sendable {
         switch request {
         case .registerRun(let request): try await change(.registerRun(request), id: id)
         case .registerWorker(let request): try await change(.registerWorker(request), id: id)
-        case .report(let request): try await report(request, id: id)
+        case .report(let request): try await report(.report(request), CollectionOfOne(request), id: id)
+        case .reports(let request): try await report(.reports(request), request.each, id: id)
         case .finishRun(let request): try await change(.finishRun(request), id: id)
         case .listRuns(let request): try await frame(store.runs(request, limits: limits), id: id)
         case .showRun(let request): try await frame(store.run(request, limits: limits), id: id)
@@ -61,10 +62,10 @@ struct RequestHandler: Sendable {
         }
     }
 
-    private func report(_ request: Report, id: Int?) async throws -> Data {
-        let frame = try await change(.report(request), id: id)
-        // It is durable now. One that comes again is no news for the planner, which looks at its sequence.
-        planning.applied(request)
+    private func report(_ request: ChangeRequest, _ reports: some Collection<Report>, id: Int?) async throws -> Data {
+        let frame = try await change(request, id: id)
+        // They are durable now. One that comes again is no news for the planner, which looks at its sequence.
+        for report in reports { planning.applied(report) }
         return frame
     }
 

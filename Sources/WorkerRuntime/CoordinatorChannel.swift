@@ -29,12 +29,18 @@ struct CoordinatorChannel: ReportChannel {
         return CoordinatorChannel(client: client, worker: worker)
     }
 
-    func send(_ sample: PerformanceSample, sequence: Int) async throws {
+    func send(_ reports: [Reports.Item]) async throws {
         do throws(ControlError) {
-            _ = try await client.send(
-                Report(
-                    run: worker.run, incarnation: worker.incarnation, rank: worker.rank, sequence: sequence,
-                    sample: sample))
+            if reports.count == 1 {
+                _ = try await client.send(
+                    Report(
+                        run: worker.run, incarnation: worker.incarnation, rank: worker.rank,
+                        sequence: reports[0].sequence, sample: reports[0].sample))
+            } else {
+                _ = try await client.send(
+                    Reports(
+                        run: worker.run, incarnation: worker.incarnation, rank: worker.rank, reports: reports))
+            }
         } catch {
             throw Self.meaning(of: error)
         }

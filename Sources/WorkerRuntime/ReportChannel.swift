@@ -1,17 +1,17 @@
-import ExpertPlacement
+import ControlProtocol
 
 /// A connection over which one rank's reports go.
 package protocol ReportChannel: Sendable {
-    /// Returns when the coordinator has the report for good.
-    /// - Parameter sequence: counts this rank's reports of the incarnation, from 1.
-    /// - Throws: `ReportRefused` when the coordinator will never take it, `IncarnationOver` when it will take none any more,
+    /// Returns when the coordinator has the reports for good.
+    /// - Parameter reports: at least one, in their order; `sequence` counts this rank's reports of the incarnation, from 1.
+    /// - Throws: `ReportRefused` when the coordinator will never take one of them, `IncarnationOver` when it will take none any more,
     ///   `CoordinatorBusy` when it takes none now; any other error when the connection failed.
-    func send(_ sample: PerformanceSample, sequence: Int) async throws
+    func send(_ reports: [Reports.Item]) async throws
 
     func close() async
 }
 
-/// The coordinator answered that it does not take the report.
+/// The coordinator answered that it does not take the report, or one of several.
 package struct ReportRefused: Error, CustomStringConvertible {
     package let description: String
 

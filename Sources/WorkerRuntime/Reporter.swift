@@ -1,3 +1,4 @@
+import ControlProtocol
 import DequeModule
 import Dispatch
 import ExpertPlacement
@@ -15,10 +16,7 @@ package final class Reporter: Sendable {
         package var dropped = 0
     }
 
-    private struct Item {
-        let sequence: Int
-        let sample: PerformanceSample
-    }
+    private typealias Item = Reports.Item
 
     private struct State {
         var queue = Deque<Item>()
@@ -27,6 +25,13 @@ package final class Reporter: Sendable {
         var isSuperseded = false
         /// Ends the pause before the next attempt to connect.
         var pause: Task<Void, Never>?
+
+        /// Removes the oldest reports.
+        mutating func take(_ count: Int) -> [Item] {
+            let taken = Array(queue.prefix(count))
+            queue.removeFirst(taken.count)
+            return taken
+        }
 
         /// Drops the oldest reports that are too many.
         mutating func makeRoom(capacity: Int) {
@@ -104,41 +109,57 @@ package final class Reporter: Sendable {
         var wakeUps = wakeUps.makeAsyncIterator()
         var channel: (any ReportChannel)?
         var failures = 0
+        /// Reports that go by themselves: one of them was refused.
+        var separate = 0
         while !Task.isCancelled {
-            guard let report = state.withLock({ $0.queue.popFirst() }) else {
+            guard state.withLock({ !$0.queue.isEmpty }) else {
                 if state.withLock(\.isFinishing) { break }
                 await wakeUps.next()
                 continue
             }
+            var reports: [Item] = []
             do {
                 let open: any ReportChannel
                 if let channel { open = channel } else { open = try await connect() }
                 channel = open
-                try await open.send(report.sample, sequence: report.sequence)
-                state.withLock { $0.statistics.delivered += 1 }
+                reports = state.withLock { [separate] in $0.take(separate > 0 ? 1 : Limits.standard.reportsPerFrame) }
+                if reports.isEmpty { continue }
+                try await open.send(reports)
+                state.withLock { [reports] in $0.statistics.delivered += reports.count }
+                separate = max(0, separate - 1)
                 if failures > 0 { logger.notice("the coordinator takes reports again") }
                 failures = 0
             } catch is IncarnationOver {
                 state.withLock { $0.isSuperseded = true }
                 break
             } catch let refusal as ReportRefused {
-                logger.warning("the coordinator refused report \(report.sequence): \(refusal)")
-                state.withLock { $0.statistics.dropped += 1 }
+                if reports.count > 1 {
+                    separate = reports.count
+                    putBack(reports)
+                    continue
+                }
+                separate = max(0, separate - 1)
+                logger.warning("the coordinator refused report \(reports.first?.sequence ?? 0): \(refusal)")
+                state.withLock { [reports] in $0.statistics.dropped += reports.count }
             } catch {
                 if !(error is CoordinatorBusy) {
                     await channel?.close()
                     channel = nil
                 }
-                state.withLock { state in
-                    state.queue.prepend(report)
-                    state.makeRoom(capacity: capacity)
-                }
+                putBack(reports)
                 if failures == 0 { logger.warning("reports wait, the training goes on: \(error)") }
                 failures += 1
                 await pause(afterFailures: failures)
             }
         }
         await channel?.close()
+    }
+
+    private func putBack(_ reports: [Item]) {
+        state.withLock { state in
+            state.queue.prepend(contentsOf: reports)
+            state.makeRoom(capacity: capacity)
+        }
     }
 
     /// Waits before the next attempt; at the end of the run only briefly.

@@ -78,6 +78,7 @@ struct LimitTests {
             sample.phaseSeconds = [String: Double](uniqueKeysWithValues: (0..<count).map { ("p\($0)", 1) })
             return Samples.report(sample: sample)
         },
+        Case(\.reportsPerFrame, "reports") { count in Samples.reports(1...count) },
         Case(\.reasonBytes, "why") { count in
             ControlPlanning(run: "a", freeze: true, pin: [], unpin: [], dryRun: false, who: "a", why: text(count))
         },

@@ -34,6 +34,27 @@ struct PlainReportTests {
         }
     }
 
+    private static func randomReports(_ random: inout SeededGenerator) -> Reports {
+        var sequence = 0
+        let reports = (0..<Int.random(in: 1...5, using: &random)).map { _ in
+            sequence += Int.random(in: 1...3, using: &random)
+            return Reports.Item(sequence: sequence, sample: self.random(&random).sample)
+        }
+        return Reports(run: "shakespeare", incarnation: 1, rank: 1, reports: reports)
+    }
+
+    @Test func soAreSeveralInOneFrame() throws {
+        let seed = TestRuns.seed()
+        var random = SeededGenerator(seed: seed)
+        for id in 0..<TestRuns.count(200, soak: 20_000) {
+            let reports = Self.randomReports(&random)
+            let payload = try MessageCodec.frame(reports, requestID: id).dropFirst(Frame.headerBytes)
+            let read = try #require(IncomingRequest(plainReport: payload, limits: .standard), "seed \(seed)")
+            #expect(read.requestID == id)
+            #expect(try read.request.get() == .reports(reports), "seed \(seed)")
+        }
+    }
+
     /// Whatever becomes of a report on its way, either both ways have the same result or the short one has none.
     @Test func damagedReportsAreReadAlike() throws {
         let seed = TestRuns.seed()
@@ -41,7 +62,11 @@ struct PlainReportTests {
         let alphabet = Array("0123456789.eE+-,:{}[]\" \n\\/tfnaN\u{7F}\u{E9}".utf8) + [0, 0xFF]
         var read = 0
         for _ in 0..<TestRuns.count(20_000, soak: 2_000_000) {
-            var payload = try Data(MessageCodec.frame(Self.random(&random), requestID: 7).dropFirst(Frame.headerBytes))
+            let frame =
+                try Bool.random(using: &random)
+                ? MessageCodec.frame(Self.random(&random), requestID: 7)
+                : MessageCodec.frame(Self.randomReports(&random), requestID: 7)
+            var payload = Data(frame.dropFirst(Frame.headerBytes))
             for _ in 0..<Int.random(in: 1...2, using: &random) where !payload.isEmpty {
                 let place = Int.random(in: 0..<payload.count, using: &random)
                 switch Int.random(in: 0..<4, using: &random) {

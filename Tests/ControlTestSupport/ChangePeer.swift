@@ -24,6 +24,7 @@ public actor InProcessPeer: ChangePeer {
         case let request as RegisterRun: change = .registerRun(request)
         case let request as RegisterWorker: change = .registerWorker(request)
         case let request as Report: change = .report(request)
+        case let request as Reports: change = .reports(request)
         case let request as FinishRun: change = .finishRun(request)
         case let request as PollPlan: change = .pollPlan(request)
         case let request as PlanProgress:

@@ -27,6 +27,7 @@ public struct ChangeScenarios: Sendable {
             ("older incarnations are refused", { try await $0.olderIncarnationsAreRefused() }),
             ("reports need a registered worker", { try await $0.reportsNeedARegisteredWorker() }),
             ("a report is acknowledged however often it comes", { try await $0.aReportIsAcknowledgedAgain() }),
+            ("reports in one frame are applied all or none", { try await $0.reportsOfOneFrameGoTogether() }),
             ("the first outcome counts", { try await $0.theFirstOutcomeCounts() }),
             ("runs are archived when they have ended", { try await $0.runsAreArchivedWhenTheyHaveEnded() }),
             ("revisions go above what the ranks have", { try await $0.revisionsGoAboveTheRanks() }),
@@ -138,6 +139,27 @@ public struct ChangeScenarios: Sendable {
         // Registering again, after a lost answer, forgets nothing.
         _ = try await peer.send(Samples.registerWorker("reports"))
         await refuses(Samples.report("reports", sequence: 136), .staleSequence)
+    }
+
+    private func reportsOfOneFrameGoTogether() async throws {
+        _ = try await peer.send(Samples.registerRun("together"))
+        await refuses(Samples.reports(1...3, of: "together"), .unknownWorker)
+        _ = try await peer.send(Samples.registerWorker("together", rank: 1))
+        #expect(try await peer.send(Samples.reports(1...3, of: "together")).sequence == 3)
+        // Some are known already.
+        #expect(try await peer.send(Samples.reports(2...5, of: "together")).sequence == 5)
+        _ = try await peer.send(Samples.report("together", rank: 1, sequence: 100, sample: Samples.sample()))
+        // One is too old, one tells what only rank 0 may: the others do not count either.
+        var mixed = Samples.reports(100...102, of: "together")
+        mixed.reports[0].sequence = 20
+        await refuses(mixed, .staleSequence)
+        mixed = Samples.reports(101...102, of: "together")
+        mixed.reports[1].sample.expertLoads = [[1, 2, 3], [4, 5, 6]]
+        await refuses(mixed, .badRequest)
+        mixed = Samples.reports(101...102, of: "together")
+        mixed.reports.reverse()
+        await refuses(mixed, .badRequest)
+        #expect(try await peer.send(Samples.reports(90...101, of: "together")).sequence == 101)
     }
 
     private func theFirstOutcomeCounts() async throws {

@@ -35,6 +35,13 @@ public enum Samples {
         Report(run: run, incarnation: incarnation, rank: rank, sequence: sequence, sample: sample)
     }
 
+    /// Several of rank 1 in one frame.
+    public static func reports(_ sequences: ClosedRange<Int>, of run: String = "shakespeare") -> Reports {
+        Reports(
+            run: run, incarnation: 1, rank: 1,
+            reports: sequences.map { Reports.Item(sequence: $0, sample: sample(firstStep: 10 * $0)) })
+    }
+
     public static func finishRun(_ run: String = "shakespeare", incarnation: Int = 1) -> FinishRun {
         FinishRun(run: run, incarnation: incarnation, outcome: .completed, step: 20)
     }
@@ -58,6 +65,7 @@ public enum Samples {
             [
                 registerRun(), registerRun(worldSize: 4, nodes: [0, 0, 1, 1], plan: try plan), registerWorker(rank: 1),
                 report(), report(rank: 1, sequence: 2, sample: sample()), finishRun(),
+                reports(1...2),
                 FinishRun(run: "r", incarnation: 2, outcome: .failed, step: 5, reason: "loss at step 5 is not finite"),
                 ListRuns(), ShowRun(), ShowRun(run: "shakespeare"), ShowPlacement(),
                 ShowPlacement(run: "shakespeare", layer: 1, revision: 2), ListWorkers(),

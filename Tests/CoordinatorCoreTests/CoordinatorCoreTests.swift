@@ -48,6 +48,33 @@ struct CoordinatorCoreTests {
         }
     }
 
+    /// Reports in frames of their own, in frames together, and both again come to the same.
+    @Test func howReportsAreFramedMakesNoDifference() {
+        var random = SeededGenerator(seed: TestRuns.seed())
+        for _ in 0..<200 {
+            var single = CoordinatorCore()
+            var together = CoordinatorCore()
+            for request in [
+                .registerRun(Samples.registerRun()), .registerWorker(Samples.registerWorker(rank: 1)),
+            ] as [ChangeRequest] {
+                _ = single.handle(.requested(request, Ticket(0)), at: noon)
+                _ = together.handle(.requested(request, Ticket(0)), at: noon)
+            }
+            var last = 0
+            for _ in 0..<20 {
+                let first = Int.random(in: max(1, last - 20)...last + 3, using: &random)
+                let batch = Samples.reports(first...first + Int.random(in: 0..<30, using: &random))
+                last = max(last, batch.reports.last?.sequence ?? 0)
+                let alone = batch.each.flatMap {
+                    single.handle(.requested(.report($0), Ticket(0)), at: noon).changes
+                }
+                #expect(together.handle(.requested(.reports(batch), Ticket(0)), at: noon).changes == alone)
+            }
+            #expect(single.state(of: "shakespeare") == together.state(of: "shakespeare"))
+            #expect(single.state(of: "shakespeare")?.reportCount ?? 0 > 0)
+        }
+    }
+
     @Test func whatIsRestoredGoesOnWhereItWas() {
         var first = CoordinatorCore()
         _ = first.handle(.requested(.registerRun(Samples.registerRun()), Ticket(1)), at: noon)

@@ -125,7 +125,8 @@ struct SecureConnectionTests {
     @Test func rolesDecideWhoMayAskForWhat() async throws {
         let both: Set<ControlRole> = [.worker, .operator]
         let table: [String: Set<ControlRole>] = [
-            "register_run": [.worker], "register_worker": [.worker], "report": [.worker], "finish_run": [.worker],
+            "register_run": [.worker], "register_worker": [.worker], "report": [.worker], "reports": [.worker],
+            "finish_run": [.worker],
             "poll_plan": [.worker], "plan_progress": [.worker], "propose_placement": [.operator],
             "control_planning": [.operator], "archive_run": [.operator], "delete_run": [.operator],
             "back_up_database": [.operator], "list_runs": both, "show_run": both, "show_placement": both,

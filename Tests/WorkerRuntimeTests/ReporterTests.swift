@@ -1,3 +1,4 @@
+import ControlProtocol
 import ExpertPlacement
 import Logging
 import Synchronization
@@ -17,6 +18,7 @@ private final class FakeCoordinator: Sendable {
         /// Reports that find no room, over a connection that stays.
         var shed = 0
         var received = [Int]()
+        var frames = 0
         var connections = 0
         var attempts = 0
         /// Tests that wait for so many attempts to connect.
@@ -27,7 +29,7 @@ private final class FakeCoordinator: Sendable {
     struct Channel: ReportChannel {
         let coordinator: FakeCoordinator
 
-        func send(_ sample: PerformanceSample, sequence: Int) async throws {
+        func send(_ reports: [Reports.Item]) async throws {
             try coordinator.state.withLock { state in
                 if state.isAway { throw Away() }
                 if state.isOver { throw IncarnationOver(description: "started again") }
@@ -39,8 +41,12 @@ private final class FakeCoordinator: Sendable {
                     state.shed -= 1
                     throw CoordinatorBusy(description: "no room")
                 }
-                if state.refusesEven, sequence % 2 == 0 { throw ReportRefused(description: "even") }
-                state.received.append(sequence)
+                let sequences = reports.map(\.sequence)
+                if state.refusesEven, sequences.contains(where: { $0 % 2 == 0 }) {
+                    throw ReportRefused(description: "even")
+                }
+                state.received += sequences
+                state.frames += 1
             }
         }
         func close() async {}
@@ -114,6 +120,21 @@ extension Reporter {
         coordinator.state.withLock {
             #expect($0.received == Array(1...5))
             #expect($0.connections == 4)
+        }
+    }
+
+    /// What waited while the coordinator was away goes in few frames.
+    @Test func reportsThatWaitedGoTogether() async throws {
+        let coordinator = FakeCoordinator()
+        coordinator.state.withLock { $0.isAway = true }
+        let reporter = coordinator.reporter(capacity: 100)
+        for _ in 0..<100 { reporter.submit(sample) }
+        coordinator.state.withLock { $0.isAway = false }
+        let statistics = try await reporter.end()
+        #expect(statistics.delivered == 100)
+        coordinator.state.withLock {
+            #expect($0.received == Array(1...100))
+            #expect($0.frames == 2)
         }
     }
 

@@ -19,31 +19,54 @@ public struct Report: ControlRequest {
         self.incarnation = incarnation
         self.rank = rank
         self.sequence = sequence
-        self.sample = sample
-        if sample.loss?.isFinite == false { self.sample.loss = nil }
+        self.sample = sample.withFiniteLoss
     }
 
     public func validate(within limits: Limits) throws(ControlError) {
         let check = Validation(limits: limits)
-        try check.runName(run)
-        try check.count(incarnation, "incarnation")
-        try check.integer(rank, "rank", in: 0...limits.worldSize - 1)
-        try check.integer(sequence, "sequence", in: 1...limits.integer)
-        try check.count(sample.firstStep, "sample.first_step")
-        try check.count(sample.stepCount, "sample.step_count")
-        try check.count(sample.planRevision, "sample.plan_revision")
-        try check.seconds(sample.stepSeconds, "sample.step_seconds")
-        try check.integer(sample.phaseSeconds.count, "the number of phases", in: 0...limits.phases)
+        try check.reporter(run, incarnation, rank)
+        try check.sequence(sequence)
+        try check.sample(sample)
+    }
+}
+
+extension PerformanceSample {
+    /// Without a loss that is not finite, which has no form in JSON.
+    var withFiniteLoss: PerformanceSample {
+        guard loss?.isFinite == false else { return self }
+        var sample = self
+        sample.loss = nil
+        return sample
+    }
+}
+
+extension Validation {
+    func reporter(_ run: String, _ incarnation: Int, _ rank: Int) throws(ControlError) {
+        try runName(run)
+        try count(incarnation, "incarnation")
+        try integer(rank, "rank", in: 0...limits.worldSize - 1)
+    }
+
+    func sequence(_ sequence: Int) throws(ControlError) {
+        try integer(sequence, "sequence", in: 1...limits.integer)
+    }
+
+    func sample(_ sample: PerformanceSample) throws(ControlError) {
+        try count(sample.firstStep, "sample.first_step")
+        try count(sample.stepCount, "sample.step_count")
+        try count(sample.planRevision, "sample.plan_revision")
+        try seconds(sample.stepSeconds, "sample.step_seconds")
+        try integer(sample.phaseSeconds.count, "the number of phases", in: 0...limits.phases)
         for (phase, seconds) in sample.phaseSeconds {
-            try check.text(phase, "a phase", bytes: limits.identifierBytes)
-            try check.seconds(seconds, "sample.phase_seconds.\(phase)")
+            try text(phase, "a phase", bytes: limits.identifierBytes)
+            try self.seconds(seconds, "sample.phase_seconds.\(phase)")
         }
-        try check.count(sample.bytesSent, "sample.bytes_sent")
-        try check.count(sample.tokens, "sample.tokens")
-        try check.count(sample.residentBytes, "sample.resident_bytes")
-        if let loads = sample.expertLoads { try check.loads(loads) }
-        if let rows = sample.expertRows { try check.count(rows, "sample.expert_rows") }
-        if let work = sample.expertWork { try check.count(work, "sample.expert_work") }
+        try count(sample.bytesSent, "sample.bytes_sent")
+        try count(sample.tokens, "sample.tokens")
+        try count(sample.residentBytes, "sample.resident_bytes")
+        if let loads = sample.expertLoads { try self.loads(loads) }
+        if let rows = sample.expertRows { try count(rows, "sample.expert_rows") }
+        if let work = sample.expertWork { try count(work, "sample.expert_work") }
         if let loss = sample.loss, !loss.isFinite { throw ControlError(.badRequest, "sample.loss is not finite") }
     }
 }

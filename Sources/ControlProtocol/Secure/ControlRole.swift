@@ -10,7 +10,8 @@ extension AnyRequest {
     /// Who may send it. Both may read.
     public var roles: Set<ControlRole> {
         switch self {
-        case .registerRun, .registerWorker, .report, .finishRun, .pollPlan, .planProgress: [.worker]
+        case .registerRun, .registerWorker, .report, .reports, .finishRun, .pollPlan, .planProgress:
+            [.worker]
         case .proposePlacement, .controlPlanning, .archiveRun, .deleteRun, .backUpDatabase: [.operator]
         case .listRuns, .showRun, .showPlacement, .listWorkers, .listPlans: [.worker, .operator]
         }

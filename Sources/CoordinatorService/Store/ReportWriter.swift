@@ -4,7 +4,7 @@ import ExpertPlacement
 import Foundation
 import GRDB
 
-/// Writes consecutive reports of one transaction. What they say of a run as a whole is written once, at the end.
+/// Writes consecutive reports of one transaction. What they say of a run and of a worker is written once, at the end.
 package struct ReportWriter {
     private struct Run {
         let id: Int64?
@@ -12,6 +12,21 @@ package struct ReportWriter {
         var reportedAt = Timestamp(milliseconds: 0)
         var step = 0
         var loss: Double?
+        var workers: [Worker: Newest] = [:]
+    }
+
+    private struct Worker: Hashable {
+        let incarnation: Int
+        let rank: Int
+    }
+
+    /// A worker's report that came last.
+    private struct Newest {
+        let window: SequenceWindow
+        let time: Timestamp
+        let step: Int
+        let stepSeconds: Double?
+        let residentBytes: Int
     }
 
     private var runs: [String: Run] = [:]
@@ -42,18 +57,10 @@ package struct ReportWriter {
                     CoordinatorStore.json(loads),
                 ])
         }
-        try CoordinatorStore.execute(
-            db,
-            """
-            UPDATE workers SET highest_sequence = ?, applied_sequences = ?, reported_at = ?, step = ?, step_seconds = ?,
-                resident_bytes = ?
-            WHERE run_id = ? AND incarnation = ? AND rank = ?
-            """,
-            [
-                window.highest, Int64(bitPattern: window.applied), time.milliseconds, lastStep,
-                sample.stepCount > 0 ? sample.stepSeconds / Double(sample.stepCount) : nil, sample.residentBytes,
-                run.id, report.incarnation, report.rank,
-            ])
+        run.workers[Worker(incarnation: report.incarnation, rank: report.rank)] = Newest(
+            window: window, time: time, step: lastStep,
+            stepSeconds: sample.stepCount > 0 ? sample.stepSeconds / Double(sample.stepCount) : nil,
+            residentBytes: sample.residentBytes)
         run.reportCount = number
         run.reportedAt = time
         run.step = max(run.step, lastStep)
@@ -64,6 +71,7 @@ package struct ReportWriter {
     /// Before anything else is written.
     mutating func finish(_ db: Database) throws {
         for run in runs.values {
+            for (worker, newest) in run.workers { try write(newest, of: worker, run: run.id, db) }
             try CoordinatorStore.execute(
                 db,
                 """
@@ -73,6 +81,20 @@ package struct ReportWriter {
                 """, [run.reportCount, run.reportedAt.milliseconds, run.step, run.loss, run.id])
         }
         runs = [:]
+    }
+
+    private func write(_ newest: Newest, of worker: Worker, run: Int64?, _ db: Database) throws {
+        try CoordinatorStore.execute(
+            db,
+            """
+            UPDATE workers SET highest_sequence = ?, applied_sequences = ?, reported_at = ?, step = ?, step_seconds = ?,
+                resident_bytes = ?
+            WHERE run_id = ? AND incarnation = ? AND rank = ?
+            """,
+            [
+                newest.window.highest, Int64(bitPattern: newest.window.applied), newest.time.milliseconds, newest.step,
+                newest.stepSeconds, newest.residentBytes, run, worker.incarnation, worker.rank,
+            ])
     }
 
     /// As `CoordinatorStore.json`, without Foundation's encoder for the names that phases have.

@@ -50,11 +50,17 @@ struct Job {
         guard !isOver, registeredWorkers > rank else { return nil }
         // A report that was shed leaves a gap.
         sequences[rank] += Int.random(in: 0..<20, using: &random) == 0 ? 70 : 1
-        let loads = rank == 0 ? [[1, 2, 3], [4, 5, 6]] : nil
-        return .report(
-            Samples.report(
-                run, incarnation: incarnation, rank: rank, sequence: sequences[rank],
-                sample: Samples.sample(loads: loads)))
+        let sample = Samples.sample(loads: rank == 0 ? [[1, 2, 3], [4, 5, 6]] : nil)
+        let first = sequences[rank]
+        guard Int.random(in: 0..<4, using: &random) == 0 else {
+            return .report(
+                Samples.report(run, incarnation: incarnation, rank: rank, sequence: first, sample: sample))
+        }
+        sequences[rank] += Int.random(in: 0..<5, using: &random)
+        return .reports(
+            Reports(
+                run: run, incarnation: incarnation, rank: rank,
+                reports: (first...sequences[rank]).map { Reports.Item(sequence: $0, sample: sample) }))
     }
 
     /// The answer to what was asked last.

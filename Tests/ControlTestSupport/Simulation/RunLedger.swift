@@ -78,6 +78,9 @@ struct RunLedger {
             workers.contains(request) && (reply.incarnation, reply.rank) == (request.incarnation, request.rank)
         case (.report(let report), .acknowledged(let reply)):
             reports.contains(Self.key(report)) && reply.sequence == report.sequence
+        case (.reports(let request), .acknowledged(let reply)):
+            request.each.allSatisfy { reports.contains(Self.key($0)) }
+                && reply.sequence == request.reports.last?.sequence
         case (.finishRun(let request), .acknowledged): finished.contains(request.incarnation)
         case (.pollPlan, .planOffer(let offer)): offer.plan.map(knows) ?? true
         case (.planProgress(let progress, _), .acknowledged): holds(progress)

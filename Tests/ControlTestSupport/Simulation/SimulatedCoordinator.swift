@@ -149,6 +149,7 @@ extension ChangeRequest {
         switch self {
         case .registerWorker(let request): request.incarnation
         case .report(let request): request.incarnation
+        case .reports(let request): request.incarnation
         case .finishRun(let request): request.incarnation
         case .pollPlan(let request): request.incarnation
         case .planProgress(let request, _): request.incarnation

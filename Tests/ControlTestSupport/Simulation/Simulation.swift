@@ -232,6 +232,7 @@ private enum RequestIdentity: Hashable {
     case start(run: String, registration: String)
     case worker(RegisterWorker)
     case report(run: String, RunLedger.ReportKey)
+    case reports(Reports)
     case progress(PlanProgress)
     case end(run: String, incarnation: Int)
 
@@ -243,6 +244,7 @@ private enum RequestIdentity: Hashable {
             self = .report(
                 run: report.run,
                 RunLedger.ReportKey(incarnation: report.incarnation, rank: report.rank, sequence: report.sequence))
+        case .reports(let reports): self = .reports(reports)
         case .planProgress(let progress, _): self = .progress(progress)
         case .finishRun(let request): self = .end(run: request.run, incarnation: request.incarnation)
         case .pollPlan, .proposePlan, .controlPlanning, .recordPlanning, .archiveRun, .deleteRun: return nil

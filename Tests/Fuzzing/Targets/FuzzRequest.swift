@@ -41,6 +41,7 @@ private func change(_ request: AnyRequest) -> ChangeRequest? {
     case .registerRun(let request): .registerRun(request)
     case .registerWorker(let request): .registerWorker(request)
     case .report(let request): .report(request)
+    case .reports(let request): .reports(request)
     case .finishRun(let request): .finishRun(request)
     case .pollPlan(let request): .pollPlan(request)
     case .planProgress(let request): .planProgress(request, withdrawn: nil)
