@@ -37,7 +37,7 @@ struct Measure: AsyncParsableCommand {
     var inFlight = 512
 
     @Option(help: "Reports of a frame, where they go together.")
-    var together = 8
+    var together = 16
 
     @Option(help: "Seconds that a measurement takes.")
     var seconds = 10.0

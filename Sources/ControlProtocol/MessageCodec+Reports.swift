@@ -106,7 +106,8 @@ extension PerformanceSample {
 extension PlainJSON {
     /// An object of numbers under different names.
     fileprivate mutating func numbers() -> [String: Double]? {
-        var numbers = [String: Double]()
+        // As many as a worker has phases.
+        var numbers = [String: Double](minimumCapacity: 12)
         let isRead = object { name, json in
             json.number().map { numbers.updateValue($0, forKey: name) == nil } ?? false
         }

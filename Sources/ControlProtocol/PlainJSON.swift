@@ -49,53 +49,62 @@ struct PlainJSON {
     }
 
     mutating func integer() -> Int? {
-        guard let digits = numberText(), digits.count <= 18,
-            digits.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }), isPlain(digits)
-        else { return nil }
-        return digits.reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) }
+        let digits = numberRange()
+        guard 1...18 ~= digits.count, isPlain(digits) else { return nil }
+        var value = 0
+        for place in digits {
+            guard Self.isDigit(bytes[place]) else { return nil }
+            value = value * 10 + Int(bytes[place] - UInt8(ascii: "0"))
+        }
+        return value
     }
 
     mutating func number() -> Double? {
-        guard let text = numberText(), isNumber(text) else { return nil }
-        guard let value = Double(String(decoding: text, as: UTF8.self)), value.isNormal || value == 0 else {
-            return nil
-        }
+        let text = numberRange()
+        guard isNumber(text), let value = Double(String(decoding: bytes[text], as: UTF8.self)),
+            value.isNormal || value == 0
+        else { return nil }
         // What is too small for a number, others may refuse.
-        return value == 0 && text.contains(where: { UInt8(ascii: "1")...UInt8(ascii: "9") ~= $0 }) ? nil : value
+        let isSmall = value == 0 && text.contains { UInt8(ascii: "1")...UInt8(ascii: "9") ~= bytes[$0] }
+        return isSmall ? nil : value
     }
 
     /// RFC 8259, section 6, without a sign: no zeros in front, digits around the point and in the exponent.
-    private func isNumber(_ text: ArraySlice<UInt8>) -> Bool {
-        var rest = text
-        func takeDigits() -> Int {
-            let count = rest.prefix { UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }.count
-            rest = rest.dropFirst(count)
-            return count
+    private func isNumber(_ text: Range<Int>) -> Bool {
+        var place = text.lowerBound
+        func skipDigits() -> Bool {
+            let start = place
+            while place < text.upperBound, Self.isDigit(bytes[place]) { place += 1 }
+            return place > start
         }
-        let whole = takeDigits()
-        guard whole > 0, isPlain(text.prefix(whole)) else { return false }
-        if rest.first == UInt8(ascii: ".") {
-            rest = rest.dropFirst()
-            guard takeDigits() > 0 else { return false }
+        guard skipDigits(), isPlain(text.lowerBound..<place) else { return false }
+        if place < text.upperBound, bytes[place] == UInt8(ascii: ".") {
+            place += 1
+            guard skipDigits() else { return false }
         }
-        if let exponent = rest.first, exponent | 0x20 == UInt8(ascii: "e") {
-            rest = rest.dropFirst()
-            if rest.first == UInt8(ascii: "-") || rest.first == UInt8(ascii: "+") { rest = rest.dropFirst() }
-            guard takeDigits() > 0 else { return false }
+        if place < text.upperBound, bytes[place] | 0x20 == UInt8(ascii: "e") {
+            place += 1
+            if place < text.upperBound, bytes[place] == UInt8(ascii: "-") || bytes[place] == UInt8(ascii: "+") {
+                place += 1
+            }
+            guard skipDigits() else { return false }
         }
-        return rest.isEmpty
+        return place == text.upperBound
     }
 
-    private func isPlain(_ digits: ArraySlice<UInt8>) -> Bool {
-        !digits.isEmpty && (digits.count == 1 || digits.first != UInt8(ascii: "0"))
+    private func isPlain(_ digits: Range<Int>) -> Bool {
+        digits.count == 1 || bytes[digits.lowerBound] != UInt8(ascii: "0")
     }
 
-    private mutating func numberText() -> ArraySlice<UInt8>? {
+    /// Steps over what may be a number; empty: nothing was.
+    private mutating func numberRange() -> Range<Int> {
         skipSpace()
         let start = index
         while index < bytes.count, Self.isOfNumber(bytes[index]) { index += 1 }
-        return index > start ? bytes[start..<index] : nil
+        return start..<index
     }
+
+    private static func isDigit(_ byte: UInt8) -> Bool { UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte }
 
     private static func isOfNumber(_ byte: UInt8) -> Bool {
         switch byte {

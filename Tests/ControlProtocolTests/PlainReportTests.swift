@@ -55,6 +55,14 @@ struct PlainReportTests {
         }
     }
 
+    /// In a frame they stand in their order, each once.
+    @Test(arguments: [[2, 1], [1, 1], [1, 3, 2]]) func sequencesOfOneFrameCountUp(sequences: [Int]) throws {
+        var reports = Samples.reports(1...sequences.count)
+        for (index, sequence) in sequences.enumerated() { reports.reports[index].sequence = sequence }
+        let error = #expect(throws: ControlError.self) { try reports.validate(within: .standard) }
+        #expect(error?.code == .badRequest)
+    }
+
     /// Whatever becomes of a report on its way, either both ways have the same result or the short one has none.
     @Test func damagedReportsAreReadAlike() throws {
         let seed = TestRuns.seed()

@@ -156,9 +156,6 @@ public struct ChangeScenarios: Sendable {
         mixed = Samples.reports(101...102, of: "together")
         mixed.reports[1].sample.expertLoads = [[1, 2, 3], [4, 5, 6]]
         await refuses(mixed, .badRequest)
-        mixed = Samples.reports(101...102, of: "together")
-        mixed.reports.reverse()
-        await refuses(mixed, .badRequest)
         #expect(try await peer.send(Samples.reports(90...101, of: "together")).sequence == 101)
     }
 

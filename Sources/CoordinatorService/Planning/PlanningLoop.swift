@@ -102,7 +102,10 @@ package actor PlanningLoop {
     /// - Returns: whether nobody works on the run yet.
     private func queue(_ report: Report) -> Bool {
         uses += 1
-        var entry = entries[report.run] ?? Entry()
+        return queue(report, in: &entries[report.run, default: Entry()])
+    }
+
+    private func queue(_ report: Report, in entry: inout Entry) -> Bool {
         entry.lastUse = uses
         if entry.reports.count >= limits.planningReports {
             let excess = (limits.planningReports + 1) / 2
@@ -113,7 +116,6 @@ package actor PlanningLoop {
                 metadata: ["run": "\(report.run)", "reports": "\(excess)"])
         }
         entry.reports.append(report)
-        defer { entries[report.run] = entry }
         guard !entry.isBusy else { return false }
         entry.isBusy = true
         return true

@@ -101,10 +101,11 @@ package struct ReportWriter {
     package static func json(_ phases: [String: Double]) throws -> String {
         var text = "{"
         text.reserveCapacity(40 * phases.count)
-        for (name, seconds) in phases.sorted(by: { $0.key < $1.key }) {
-            guard isPlain(name), seconds.isFinite else { return try CoordinatorStore.json(phases) }
-            if text.utf8.count > 1 { text += "," }
-            text += "\""
+        for name in phases.keys.sorted() {
+            guard isPlain(name), let seconds = phases[name], seconds.isFinite else {
+                return try CoordinatorStore.json(phases)
+            }
+            text += text.utf8.count > 1 ? ",\"" : "\""
             text += name
             text += "\":"
             let number = seconds.description
