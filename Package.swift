@@ -146,6 +146,7 @@ let package = Package(
             ], path: "Benchmarks/coordinator"),
 
         // Tests mirror targets one to one.
+        .target(name: "TestSupport", path: "Tests/TestSupport"),
         .target(
             name: "CommunicatorConformance", dependencies: ["MessagePassing", "Randomness"],
             path: "Tests/CommunicatorConformance"),
@@ -162,10 +163,11 @@ let package = Package(
                 "MPIMessagePassing", "MessagePassing", "PlacementInvariance", "Tensors",
             ],
             path: "Tests/mpi-conformance"),
-        .testTarget(name: "MessagePassingTests", dependencies: ["MessagePassing", "CommunicatorConformance"]),
-        .testTarget(name: "MPIMessagePassingTests", dependencies: []),
+        .testTarget(
+            name: "MessagePassingTests", dependencies: ["MessagePassing", "CommunicatorConformance", "TestSupport"]),
+        .testTarget(name: "MPIMessagePassingTests", dependencies: ["TestSupport"]),
         .testTarget(name: "RandomnessTests", dependencies: ["Randomness"]),
-        .testTarget(name: "TensorsTests", dependencies: ["Randomness", "Tensors"]),
+        .testTarget(name: "TensorsTests", dependencies: ["Randomness", "Tensors", "TestSupport"]),
         .target(
             name: "GradientChecks", dependencies: ["Layers", "Randomness", "Tensors"], path: "Tests/GradientChecks"),
         .testTarget(name: "LayersTests", dependencies: ["GradientChecks", "Layers", "Randomness", "Tensors"]),
@@ -175,15 +177,16 @@ let package = Package(
             name: "MixtralTests",
             dependencies: ["GradientChecks", "Layers", "Mixtral", "Randomness", "Safetensors", "Tensors"],
             exclude: ["Golden"]),
-        .testTarget(name: "TokenDataTests", dependencies: ["TokenData"]),
+        .testTarget(name: "TokenDataTests", dependencies: ["TestSupport", "TokenData"]),
         .testTarget(
-            name: "ExpertPlacementTests", dependencies: ["ExpertPlacement", "PlacementInvariance", "Randomness"],
+            name: "ExpertPlacementTests",
+            dependencies: ["ExpertPlacement", "PlacementInvariance", "Randomness", "TestSupport"],
             exclude: ["Golden"]),
         .testTarget(
             name: "ExpertParallelismTests",
             dependencies: [
                 "ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Mixtral", "PlacementInvariance",
-                "Randomness", "Tensors",
+                "Randomness", "Tensors", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
@@ -192,13 +195,15 @@ let package = Package(
         .testTarget(
             name: "ControlProtocolTests",
             dependencies: [
-                "ControlProtocol", "ControlTestSupport", "ExpertPlacement",
+                "ControlProtocol", "ControlTestSupport", "ExpertPlacement", "TestSupport",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "FlyingSocks", package: "FlyingFox"),
             ], exclude: ["Golden"]),
         .testTarget(
             name: "CoordinatorCoreTests",
-            dependencies: ["ControlProtocol", "ControlTestSupport", "CoordinatorCore", "ExpertPlacement"]),
+            dependencies: [
+                "ControlProtocol", "ControlTestSupport", "CoordinatorCore", "ExpertPlacement", "TestSupport",
+            ]),
         // A file system for SQLite that loses power and fails.
         .target(
             name: "SQLiteFaults", path: "Tests/SQLiteFaults", linkerSettings: [.linkedLibrary("sqlite3")]),
@@ -206,7 +211,7 @@ let package = Package(
             name: "CoordinatorServiceTests",
             dependencies: [
                 "ControlProtocol", "ControlTestSupport", "CoordinatorCore", "CoordinatorService", "ExpertPlacement",
-                "SQLiteFaults",
+                "SQLiteFaults", "TestSupport",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
             ], exclude: ["Fixtures", "noise_peer.py"]),

@@ -1,6 +1,7 @@
 import ControlProtocol
 import ControlTestSupport
 import Foundation
+import TestSupport
 import Testing
 
 struct FrameTests {
@@ -32,7 +33,7 @@ struct FrameTests {
     }
 
     @Test func manyFramesInRandomPieces() throws {
-        let seed = UInt64.random(in: 0...UInt64.max)
+        let seed = TestRuns.seed()
         var random = SeededGenerator(seed: seed)
         let payloads = (0..<300).map { _ in
             Data((0..<Int.random(in: 0...9_000, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) })

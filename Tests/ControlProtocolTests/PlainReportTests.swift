@@ -2,6 +2,7 @@ import ControlProtocol
 import ControlTestSupport
 import ExpertPlacement
 import Foundation
+import TestSupport
 import Testing
 
 /// Reports have a way past Foundation's coders, which leads to the same.

@@ -2,6 +2,7 @@ import ControlProtocol
 import ControlTestSupport
 import CoordinatorCore
 import ExpertPlacement
+import TestSupport
 import Testing
 
 struct CoordinatorCoreTests {

@@ -1,6 +1,7 @@
 import ControlProtocol
 import ControlTestSupport
 import CoordinatorCore
+import TestSupport
 import Testing
 
 struct PlanLifeTests {

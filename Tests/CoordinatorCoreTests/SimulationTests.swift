@@ -1,4 +1,5 @@
 import ControlTestSupport
+import TestSupport
 import Testing
 
 struct SimulationTests {

@@ -4,6 +4,7 @@ import CoordinatorService
 import Foundation
 import GRDB
 import Synchronization
+import TestSupport
 import Testing
 
 /// What clients and the machine do to a coordinator: it neither crashes nor loses what it acknowledged, and is itself again

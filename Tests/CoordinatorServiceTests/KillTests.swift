@@ -2,6 +2,7 @@ import ControlTestSupport
 import CoordinatorService
 import Foundation
 import GRDB
+import TestSupport
 import Testing
 
 /// The program is gone from one moment to the next; what it acknowledged before is there, and nothing twice.

@@ -2,16 +2,16 @@ import ControlProtocol
 import ControlTestSupport
 import ExpertPlacement
 import Foundation
+import TestSupport
 import Testing
 
 /// Encrypted connections with the implementation of Noise in the Python package noiseprotocol at the other end.
 struct NoiseInteropTests {
     private let keys: KeyFolder
-    private let seed = UInt64.random(in: 0...UInt64(UInt32.max))
+    private let seed = TestRuns.seed("the Python peer")
 
     init() throws {
         keys = try KeyFolder()
-        print("seed \(seed)")
         // Nothing to do after `make test`, which has made it.
         let setUp = try Self.run("/bin/sh", [Repository.root.appending(path: "Tests/python.sh").path])
         try #require(setUp.status == 0, "\(setUp.output)")

@@ -3,6 +3,7 @@ import CoordinatorCore
 import CoordinatorService
 import Foundation
 import SQLiteFaults
+import TestSupport
 import Testing
 
 /// Power is lost at every write and sync of a recorded session.
@@ -63,14 +64,12 @@ struct PowerLossTests {
         }
     }
 
-    private static let isSoak = ProcessInfo.processInfo.environment["MOE_SOAK"] != nil
-
     @Test func nothingAcknowledgedIsLost() async throws {
         let recording = try await Recording(.full)
-        let seed = UInt64.random(in: 0...UInt64.max)
-        print("seed \(seed); \(recording.disk.changes) changes, \(recording.moments.count - 1) answers")
+        let seed = TestRuns.seed()
+        print("\(recording.disk.changes) changes, \(recording.moments.count - 1) answers")
         #expect(recording.problems([FAULTY_LOSS_ALL, FAULTY_LOSS_NONE], seeds: [0]) == [])
-        let seeds = (0..<(Self.isSoak ? 50 : 1)).map { seed &+ $0 }
+        let seeds = (0..<UInt64(TestRuns.count(1, soak: 50))).map { seed &+ $0 }
         #expect(recording.problems([FAULTY_LOSS_SUFFIX, FAULTY_LOSS_SECTORS], seeds: seeds) == [])
     }
 

@@ -1,6 +1,7 @@
 import ControlProtocol
 import ControlTestSupport
 import Foundation
+import TestSupport
 import Testing
 
 /// A session in other pieces than its client sent it, twice, in another order, late: the coordinator ends up where it should.

@@ -5,6 +5,7 @@ import CoordinatorService
 import ExpertPlacement
 import Foundation
 import GRDB
+import TestSupport
 import Testing
 
 struct StoreTests {

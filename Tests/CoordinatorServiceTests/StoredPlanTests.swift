@@ -5,6 +5,7 @@ import CoordinatorService
 import ExpertPlacement
 import Foundation
 import GRDB
+import TestSupport
 import Testing
 
 /// Plans in the database.
@@ -28,8 +29,7 @@ struct StoredPlanTests {
     }
 
     @Test func whatIsStoredIsWhatTheStateMachineHolds() async throws {
-        let seed = UInt64.random(in: 0...UInt64.max)
-        print("seed \(seed)")
+        let seed = TestRuns.seed()
         for schedule in 0..<5 {
             let store = try CoordinatorStore(path: folder.path("moe-\(schedule).db"))
             var life = PlanLife(Stored(store: store), seed: seed &+ UInt64(schedule))

@@ -1,6 +1,7 @@
 import ControlProtocol
 import ControlTestSupport
 import Foundation
+import TestSupport
 import Testing
 
 /// Who sits between client and coordinator can end connections, and nothing else.
@@ -11,8 +12,7 @@ struct TamperingTests {
 
     /// One bit at each place in turn, on the way there and on the way back.
     @Test func everyChangedBitIsNoticed() async throws {
-        let seed = UInt64.random(in: 0...UInt64.max)
-        print("seed \(seed)")
+        let seed = TestRuns.seed()
         let key = try keys.key("key")
         try await LiveCoordinator.run(keys: keys.accepted(["key"])) { coordinator in
             var random = SeededGenerator(seed: seed)
@@ -177,8 +177,7 @@ struct TamperingTests {
 
     /// Handshakes that are no handshakes, and those that end too early.
     @Test func garbageIsRefusedInTime() async throws {
-        let seed = UInt64.random(in: 0...UInt64.max)
-        print("seed \(seed)")
+        let seed = TestRuns.seed()
         var limits = Limits()
         limits.transferTime = .milliseconds(300)
         let key = try keys.key("key")

@@ -2,14 +2,14 @@ import ExpertParallelism
 import ExpertPlacement
 import MessagePassing
 import PlacementInvariance
+import TestSupport
 import Testing
 
 /// Experts of different widths, and what a pass leaves behind.
 @Suite struct BlockTests {
     @Test(arguments: 1...4) func expertsOfDifferentWidths(worldSize: Int) throws {
         let block = BlockCase()
-        let seed = UInt64.random(in: 0 ... .max)
-        print("blocks on \(worldSize) ranks: seed \(seed)")
+        let seed = TestRuns.seed("blocks on \(worldSize) ranks")
         var plans = RandomPlan(seed: seed)
         let expected = try block.run(
             on: ThreadCommunicator(), plan: nil, dispatcher: RandomDispatcher(seed: seed))
@@ -32,8 +32,7 @@ import Testing
 
     @Test(arguments: 1...4) func eachParameterCountsOnceInTheNorm(worldSize: Int) throws {
         let block = BlockCase()
-        let seed = UInt64.random(in: 0 ... .max)
-        print("norms on \(worldSize) ranks: seed \(seed)")
+        let seed = TestRuns.seed("norms on \(worldSize) ranks")
         var plans = RandomPlan(seed: seed)
         for _ in 0..<10 {
             let plan = try plans.plan(for: block.model, worldSize: worldSize)
@@ -48,8 +47,7 @@ import Testing
 
     @Test(arguments: 1...4) func bytesToOtherRanksAreCounted(worldSize: Int) throws {
         let block = BlockCase()
-        let seed = UInt64.random(in: 0 ... .max)
-        print("bytes on \(worldSize) ranks: seed \(seed)")
+        let seed = TestRuns.seed("bytes on \(worldSize) ranks")
         var plans = RandomPlan(seed: seed)
         for _ in 0..<10 {
             let plan = try plans.plan(for: block.model, worldSize: worldSize)

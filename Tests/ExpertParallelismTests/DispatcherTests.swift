@@ -2,6 +2,7 @@ import ExpertParallelism
 import ExpertPlacement
 import Layers
 import Randomness
+import TestSupport
 import Testing
 
 @Suite struct DispatcherTests {
@@ -30,8 +31,7 @@ import Testing
 
     @Test(arguments: [[0.5, 0.5], [0.9, 0.1], [0.25, 0.0, 0.75], [0, 1, 0], [0.2, 0.2, 0.2, 0.2, 0.2]])
     func randomObeysTheFractions(fractions: [Double]) throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("fractions \(fractions): seed \(seed)")
+        let seed = TestRuns.seed("fractions \(fractions)")
         let placement = try placement(worldSize: fractions.count, fractions: fractions)
         let tokens = 30_000
         let routing = routing(first: 0, tokens: tokens)
@@ -125,8 +125,7 @@ import Testing
     /// Every rank gives each replica its share to less than a row, and the steps' rounding evens out.
     @Test(arguments: [[0.5, 0.5], [0.9, 0.1], [0.25, 0.0, 0.75], [0, 1, 0], [0.07, 0.33, 0.2, 0.2, 0.2]])
     func weightedCountsAreExact(fractions: [Double]) throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("weighted \(fractions): seed \(seed)")
+        let seed = TestRuns.seed("weighted \(fractions)")
         let placement = try placement(worldSize: fractions.count, fractions: fractions)
         var totals = [Double](repeating: 0, count: fractions.count)
         var rows = 0
@@ -154,8 +153,7 @@ import Testing
     }
 
     @Test func leastLoadedCountsAreExact() throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("least-loaded: seed \(seed)")
+        let seed = TestRuns.seed("least-loaded")
         func expert(_ replicas: Int, _ shards: Int, _ ranks: [Int], width: Int = 4, fractions: [Double]? = nil) throws
             -> ExpertPlacement
         {

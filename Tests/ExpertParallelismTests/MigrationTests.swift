@@ -6,6 +6,7 @@ import MessagePassing
 import PlacementInvariance
 import Synchronization
 import Tensors
+import TestSupport
 import Testing
 
 /// Experts move with their optimizer state, and nothing of it changes.
@@ -13,8 +14,7 @@ import Testing
     /// Two steps, then one plan after the other, each reached in small pieces.
     @Test(arguments: 1...16, OwnershipPolicy.allCases)
     func nothingIsLostOrChanged(worldSize: Int, ownership: OwnershipPolicy) throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("migrations on \(worldSize) ranks, \(ownership): seed \(seed)")
+        let seed = TestRuns.seed("migrations on \(worldSize) ranks, \(ownership)")
         var plans = RandomPlan(seed: seed)
         var training = InvarianceCase()
         training.ownership = ownership
@@ -37,7 +37,7 @@ import Testing
     /// The run that never rests: new places for all experts every three steps, layers one by one in half of the runs.
     @Test(arguments: [(1, nil), (2, nil), (3, 20_000), (4, nil), (4, 1)] as [(Int, Int?)], OwnershipPolicy.allCases)
     func sixtyStepsUnderFire(world: (size: Int, budgetBytes: Int?), ownership: OwnershipPolicy) throws {
-        let seed = UInt64.random(in: 0 ... .max)
+        let seed = TestRuns.seed("\(world.size) ranks that train, \(ownership)")
         var training = InvarianceCase()
         training.steps = 60
         training.ownership = ownership
@@ -80,8 +80,7 @@ import Testing
 
     /// What passes through the communicator is what the migration says, not a byte more.
     @Test(arguments: OwnershipPolicy.allCases) func noOtherBytesMove(ownership: OwnershipPolicy) throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("bytes of migrations, \(ownership): seed \(seed)")
+        let seed = TestRuns.seed("bytes of migrations, \(ownership)")
         var plans = RandomPlan(seed: seed)
         let block = BlockCase()
         for worldSize in 1...5 {

@@ -2,6 +2,7 @@ import ExpertParallelism
 import ExpertPlacement
 import MessagePassing
 import PlacementInvariance
+import TestSupport
 import Testing
 
 /// The law of the data plane: results are those of one process with all experts, wherever they are.
@@ -32,8 +33,7 @@ import Testing
 
     @Test(arguments: 1...4)
     func oneStepUnderRandomPlansIsThatOfOneProcess(worldSize: Int) throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("random plans for \(worldSize) ranks: seed \(seed)")
+        let seed = TestRuns.seed("random plans for \(worldSize) ranks")
         var plans = RandomPlan(seed: seed)
         for microBatches in 1...2 {
             var training = InvarianceCase()

@@ -1,6 +1,7 @@
 import ExpertPlacement
 import PlacementInvariance
 import Randomness
+import TestSupport
 import Testing
 
 @Suite struct MigrationTests {
@@ -60,8 +61,7 @@ import Testing
     }
 
     @Test(arguments: OwnershipPolicy.allCases) func movesTheFewestBytes(ownership: OwnershipPolicy) throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("fewest bytes, \(ownership): seed \(seed)")
+        let seed = TestRuns.seed("fewest bytes, \(ownership)")
         for round in 0..<200 {
             let example = try Case(seed: seed, round: round, largestWorld: 5, ownership: ownership)
             var copies = 0
@@ -86,8 +86,7 @@ import Testing
 
     /// Replays the stages on sets of neurons: every transfer leaves where its neurons are, and in the end all is in place.
     @Test(arguments: OwnershipPolicy.allCases) func stagesBringEverything(ownership: OwnershipPolicy) throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("stages, \(ownership): seed \(seed)")
+        let seed = TestRuns.seed("stages, \(ownership)")
         for round in 0..<200 {
             let example = try Case(seed: seed, round: round, largestWorld: 6, ownership: ownership)
             let limit = 1 + round % 5
@@ -189,8 +188,7 @@ import Testing
     }
 
     @Test func sourcesAreOnTheSameNodeWhereOneHasIt() throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("nodes: seed \(seed)")
+        let seed = TestRuns.seed("nodes")
         for round in 0..<100 {
             let example = try Case(
                 seed: seed, round: round, largestWorld: 6, ownership: .colocated, nodes: { $0 / 2 })
@@ -226,8 +224,7 @@ import Testing
 
     /// The stated bound holds.
     @Test(arguments: OwnershipPolicy.allCases) func memoryIsBounded(ownership: OwnershipPolicy) throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("memory, \(ownership): seed \(seed)")
+        let seed = TestRuns.seed("memory, \(ownership)")
         for round in 0..<100 {
             let example = try Case(seed: seed, round: round, largestWorld: 5, ownership: ownership)
             for rank in 0..<example.worldSize {

@@ -1,12 +1,12 @@
 import ExpertPlacement
 import PlacementInvariance
+import TestSupport
 import Testing
 
 @Suite struct OwnershipPolicyTests {
     /// Each neuron has one owner, under either policy, and rank by rank it is the same.
     @Test(arguments: OwnershipPolicy.allCases) func everyNeuronHasOneOwner(ownership: OwnershipPolicy) throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("owners, \(ownership): seed \(seed)")
+        let seed = TestRuns.seed("owners, \(ownership)")
         var plans = RandomPlan(seed: seed)
         for worldSize in 1...7 {
             for width in 1...12 {
@@ -46,8 +46,7 @@ import Testing
 
     /// What a rank owns beyond what it computes with has masters of its own, and nothing is held twice.
     @Test func mastersAreWhatShardsDoNotHold() throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("masters: seed \(seed)")
+        let seed = TestRuns.seed("masters")
         var plans = RandomPlan(seed: seed)
         for round in 0..<100 {
             let layer = LayerPlacement(experts: [try plans.placement(width: 13, worldSize: 5)])

@@ -1,10 +1,10 @@
+import TestSupport
 import Testing
 
 @Suite(.serialized) struct MPIConformanceTests {
     @Test(arguments: 1...4)
     func conforms(ranks: Int) throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("MPICommunicator, \(ranks) ranks: seed \(seed)")
+        let seed = TestRuns.seed("MPICommunicator, \(ranks) ranks")
         let job = try MPIJob("mpi-conformance", ["communicator", "\(seed)"], ranks: ranks)
         #expect(job.exitStatus == 0, "\(job.output)")
         #expect(job.output.contains("passed: all on \(ranks) ranks"), "\(job.output)")
@@ -13,8 +13,7 @@ import Testing
     /// A low limit stands for blocks that a C int cannot count.
     @Test(arguments: 2...3)
     func sendsLargeBlocksInParts(ranks: Int) throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("MPICommunicator with counts below 1,000, \(ranks) ranks: seed \(seed)")
+        let seed = TestRuns.seed("MPICommunicator with counts below 1,000, \(ranks) ranks")
         let job = try MPIJob("mpi-conformance", ["communicator", "\(seed)", "1000"], ranks: ranks)
         #expect(job.exitStatus == 0, "\(job.output)")
         #expect(job.output.contains("passed: all on \(ranks) ranks"), "\(job.output)")
@@ -23,8 +22,7 @@ import Testing
     /// The law of the data plane holds over MPI too.
     @Test(arguments: 2...4)
     func placementDoesNotChangeResults(ranks: Int) throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("placement over MPI, \(ranks) ranks: seed \(seed)")
+        let seed = TestRuns.seed("placement over MPI, \(ranks) ranks")
         let job = try MPIJob("mpi-conformance", ["placement", "\(seed)"], ranks: ranks)
         #expect(job.exitStatus == 0, "\(job.output)")
         #expect(job.output.contains("passed: 88 placements on \(ranks) ranks"), "\(job.output)")
@@ -33,8 +31,7 @@ import Testing
     /// Nor do experts that move while they train.
     @Test(arguments: 2...4)
     func migrationDoesNotChangeResults(ranks: Int) throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("migration over MPI, \(ranks) ranks: seed \(seed)")
+        let seed = TestRuns.seed("migration over MPI, \(ranks) ranks")
         let job = try MPIJob("mpi-conformance", ["migration", "\(seed)"], ranks: ranks)
         print(job.output)
         #expect(job.exitStatus == 0, "\(job.output)")

@@ -30,7 +30,8 @@ final class RunningProgram {
         process.arguments =
             onTerminal
             ? ["script", "-qec", command.map { "'\($0)'" }.joined(separator: " "), "/dev/null"] : command
-        var environment = ProcessInfo.processInfo.environment
+        // `MOE_SEED` of the tests is none of the programs'.
+        var environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("MOE_") }
         environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
         environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
         // More ranks than cores: let waiting ranks give way.

@@ -1,5 +1,6 @@
 import Randomness
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct ChecksumTests {
@@ -14,8 +15,7 @@ import Testing
 
     /// Any bit of any entry, and any two entries that change places, at every length around a block.
     @Test func everyChangeIsSeen() {
-        let seed = UInt64.random(in: 0 ... .max)
-        print("checksums: seed \(seed)")
+        let seed = TestRuns.seed("checksums")
         for count in [1, 2, 15, 16, 63, 64, 65, 128, 200] {
             let values = entries(count, seed: seed)
             let expected = checksum(values)

@@ -1,4 +1,5 @@
 import Randomness
+import TestSupport
 import Testing
 import TokenData
 
@@ -90,8 +91,7 @@ import TokenData
     }
 
     @Test func randomOrderStaysInsideTheFileAndReachesAllOfIt() throws {
-        let seed = UInt64.random(in: 0...UInt64.max)
-        print("seed \(seed)")
+        let seed = TestRuns.seed()
         let (source, directory) = try source(tokens: 12, sequenceLength: 4, batchSize: 50, order: .random(seed: seed))
         defer { withExtendedLifetime(directory) {} }
         var starts = Set<Int>()

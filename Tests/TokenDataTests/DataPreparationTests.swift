@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 import TokenData
 
@@ -6,8 +7,7 @@ import TokenData
     /// Random text, prepared, read and decoded is the text again; the first part is for training.
     @Test(arguments: Tokenizer.Kind.allCases)
     func textsRoundTrip(kind: Tokenizer.Kind) throws {
-        let seed = UInt64.random(in: 0...UInt64.max)
-        print("seed \(seed)")
+        let seed = TestRuns.seed()
         var generator = SplitMix64(state: seed)
         let alphabet = Array("ab \n\u{E9}\u{301}“🧠\0z".unicodeScalars)
         for _ in 0..<20 {
