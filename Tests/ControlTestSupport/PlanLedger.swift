@@ -15,9 +15,13 @@ public struct PlanLedger: Hashable, Sendable {
     /// How often plans went along each arrow.
     public private(set) var arrows = [Arrow: Int]()
     private var plans = [Int: PlanInFlight]()
+    /// As they were when their run was deleted.
+    private var deletedPlans = [Int: PlanInFlight]()
+    /// Whether the run is there no more.
+    private(set) var isDeleted = false
     private var settings = PlanningSettings()
     private var eventCount = 0
-    private var lastRevision = 0
+    private(set) var lastRevision = 0
     /// Changes of states without an event.
     private var untold = 0
 
@@ -34,7 +38,7 @@ public struct PlanLedger: Hashable, Sendable {
     var active: Int? { plans.first { $0.value.state == .active }?.key }
     var inFlight: Int? { plans.first { $0.value.state.isInFlight }?.key }
 
-    func plan(_ revision: Int) -> PlanInFlight? { plans[revision] }
+    func plan(_ revision: Int) -> PlanInFlight? { plans[revision] ?? deletedPlans[revision] }
 
     mutating func apply(_ change: Change) {
         switch change {
@@ -42,6 +46,7 @@ public struct PlanLedger: Hashable, Sendable {
             let revision = record.plan.revision
             if revision != lastRevision + 1 { problems.append("revision \(revision) after \(lastRevision)") }
             lastRevision = max(lastRevision, revision)
+            isDeleted = false
             plans[revision] = PlanInFlight(plan: record.plan, state: record.state, origin: record.origin)
             note(Arrow(from: nil, to: record.state), revision)
         case .setPlanState(_, let revision, let state, _, _):
@@ -51,6 +56,11 @@ public struct PlanLedger: Hashable, Sendable {
         case .addEvent(_, let event):
             eventCount += 1
             if event.revision != nil { untold -= 1 }
+        case .deleteRun:
+            deletedPlans.merge(plans) { $1 }
+            plans = [:]
+            settings = PlanningSettings()
+            isDeleted = true
         default: break
         }
         if plans.values.count(where: { $0.state == .active }) > 1 { problems.append("two active plans") }
@@ -65,7 +75,7 @@ public struct PlanLedger: Hashable, Sendable {
 
     /// What must hold after each transaction.
     mutating func check() {
-        if active == nil { problems.append("no active plan") }
+        if active == nil, !isDeleted { problems.append("no active plan") }
         if untold != 0 { problems.append("\(untold) more changes of plans than events about them") }
     }
 

@@ -5,6 +5,8 @@ import ExpertPlacement
 /// One start of a run: rank 0, which speaks for all ranks, and each rank's reports.
 struct Job {
     let registration: RegisterRun
+    /// Whether it ends as soon as it has begun; its ranks take their time to notice.
+    let isShort: Bool
     /// Nil until the coordinator answered.
     private(set) var ranks: SimulatedRanks?
     private(set) var isOver = false
@@ -12,8 +14,9 @@ struct Job {
     private var sequences: [Int]
     private var hasFinished = false
 
-    init(_ registration: RegisterRun) {
+    init(_ registration: RegisterRun, isShort: Bool) {
         self.registration = registration
+        self.isShort = isShort
         sequences = [Int](repeating: 0, count: registration.worldSize)
     }
 
@@ -26,16 +29,19 @@ struct Job {
     mutating func nextOfRankZero(using random: inout SeededGenerator) -> ChangeRequest? {
         guard !isOver else { return nil }
         guard ranks != nil else { return .registerRun(registration) }
+        if isShort, !hasFinished { return finish() }
         if registeredWorkers < registration.worldSize {
             return .registerWorker(Samples.registerWorker(run, incarnation: incarnation, rank: registeredWorkers))
         }
         work(using: &random)
         if let message = ranks?.messages.first { return .planProgress(message, withdrawn: nil) }
-        if !hasFinished, Int.random(in: 0..<40, using: &random) == 0 {
-            hasFinished = true
-            return .finishRun(Samples.finishRun(run, incarnation: incarnation))
-        }
+        if !hasFinished, Int.random(in: 0..<40, using: &random) == 0 { return finish() }
         return .pollPlan(PollPlan(run: run, incarnation: incarnation, revision: ranks?.revision ?? 0))
+    }
+
+    private mutating func finish() -> ChangeRequest {
+        hasFinished = true
+        return .finishRun(Samples.finishRun(run, incarnation: incarnation))
     }
 
     /// Training goes on, whatever the coordinator does.
@@ -64,11 +70,15 @@ struct Job {
     }
 
     /// The answer to what was asked last.
+    /// - Parameter ledger: what became durable of the run; nil: nothing.
     /// - Returns: whether the request is settled; false: it has to be sent again.
-    mutating func receive(_ answer: Answer, to request: ChangeRequest, _ problems: inout [String]) -> Bool {
+    mutating func receive(
+        _ answer: Answer, to request: ChangeRequest, _ ledger: RunLedger?, _ problems: inout [String]
+    ) -> Bool {
         if case .refused(let error) = answer {
-            if error.code == .staleIncarnation { isOver = true }
-            if !error.isTransient, error.code != .staleIncarnation {
+            let isDeleted = ranks != nil && ledger?.isDeleted(incarnation) == true
+            if error.code == .staleIncarnation || error.code == .unknownRun && isDeleted { isOver = true }
+            if !error.isTransient, !isOver {
                 problems.append("\(request) of the newest start was refused: \(error)")
             }
             return !error.isTransient

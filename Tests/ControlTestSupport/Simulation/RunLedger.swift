@@ -2,15 +2,23 @@ import ControlProtocol
 import CoordinatorCore
 import ExpertPlacement
 
-/// What became durable of one run, held against the promises: every revision and incarnation once and in order, every request
-/// at most once, nothing from an incarnation that is over.
+/// What became durable of one run, held against the promises: every revision and incarnation once and in order, even after it
+/// was deleted; every request at most once, nothing from an incarnation that is over.
 struct RunLedger {
     struct ReportKey: Hashable { let incarnation: Int, rank: Int, sequence: Int }
+    private struct Start: Hashable { let registration: String, incarnation: Int }
 
     let run: String
     var plans = PlanLedger()
     private(set) var incarnation = 0
-    private(set) var registrations = [String: Int]()
+    /// How often the run was deleted.
+    private(set) var deletions = 0
+    /// The newest incarnation that went with it; 0: none.
+    private var deletedIncarnation = 0
+    private var starts = Set<Start>()
+    /// Of the run that is there: with a deletion they are forgotten.
+    private var registrations = Set<String>()
+    private var archives = Set<Timestamp>()
     private(set) var settings = PlanningSettings()
     private var reports = Set<ReportKey>()
     private var workers = Set<RegisterWorker>()
@@ -21,6 +29,12 @@ struct RunLedger {
     init(run: String) { self.run = run }
 
     var problems: [String] { found + plans.problems }
+    /// Whether the run is there no more.
+    var isDeleted: Bool { plans.isDeleted }
+    /// Whether the ranks have said so.
+    var hasEnded: Bool { finished.contains(incarnation) }
+    /// Whether an incarnation went with a run that was deleted.
+    func isDeleted(_ incarnation: Int) -> Bool { incarnation <= deletedIncarnation }
 
     private mutating func report(_ problem: String) { found.append("\(run): \(problem)") }
 
@@ -31,9 +45,10 @@ struct RunLedger {
             if number != incarnation + 1 { report("incarnation \(number) after \(incarnation)") }
         case .addIncarnation(let request, let number, _):
             if number != incarnation + 1 { report("incarnation \(number) after \(incarnation)") }
-            if registrations.updateValue(number, forKey: request.registration) != nil {
+            if !registrations.insert(request.registration).inserted {
                 report("start \(request.registration) was applied twice")
             }
+            starts.insert(Start(registration: request.registration, incarnation: number))
             incarnation = number
         case .addPlan(let record): requireCurrent(record.incarnation, "a plan")
         case .setPlanProgress(let progress, _):
@@ -54,7 +69,19 @@ struct RunLedger {
         case .endIncarnation(let request, _):
             requireCurrent(request.incarnation, "an outcome")
             if !finished.insert(request.incarnation).inserted { report("\(request) was applied twice") }
-        case .raiseRevision, .archiveRun, .deleteRun, .addEvent, .setPlanState, .setPlanObservation, .dropReports: break
+        case .archiveRun(_, let time):
+            requireEnd("archived")
+            if let time { archives.insert(time) }
+        case .deleteRun(_, let used, _):
+            requireEnd("deleted")
+            if used != UsedNumbers(revision: plans.lastRevision, incarnation: incarnation) {
+                report("\(used) are not the numbers that were given out")
+            }
+            deletions += 1
+            deletedIncarnation = incarnation
+            registrations = []
+            settings = PlanningSettings()
+        case .raiseRevision, .addEvent, .setPlanState, .setPlanObservation, .dropReports: break
         }
     }
 
@@ -62,6 +89,12 @@ struct RunLedger {
         if number != incarnation {
             report("\(what) of incarnation \(number) was applied in incarnation \(incarnation)")
         }
+        if isDeleted(number) { report("\(what) of incarnation \(number) was applied after its deletion") }
+    }
+
+    /// Nobody is silent for long enough here.
+    private mutating func requireEnd(_ what: String) {
+        if !hasEnded { report("incarnation \(incarnation) was \(what) while it was running") }
     }
 
     private static func key(_ report: Report) -> ReportKey {
@@ -73,7 +106,8 @@ struct RunLedger {
         switch (request, answer) {
         case (_, .refused): true
         case (.registerRun(let request), .runRegistered(let reply)):
-            registrations[request.registration] == reply.incarnation && knows(reply.plan)
+            starts.contains(Start(registration: request.registration, incarnation: reply.incarnation))
+                && knows(reply.plan)
         case (.registerWorker(let request), .workerRegistered(let reply)):
             workers.contains(request) && (reply.incarnation, reply.rank) == (request.incarnation, request.rank)
         case (.report(let report), .acknowledged(let reply)):
@@ -86,7 +120,10 @@ struct RunLedger {
         case (.planProgress(let progress, _), .acknowledged): holds(progress)
         case (.proposePlan(let submission), .placementProposed(let reply)):
             if let plan = reply.plan, reply.revision != nil { !submission.dryRun && knows(plan) } else { true }
-        case (.archiveRun, .runArchived), (.controlPlanning, .planningState), (.recordPlanning, .acknowledged): true
+        case (.archiveRun(let request), .runArchived(let reply)):
+            request.dryRun || archives.contains(reply.archivedAt)
+        case (.deleteRun(let request), .acknowledged): request.dryRun || deletions > 0
+        case (.controlPlanning, .planningState), (.recordPlanning, .acknowledged): true
         default: false
         }
     }

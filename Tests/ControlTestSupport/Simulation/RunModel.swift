@@ -16,6 +16,8 @@ public struct RunModel: Sendable {
     private var outcome: FinishRun.Outcome?
     private var archivedAt: Timestamp?
     private var usedRevision = 0
+    /// What a run that is not there has used up; nil: it is there, or never was.
+    public private(set) var usedNumbers: UsedNumbers?
 
     public init() {}
 
@@ -27,6 +29,7 @@ public struct RunModel: Sendable {
             workers = [:]
             outcome = nil
             archivedAt = nil
+            usedNumbers = nil
         case .addIncarnation(let request, let number, _): registrations[request.registration] = number
         case .addPlan(let record):
             plans[record.plan.revision] = PlanInFlight(plan: record.plan, state: record.state, origin: record.origin)
@@ -46,7 +49,9 @@ public struct RunModel: Sendable {
         case .endIncarnation(let request, _): outcome = request.outcome
         case .raiseRevision(_, let revision): usedRevision = revision
         case .archiveRun(_, let time): archivedAt = time
-        case .deleteRun: self = RunModel()
+        case .deleteRun(_, let used, _):
+            self = RunModel()
+            usedNumbers = used
         case .dropReports, .setPlanObservation, .addEvent: break
         }
     }

@@ -76,8 +76,12 @@ struct SimulatedCoordinator: ~Copyable {
 
     private mutating func handle(_ request: ChangeRequest, using random: inout SeededGenerator) -> Answer {
         let name = request.run
-        if !core.isResident(name), let state = durable[name]?.model.state {
-            _ = core.handle(.restored(state), at: Self.time(using: &random))
+        if !core.isResident(name), let model = durable[name]?.model {
+            if let state = model.state {
+                _ = core.handle(.restored(state), at: Self.time(using: &random))
+            } else if let numbers = model.usedNumbers {
+                _ = core.handle(.known(numbers, of: name), at: Self.time(using: &random))
+            }
         }
         var request = request
         if case .planProgress(let progress, _) = request, core.isRevived(by: progress) {
@@ -123,7 +127,8 @@ struct SimulatedCoordinator: ~Copyable {
         guard let incarnation = request.incarnation, newest > 0, incarnation < newest else { return }
         staleRequests += 1
         if changed { problems.append("\(request) is stale and changed something") }
-        guard case .refused(let error) = answer, error.code == .staleIncarnation else {
+        let code: ControlError.Code = ledger.isDeleted ? .unknownRun : .staleIncarnation
+        guard case .refused(let error) = answer, error.code == code else {
             problems.append("\(request) is stale, but the answer is \(answer)")
             return
         }
@@ -164,6 +169,7 @@ extension ChangeRequest {
         case .proposePlan(let submission): submission.dryRun
         case .controlPlanning(let request, _): request.dryRun
         case .archiveRun(let request): request.dryRun
+        case .deleteRun(let request): request.dryRun
         default: false
         }
     }

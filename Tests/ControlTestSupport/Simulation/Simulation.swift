@@ -23,6 +23,7 @@ public struct Simulation: ~Copyable {
     private var clients = [Client]()
     /// Rank 0 of the newest start of each run.
     private var newestRankZeros = [Int]()
+    private var operators = [String: Int]()
     /// What each client waits for.
     private var open = [Int: SimulatedNetwork.Request]()
     private var requestCount = 0
@@ -35,11 +36,16 @@ public struct Simulation: ~Copyable {
         random = SeededGenerator(seed: seed)
         for run in Self.runs {
             start(run)
+            operators[run] = clients.count
             clients += [.operator(run: run), .planner(run: run)]
         }
     }
 
     public var staleRequests: Int { coordinator.staleRequests }
+    /// How often runs were deleted.
+    public var deletions: Int { coordinator.durable.values.reduce(0) { $0 + $1.ledger.deletions } }
+    /// How many of them were started again.
+    public var revivals: Int { coordinator.durable.values.count { $0.ledger.deletions > 0 && !$0.ledger.isDeleted } }
     public var faults: [String: Int] {
         [String: Int](uniqueKeysWithValues: coordinator.faults.map { ("\($0.key)", $0.value) })
     }
@@ -61,8 +67,7 @@ public struct Simulation: ~Copyable {
     private mutating func happen() {
         switch Int.random(in: 0..<200, using: &random) {
         case 0..<40: act(Int.random(in: 0..<clients.count, using: &random))
-        // Otherwise plans would not get far: there are many clients, and each plan needs several messages of rank 0.
-        case 40..<80: act(newestRankZeros.randomElement(using: &random) ?? 0)
+        case 40..<80: act(busyClient())
         case 80..<128: deliverRequest()
         case 128..<160: work(Int.random(in: 0..<6, using: &random) == 0 ? .allCases.randomElement(using: &random) : nil)
         case 160..<191: deliverReply()
@@ -72,10 +77,21 @@ public struct Simulation: ~Copyable {
         }
     }
 
+    /// Rank 0 of a newest start, or whoever puts the run away when it has ended. Otherwise plans would not get far: there are many
+    /// clients, and each plan needs several messages of rank 0.
+    private mutating func busyClient() -> Int {
+        let rankZero = newestRankZeros.randomElement(using: &random) ?? 0
+        guard case .rankZero(let job) = clients[rankZero], coordinator.durable[jobs[job].run]?.ledger.hasEnded == true,
+            Bool.random(using: &random)
+        else { return rankZero }
+        return operators[jobs[job].run] ?? rankZero
+    }
+
     /// Another start of a run; those before it do not know yet that they are over.
     private mutating func start(_ run: String) {
         let worldSize = Int.random(in: 0..<6, using: &random) == 0 ? 3 : 2
-        jobs.append(Job(Samples.registerRun(run, registration: "start \(jobs.count)", worldSize: worldSize)))
+        let registration = Samples.registerRun(run, registration: "start \(jobs.count)", worldSize: worldSize)
+        jobs.append(Job(registration, isShort: Int.random(in: 0..<3, using: &random) == 0))
         newestRankZeros.removeAll { if case .rankZero(let job) = clients[$0] { jobs[job].run == run } else { false } }
         newestRankZeros.append(clients.count)
         clients.append(.rankZero(job: jobs.count - 1))
@@ -117,7 +133,8 @@ public struct Simulation: ~Copyable {
         var isSettled = true
         switch clients[request.client] {
         case .rankZero(let job), .reporter(let job, _):
-            isSettled = jobs[job].receive(reply.answer, to: request.body, &found)
+            let ledger = coordinator.durable[jobs[job].run]?.ledger
+            isSettled = jobs[job].receive(reply.answer, to: request.body, ledger, &found)
         case .operator, .planner: break
         }
         if isSettled { open[request.client] = nil }
@@ -126,21 +143,23 @@ public struct Simulation: ~Copyable {
     /// An answer has come: it is durable, and the one that was given before.
     private mutating func check(_ reply: SimulatedNetwork.Reply) {
         let request = reply.request.body
+        let ledger = coordinator.durable[request.run]?.ledger
         if case .refused(let error) = reply.answer {
             guard let identity = RequestIdentity(request), let before = answers[identity] else { return }
             let mayForget: [ControlError.Code] = [.staleIncarnation, .staleSequence, .storageUnavailable]
-            if !mayForget.contains(error.code) {
+            let isDeleted = request.incarnation.map { ledger?.isDeleted($0) == true } == true
+            if !mayForget.contains(error.code), !(isDeleted && error.code == .unknownRun) {
                 found.append("\(request) was answered \(before), and then refused: \(error)")
             }
             return
         }
         acknowledgements += 1
         replies.append(reply)
-        if coordinator.durable[request.run]?.ledger.holds(request, reply.answer) != true {
+        if ledger?.holds(request, reply.answer) != true {
             found.append("\(reply.answer) to \(request) is not durable")
         }
         guard let identity = RequestIdentity(request) else { return }
-        if let before = answers[identity], !before.isSame(as: reply.answer) {
+        if let before = answers[identity], !before.isSame(as: reply.answer, ledger) {
             found.append("\(request) was answered \(before), and then \(reply.answer)")
         }
         answers[identity] = reply.answer
@@ -167,7 +186,7 @@ public struct Simulation: ~Copyable {
         }
         for job in jobs where !job.isOver {
             guard let ranks = job.ranks, var plans = coordinator.durable[job.run]?.ledger.plans,
-                coordinator.durable[job.run]?.ledger.incarnation == ranks.incarnation
+                coordinator.durable[job.run]?.ledger.incarnation == ranks.incarnation, !plans.isDeleted
             else { continue }
             plans.compare(with: ranks)
             found += plans.problems
@@ -190,7 +209,15 @@ public struct Simulation: ~Copyable {
 
     private mutating func operatorsRequest(_ run: String) -> ChangeRequest? {
         guard let plan = randomPlan(run), let ledger = coordinator.durable[run]?.ledger else { return nil }
+        // Its name is free again.
+        if ledger.isDeleted {
+            start(run)
+            return nil
+        }
         let isDry = Int.random(in: 0..<4, using: &random) == 0
+        if Int.random(in: 0..<(ledger.hasEnded ? 2 : 20), using: &random) == 0 {
+            return .deleteRun(DeleteRun(run: run, dryRun: isDry, who: "ada", why: "test"))
+        }
         if Int.random(in: 0..<10, using: &random) == 0 {
             return .archiveRun(ArchiveRun(run: run, dryRun: isDry, who: "ada", why: "test"))
         }
@@ -253,10 +280,12 @@ private enum RequestIdentity: Hashable {
 }
 
 extension Answer {
-    /// A start is told the plan that is active by now; all else is said again as it was.
-    fileprivate func isSame(as other: Answer) -> Bool {
+    /// A start is told the plan that is active by now, and is another one after its run was deleted; all else is said again as
+    /// it was.
+    fileprivate func isSame(as other: Answer, _ ledger: RunLedger?) -> Bool {
         if case .runRegistered(let own) = self, case .runRegistered(let others) = other {
             return own.incarnation == others.incarnation
+                || ledger?.isDeleted(min(own.incarnation, others.incarnation)) == true
         }
         return self == other
     }
