@@ -16,7 +16,8 @@ package actor ChangeProcessor {
     private let limits: Limits
     private let now: @Sendable () -> Timestamp
     private let logger: Logger
-    private let start = ContinuousClock.now
+    /// Stands still while the machine sleeps, and nobody can be heard.
+    private let start = SuspendingClock.now
     private var core: CoordinatorCore
     private var queue: [Item] = []
     private var queuedReports = 0

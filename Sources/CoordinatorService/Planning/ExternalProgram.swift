@@ -23,7 +23,7 @@ struct ExternalProgram: Hashable, Sendable {
         if cancellation.isCancelled { throw ExternalProgramError(.cancelled) }
         let process = try SpawnedProcess(command, input: input)
         defer { process.end() }
-        let deadline = ContinuousClock.now + timeLimit
+        let deadline = SuspendingClock.now + timeLimit
         var output = Data()
         var errors = Data()
         var reason: ExternalProgramError.Reason?
@@ -38,7 +38,7 @@ struct ExternalProgram: Hashable, Sendable {
                 reason = .tooMuchOutput(limit: outputLimit)
             } else if cancellation.isCancelled {
                 reason = .cancelled
-            } else if ContinuousClock.now >= deadline {
+            } else if SuspendingClock.now >= deadline {
                 reason = .timeLimit(timeLimit)
             }
             if reason != nil || (hasExited && !isWriting) { break }

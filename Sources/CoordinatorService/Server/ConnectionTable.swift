@@ -8,7 +8,8 @@ import Synchronization
 /// A connection is ended from outside by shutting down its socket: whoever reads or writes it then gets an error. Entries
 /// are removed before sockets are closed, so that no other connection's socket is hit.
 final class ConnectionTable: Sendable {
-    typealias Instant = ContinuousClock.Instant
+    /// Stands still while the machine sleeps.
+    typealias Instant = SuspendingClock.Instant
 
     private struct Entry {
         let socket: Socket
