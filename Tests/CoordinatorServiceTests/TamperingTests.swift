@@ -1,5 +1,6 @@
 import ControlProtocol
 import ControlTestSupport
+import CoordinatorService
 import Foundation
 import TestSupport
 import Testing
@@ -99,6 +100,32 @@ struct TamperingTests {
                 #expect(throws: PlainClient.Closed.self) { try silent.receive(1) }
             }
             #expect(try await direct.send(ShowRun(run: "demo")) == before)
+        }
+    }
+
+    /// Nor does anything that comes behind a repeated handshake keep it open for longer.
+    @Test func aRepeatedHandshakeBuysNoTime() async throws {
+        var limits = Limits()
+        limits.transferTime = .seconds(2)
+        let key = try keys.key("key")
+        try await LiveCoordinator.run(limits: limits, keys: keys.accepted(["key"])) { coordinator in
+            let proxy = try MeddlingProxy(to: coordinator.port)
+            try await ControlClient.connect(host: "127.0.0.1", port: proxy.port, key: key).close()
+            let handshake = proxy.bytes(.toServer)
+            try await blocking {
+                while coordinator.server.connectionCount > 0 { usleep(1_000) }
+                let begin = SuspendingClock.now
+                let client = try PlainClient(port: coordinator.port)
+                try client.send(handshake)
+                _ = try client.receive(50)
+                // What it is refused for comes shortly before its time is over.
+                var end = pollfd(fd: client.descriptor, events: Int16(POLLIN), revents: 0)
+                #expect(poll(&end, 1, 1_800) == 0)
+                try client.send(Data([0, 16]) + Data(count: 16))
+                while coordinator.server.connectionCount > 0 { usleep(1_000) }
+                #expect(SuspendingClock.now - begin < .milliseconds(3_800))
+                withExtendedLifetime(client) {}
+            }
         }
     }
 

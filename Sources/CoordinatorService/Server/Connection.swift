@@ -59,7 +59,8 @@ struct Connection {
             // What came is dropped, however long the client takes to hang up.
             _ = table.hold(-held)
             held = 0
-            table.setDeadline(id, after: limits.transferTime)
+            // Who repeats a handshake of somebody else gets no more time for it.
+            if stream.isConfirmed { table.setDeadline(id, after: limits.transferTime) }
             await refuse(error, over: stream)
         } catch {
             // The client is gone, or was ended.
