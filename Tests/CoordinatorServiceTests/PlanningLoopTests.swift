@@ -147,6 +147,28 @@ import Testing
         }
     }
 
+    /// Nobody looks at them at first: four fit in.
+    @Test func reportsThatFindNoRoomAreCountedAndToldOnce() async throws {
+        let host = try PlayedHost()
+        var limits = Limits()
+        limits.queuedReports = 4
+        let log = CollectedLog()
+        let loop = PlanningLoop(
+            host: host, configuration: PlanningConfiguration(options: .init(enabled: false)), limits: limits,
+            logger: log.logger)
+        host.report(steps: 1...5, to: loop)
+        #expect(loop.droppedReports == 6)
+        #expect(log.lines == ["warning planning leaves out reports: too many wait for it limit=4"])
+        let working = Task { await loop.run() }
+        try await host.wait { await loop.plannedReports == 4 }
+        host.report(steps: 6...6, to: loop)
+        try await host.wait { await loop.plannedReports == 6 }
+        #expect(log.lines.dropFirst() == ["notice planning takes all reports again refused=6"])
+        #expect(loop.droppedReports == 6)
+        loop.stop()
+        await working.value
+    }
+
     @Test func operatorsPlansAreExamined() async throws {
         let host = try PlayedHost()
         host.change { $0.subject.cluster.memoryLimits = [1 << 30, 10] }

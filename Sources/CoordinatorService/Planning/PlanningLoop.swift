@@ -2,6 +2,7 @@ import ControlProtocol
 import ExpertPlacement
 import Foundation
 import Logging
+import Synchronization
 
 /// Drives a planner for each run: fed with reports once they are durable, it proposes plans, takes back stale ones, where that
 /// is not disabled, and tells what plans have brought.
@@ -15,6 +16,13 @@ package actor PlanningLoop {
         var reports: [Report] = []
         var isBusy = false
         var lastUse = 0
+    }
+
+    /// Reports that found no room.
+    private struct Losses {
+        var count = 0
+        /// Of those, how many the log has not told yet.
+        var untold = 0
     }
 
     /// Intervals of stored reports that a planner is made from.
@@ -32,6 +40,9 @@ package actor PlanningLoop {
     /// Reports that planning left out because too many waited.
     package private(set) var leftOutReports = 0
     package private(set) var isRunning = false
+    private let losses = Mutex(Losses())
+    /// Reports that came faster than they were looked at.
+    package nonisolated var droppedReports: Int { losses.withLock { $0.count } }
     private let inbox: AsyncStream<Report>
     private let sender: AsyncStream<Report>.Continuation
 
@@ -47,7 +58,31 @@ package actor PlanningLoop {
 
     /// Takes a report that is durable. Returns at once.
     package nonisolated func applied(_ report: Report) {
-        sender.yield(report)
+        switch sender.yield(report) {
+        case .dropped: drop()
+        case .enqueued(let room) where room >= limits.queuedReports / 2: tellOfDroppedReports()
+        default: break
+        }
+    }
+
+    private nonisolated func drop() {
+        let isFirst = losses.withLock { losses in
+            losses.count += 1
+            losses.untold += 1
+            return losses.untold == 1
+        }
+        guard isFirst else { return }
+        logger.warning(
+            "planning leaves out reports: too many wait for it", metadata: ["limit": "\(limits.queuedReports)"])
+    }
+
+    private nonisolated func tellOfDroppedReports() {
+        let untold = losses.withLock { losses in
+            defer { losses.untold = 0 }
+            return losses.untold
+        }
+        guard untold > 0 else { return }
+        logger.notice("planning takes all reports again", metadata: ["refused": "\(untold)"])
     }
 
     /// Works until `stop` or cancellation.
