@@ -10,11 +10,11 @@ struct LimitTests {
         let limit: any WritableKeyPath<Limits, Int> & Sendable
         let field: String
         /// With so much of what is limited.
-        let request: @Sendable (Int) -> any ControlRequest
+        let request: @Sendable (Int) throws -> any ControlRequest
 
         init(
             _ limit: any WritableKeyPath<Limits, Int> & Sendable, _ field: String,
-            _ request: @escaping @Sendable (Int) -> any ControlRequest
+            _ request: @escaping @Sendable (Int) throws -> any ControlRequest
         ) {
             self.limit = limit
             self.field = field
@@ -22,6 +22,15 @@ struct LimitTests {
         }
 
         var testDescription: String { field }
+
+        /// What the limit is called: what differs when it does.
+        var name: String? {
+            var other = Limits()
+            other[keyPath: limit] += 1
+            return zip(Mirror(reflecting: Limits()).children, Mirror(reflecting: other).children).first {
+                "\($0.value)" != "\($1.value)"
+            }?.0.label
+        }
     }
 
     private static func text(_ count: Int) -> String { String(repeating: "a", count: count) }
@@ -88,7 +97,79 @@ struct LimitTests {
         Case(\.reasonBytes, "reason") { count in
             FinishRun(run: "a", incarnation: 1, outcome: .failed, step: 1, reason: text(count))
         },
+        Case(\.integer, "step") { count in FinishRun(run: "a", incarnation: 1, outcome: .failed, step: count) },
+        Case(\.planRanks, "the plan's meshes") { count in
+            let model = ExpertModel(hiddenSize: 1, layers: [[Int](repeating: 1, count: count)])
+            let plan = try StaticAllocator(.expertParallel).allocateExperts(
+                current: nil, model: model, cluster: Cluster(worldSize: 1), step: 0)
+            return ProposePlacement(run: "a", plan: plan, who: "a", why: "a")
+        },
+        Case(\.backupNameBytes, "file") { count in BackUpDatabase(file: text(count)) },
     ]
+
+    /// Limits of other things than counts in messages, and what holds each.
+    private static let others = [
+        "frameBytes": "FrameTests.aLengthOverTheLimitIsRefusedBeforeAnythingElseComes",
+        "bufferedBytes": "HostileClientTests.onlySoManyBytesAreHeld",
+        "connections": "HostileClientTests.onlySoManyConnections",
+        "pendingConnections": "HostileClientTests.onlySoManyConnectionsWait",
+        "idleTime": "HostileClientTests.idleAndSlowClientsAreEnded",
+        "transferTime": "HostileClientTests.aClientThatNeverReadsBlocksNobodyAndIsEnded",
+        "shutdownTime": "HostileClientTests.aClientThatNeverReadsHoldsUpNoEnd",
+        "keysPerRole": "ControlKeyTests.acceptedKeysAreFewAndDifferent",
+        "refusalLogInterval": "RefusalLogTests.manyRefusalsAreFewLines",
+        "httpConnections": "HTTPTests.requestsAndConnectionsHaveLimits",
+        "httpRequestBytes": "HTTPTests.requestsAndConnectionsHaveLimits",
+        "httpTime": "HTTPTests.requestsAndConnectionsHaveLimits",
+        "healthCheckTime": "HTTPTests.aDatabaseThatHangsIsNotWaitedFor",
+        "requestsInFlight": "ControlClientTests.onlySoManyRequestsWait",
+        "queuedChanges": "OverloadTests.onlySoManyChangesAreQueuedAndCommittedTogether",
+        "queuedReports": "OverloadTests.reportsAreShedAndPlansAreNot",
+        "planningReports": "PlanningLoopTests.reportsThatAPolicyIsTooSlowForAreLeftOut",
+        "changesPerCommit": "OverloadTests.onlySoManyChangesAreQueuedAndCommittedTogether",
+        "residentRuns": "CoordinatorCoreTests.runsUsedLongestAgoLeaveAfterACommit",
+        "seconds": "LimitTests.secondsOverTheLimitAreRefused",
+        "silentTime": "LeaseTests.silenceCountsByTheClockThatNobodySets",
+        "restoredGap": "RestoreTests.theClockMayBeSetBack",
+        "freeDiskBytes": "HTTPTests.whatIsWrongHasAName",
+        "storedReportsPerRun": "CoordinatorCoreTests.onlySoManyReportsAreKept",
+        "listedRuns": "QueryTests.listingsAreCut",
+        "listedWorkers": "QueryTests.listingsAreCut",
+        "listedEvents": "QueryTests.listingsAreCut",
+        "listedPlans": "QueryTests.listingsAreCut",
+    ]
+
+    @Test func everyLimitHasATest() throws {
+        let names = Mirror(reflecting: Limits()).children.compactMap(\.label)
+        let cases = Set(Self.cases.compactMap(\.name))
+        #expect(cases.isDisjoint(with: Self.others.keys))
+        #expect(Set(names) == cases.union(Self.others.keys))
+        let tests = Repository.root.appending(path: "Tests")
+        let files = try #require(FileManager.default.enumerator(at: tests, includingPropertiesForKeys: nil))
+            .compactMap { $0 as? URL }
+        for (limit, test) in Self.others {
+            let parts = test.split(separator: ".")
+            let file = try #require(files.first { $0.lastPathComponent == "\(parts[0]).swift" }, "\(test)")
+            let source = try String(contentsOf: file, encoding: .utf8)
+            #expect(source.contains("func \(parts[1])("), "\(limit): \(test)")
+        }
+    }
+
+    @Test func secondsOverTheLimitAreRefused() throws {
+        var limits = Limits()
+        limits.seconds = 7
+        var sample = Samples.sample()
+        sample.phaseSeconds = ["experts": 7]
+        sample.stepSeconds = 7
+        #expect(try error(Samples.report(sample: sample), limits) == nil)
+        for phase in [true, false] {
+            var slow = sample
+            if phase { slow.phaseSeconds["experts"] = 7.5 } else { slow.stepSeconds = 7.5 }
+            let refusal = try #require(try error(Samples.report(sample: slow), limits))
+            #expect(refusal.code == .limitExceeded)
+            #expect(refusal.message.contains("seconds") && refusal.message.contains("from 0 to 7"))
+        }
+    }
 
     @Test(arguments: cases) func whatIsOverALimitIsRefused(_ test: Case) throws {
         let limit = 7

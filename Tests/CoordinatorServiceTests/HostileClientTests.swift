@@ -109,6 +109,41 @@ struct HostileClientTests {
         }
     }
 
+    /// The client would have half a minute to take its answers.
+    @Test func aClientThatNeverReadsHoldsUpNoEnd() async throws {
+        var limits = Limits()
+        limits.shutdownTime = .milliseconds(200)
+        try await LiveCoordinator.run(limits: limits) { coordinator in
+            _ = try await coordinator.client().send(Samples.registerRun())
+            try await blocking {
+                let deaf = try PlainClient(port: coordinator.port, timeout: 1)
+                let frame = try PlainClient.frame(deaf.request("show_placement").data)
+                let many = (0..<500).reduce(into: Data()) { data, _ in data += frame }
+                // Until the buffers are full in both directions.
+                #expect(throws: PlainClient.Failed.self) { while true { try deaf.send(many) } }
+                let begin = SuspendingClock.now
+                coordinator.server.stop()
+                while coordinator.server.connectionCount > 0 { usleep(1_000) }
+                #expect(SuspendingClock.now - begin < .seconds(15))
+                withExtendedLifetime(deaf) {}
+            }
+        }
+    }
+
+    /// Nobody accepts them. The kernel holds one more than it was told to (Linux, `sk_acceptq_is_full`).
+    @Test func onlySoManyConnectionsWait() async throws {
+        var limits = Limits()
+        limits.pendingConnections = 3
+        let listener = try await Listener(Endpoint(host: "127.0.0.1", port: 0), limits: limits)
+        try await blocking {
+            var clients = [PlainClient]()
+            #expect(throws: PlainClient.Failed.self) {
+                while clients.count < 20 { clients.append(try PlainClient(port: listener.endpoint.port, timeout: 1)) }
+            }
+            #expect(clients.count == 4)
+        }
+    }
+
     @Test func onlySoManyConnections() async throws {
         var limits = Limits()
         limits.connections = 3

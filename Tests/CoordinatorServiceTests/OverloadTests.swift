@@ -3,7 +3,9 @@ import ControlTestSupport
 import CoordinatorCore
 import CoordinatorService
 import Foundation
+import GRDB
 import Logging
+import Synchronization
 import Testing
 
 struct OverloadTests {
@@ -13,9 +15,9 @@ struct OverloadTests {
         limits.queuedReports = 2
         let folder = try TemporaryFolder()
         let store = try CoordinatorStore(path: folder.path("moe.db"))
-        var logger = Logger(label: "test")
-        logger.logLevel = .critical
-        let processor = ChangeProcessor(store: store, limits: limits, now: { Timestamp.now() }, logger: logger)
+        let log = CollectedLog()
+        let processor = ChangeProcessor(
+            store: store, limits: limits, now: { Timestamp.now() }, logger: log.logger)
         let changes: [ChangeRequest] = [
             .registerRun(Samples.registerRun()), .registerWorker(Samples.registerWorker()),
             .pollPlan(PollPlan(run: "shakespeare", incarnation: 1, revision: 1)), .finishRun(Samples.finishRun()),
@@ -38,6 +40,62 @@ struct OverloadTests {
         }
         #expect(refusals.count == 8)
         #expect(refusals.allSatisfy { $0.message.contains("2 reports are queued already (queued reports)") })
+        // Once for all of them.
+        #expect(
+            log.lines == [
+                "warning reports are refused: too many wait for the database limit=2",
+                "notice reports are taken again refused=8",
+            ])
+        try store.close()
+    }
+
+    /// Counts transactions.
+    private final class Commits: TransactionObserver {
+        private let total = Mutex(0)
+        var count: Int { total.withLock { $0 } }
+
+        func observes(eventsOfKind eventKind: DatabaseEventKind) -> Bool { true }
+        func databaseDidChange(with event: DatabaseEvent) {}
+        func databaseDidCommit(_ db: Database) { total.withLock { $0 += 1 } }
+        func databaseDidRollback(_ db: Database) {}
+    }
+
+    /// Nobody works through the queue at first: five changes fit in, and go two by two.
+    @Test func onlySoManyChangesAreQueuedAndCommittedTogether() async throws {
+        var limits = Limits()
+        limits.queuedChanges = 5
+        limits.changesPerCommit = 2
+        let folder = try TemporaryFolder()
+        let store = try CoordinatorStore(path: folder.path("moe.db"))
+        let commits = Commits()
+        store.queue.add(transactionObserver: commits, extent: .observerLifetime)
+        let processor = ChangeProcessor(
+            store: store, limits: limits, now: { Timestamp.now() },
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        await withTaskGroup(of: Answer.self) { group in
+            for run in 1...7 {
+                group.addTask { await processor.answer(to: .registerRun(Samples.registerRun("run-\(run)"))) }
+            }
+            for _ in 1...2 {
+                guard case .refused(let error)? = await group.next() else {
+                    Issue.record("more than five changes are queued")
+                    continue
+                }
+                #expect(error.code == .overloaded)
+                #expect(error.message.contains("5 changes are queued already (queued changes)"))
+            }
+            while await processor.queuedChanges < 5 { await Task.yield() }
+            let work = Task { await processor.run() }
+            for await answer in group {
+                guard case .runRegistered = answer else {
+                    Issue.record("\(answer)")
+                    continue
+                }
+            }
+            await processor.stop()
+            await work.value
+        }
+        #expect(commits.count == 3)
         try store.close()
     }
 

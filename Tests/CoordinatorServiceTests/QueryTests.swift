@@ -97,6 +97,8 @@ struct QueryTests {
         var limits = Limits()
         limits.listedRuns = 2
         limits.listedWorkers = 1
+        limits.listedEvents = 2
+        limits.listedPlans = 1
         try await LiveCoordinator.run(limits: limits) { coordinator in
             let client = try await coordinator.client()
             for run in ["a", "b", "c"] { _ = try await client.send(Samples.registerRun(run)) }
@@ -107,6 +109,14 @@ struct QueryTests {
             let workers = try await client.send(ListWorkers())
             #expect(workers.workers.map(\.rank) == [0])
             #expect(workers.truncated)
+            // A world of another size makes another plan.
+            _ = try await client.send(Samples.registerRun("c", registration: "c2", worldSize: 3))
+            #expect(try await client.send(ShowRun(run: "c")).events.count == 2)
+            for limit in [nil, 5] {
+                let plans = try await client.send(ListPlans(run: "c", limit: limit))
+                #expect(plans.plans.map(\.revision) == [2])
+                #expect(plans.truncated)
+            }
         }
     }
 
