@@ -44,6 +44,12 @@ let package = Package(
         .target(name: "Safetensors", dependencies: ["Tensors"]),
         .target(name: "Mixtral", dependencies: ["Layers", "Randomness", "Safetensors", "Tensors"]),
         .target(name: "TokenData", dependencies: ["Randomness"]),
+        .target(
+            name: "Checkpoints",
+            dependencies: [
+                "ExpertPlacement", "Layers", "Safetensors", "Tensors",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ]),
 
         // Random numbers keyed by what they are for
         .target(name: "Randomness"),
@@ -96,8 +102,8 @@ let package = Package(
         .target(
             name: "WorkerRuntime",
             dependencies: [
-                "ControlProtocol", "ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Mixtral",
-                "Randomness", "Tensors", "TokenData",
+                "Checkpoints", "ControlProtocol", "ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing",
+                "Mixtral", "Randomness", "Tensors", "TokenData",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -120,7 +126,7 @@ let package = Package(
         .executableTarget(
             name: "moe-ctl",
             dependencies: [
-                "ControlProtocol", "ExpertPlacement", "TokenData",
+                "Checkpoints", "ControlProtocol", "ExpertPlacement", "Safetensors", "TokenData",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ]),
@@ -136,6 +142,13 @@ let package = Package(
                 "Tensors",
             ], path: "Benchmarks/migration"),
 
+        // Measures the writing of checkpoints beside that of one large file, under mpirun.
+        .executableTarget(
+            name: "checkpoint-benchmark",
+            dependencies: [
+                "Checkpoints", "ExpertParallelism", "ExpertPlacement", "Layers", "MPIMessagePassing", "MessagePassing",
+                "Mixtral", "Tensors", "WorkerRuntime",
+            ], path: "Benchmarks/checkpoint"),
         // Measures a coordinator under the load of many clients beside a bare server.
         .executableTarget(
             name: "coordinator-benchmark",
@@ -178,6 +191,13 @@ let package = Package(
             dependencies: ["GradientChecks", "Layers", "Mixtral", "Randomness", "Safetensors", "Tensors"],
             exclude: ["Golden"]),
         .testTarget(name: "TokenDataTests", dependencies: ["TestSupport", "TokenData"]),
+        .testTarget(
+            name: "CheckpointsTests",
+            dependencies: [
+                "Checkpoints", "ControlTestSupport", "ExpertPlacement", "Layers", "Randomness", "Safetensors",
+                "Tensors", "TestSupport",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ]),
         .testTarget(
             name: "ExpertPlacementTests",
             dependencies: ["ExpertPlacement", "PlacementInvariance", "Randomness", "TestSupport"],
@@ -233,14 +253,16 @@ let package = Package(
         .testTarget(
             name: "WorkerRuntimeTests",
             dependencies: [
-                "ControlProtocol", "CoordinatorService", "ExpertParallelism", "ExpertPlacement", "Layers",
-                "MessagePassing", "Mixtral", "Tensors", "TokenData", "WorkerRuntime",
+                "Checkpoints", "ControlProtocol", "ControlTestSupport", "CoordinatorService", "ExpertParallelism",
+                "ExpertPlacement", "Layers", "MessagePassing", "Mixtral", "Randomness", "Tensors", "TokenData",
+                "TestSupport", "WorkerRuntime",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .testTarget(
             name: "ProgramsTests",
             dependencies: [
-                "ControlProtocol", "ExpertPlacement", "moe-coordinator", "moe-ctl", "moe-worker",
+                "Checkpoints", "ControlProtocol", "ControlTestSupport", "ExpertPlacement", "moe-coordinator", "moe-ctl",
+                "moe-worker", "TestSupport",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ]),
     ],

@@ -9,20 +9,20 @@ import Tensors
 /// All of them lie in one buffer, cut evenly over the ranks: gradients are summed to the owner of each piece, which
 /// updates it and gives it to all.
 final class DenseState {
-    private let names: [String]
+    let names: [String]
     private let parameters: [Parameter]
     /// Place of each parameter in the buffers.
-    private let places: [Range<Int>]
+    let places: [Range<Int>]
     /// All weights and all gradients of this rank, (1, n).
     private let values: Tensor
     private let gradients: Tensor
     /// What this rank owns of them.
-    private let owned: Range<Int>
+    let owned: Range<Int>
     private let ownedCounts: [Int]
     /// Sum over the ranks, moments: (1, owned). With one rank the sum is the gradient itself.
     private let reducedGradient: Tensor
-    private let firstMoment: Tensor
-    private let secondMoment: Tensor
+    let firstMoment: Tensor
+    let secondMoment: Tensor
     private let context: ExpertParallelContext
 
     init(_ named: [(name: String, parameter: Parameter)], context: ExpertParallelContext) {

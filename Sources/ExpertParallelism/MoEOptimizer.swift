@@ -11,12 +11,12 @@ import Tensors
 ///
 /// All methods but `zeroGradients` and those that look for numbers that are not finite are collective.
 public final class MoEOptimizer {
-    private let dense: DenseState
-    private let experts: [ExpertState]
+    let dense: DenseState
+    let experts: [ExpertState]
     private let context: ExpertParallelContext
     public let ownership: OwnershipPolicy
     /// Updates made so far.
-    public private(set) var updates = 0
+    public internal(set) var updates = 0
 
     /// Moves the dense parameters of `model` into one buffer. Parallelise before; load weights before the first step.
     public init(

@@ -7,13 +7,17 @@ import Tensors
 /// `0.w3.weight` (F, D).
 extension ParallelExperts {
     public var ownWeights: [(name: String, shape: [Int])] {
-        widths.enumerated().flatMap { expert, width in
-            [
-                ("\(expert).w1.weight", [width, hiddenSize]),
-                ("\(expert).w2.weight", [hiddenSize, width]),
-                ("\(expert).w3.weight", [width, hiddenSize]),
-            ]
-        }
+        (0..<expertCount).flatMap { weights(of: $0) }
+    }
+
+    /// Of one expert, in the order in which `store` hands them over.
+    func weights(of expert: Int) -> [(name: String, shape: [Int])] {
+        let width = widths[expert]
+        return [
+            ("\(expert).w1.weight", [width, hiddenSize]),
+            ("\(expert).w2.weight", [hiddenSize, width]),
+            ("\(expert).w3.weight", [width, hiddenSize]),
+        ]
     }
 
     /// Loads the neurons that this rank holds, and no others.

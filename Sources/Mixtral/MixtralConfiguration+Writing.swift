@@ -3,14 +3,24 @@ import Foundation
 extension MixtralConfiguration {
     /// A `config.json` that transformers 4 and 5 load. It has `rope_theta` in both places and the type of weights under both
     /// names; and numbers that are real have a fraction, because transformers 5 refuses a whole number in their place.
-    public func json() -> Data {
+    public func json() -> Data { Data((ConfigurationValue.object(fields).json(indentation: 0) + "\n").utf8) }
+
+    /// The first field of `config.json` that is another one in `other`, with both values; nil when all are the same.
+    public func firstDifference(from other: MixtralConfiguration) -> (field: String, own: String, other: String)? {
+        let (own, theirs) = (fields, other.fields)
+        return own.keys.sorted().lazy.compactMap { field in
+            own[field] == theirs[field] ? nil : (field, "\(own[field] ?? .null)", "\(theirs[field] ?? .null)")
+        }.first
+    }
+
+    private var fields: [String: ConfigurationValue] {
         let endToken: ConfigurationValue =
             switch endTokens.count {
             case 0: .null
             case 1: .integer(endTokens[0])
             default: .array(endTokens.map(ConfigurationValue.integer))
             }
-        let fields: [String: ConfigurationValue] = [
+        return [
             "architectures": .array([.string("MixtralForCausalLM")]),
             "model_type": .string("mixtral"),
             "dtype": .string("float32"),
@@ -45,7 +55,6 @@ extension MixtralConfiguration {
             "pad_token_id": paddingToken.map(ConfigurationValue.integer) ?? .null,
             "eos_token_id": endToken,
         ]
-        return Data((ConfigurationValue.object(fields).json(indentation: 0) + "\n").utf8)
     }
 }
 

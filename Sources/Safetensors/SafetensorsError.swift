@@ -86,7 +86,7 @@ extension SafetensorsError.Cause: CustomStringConvertible {
 
 extension SafetensorsError.Cause {
     /// The reason of the system call that just failed.
-    static func lastSystemError() -> Self { .system(String(cString: strerror(errno))) }
+    public static func lastSystemError() -> Self { .system(String(cString: strerror(errno))) }
 
     /// The system's reason behind an error of Foundation.
     static func system(_ error: any Error) -> Self {

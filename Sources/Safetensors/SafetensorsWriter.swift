@@ -1,28 +1,40 @@
 import Foundation
 import Tensors
 
+/// Where a writer's bytes go.
+public protocol SafetensorsOutput: AnyObject {
+    /// For messages.
+    var path: String { get }
+    /// Takes the next bytes.
+    func write(_ bytes: RawSpan) throws(SafetensorsError)
+    /// Returns when the file is on the disk.
+    func finish() throws(SafetensorsError)
+}
+
 /// Writes a safetensors file of fp32 tensors one after the other: names and shapes are known at the start, data comes in
 /// that order. The same tensors give the same bytes.
 public final class SafetensorsWriter {
-    public let path: String
+    public var path: String { output.path }
     private let tensors: [(name: String, shape: [Int])]
-    private let handle: FileHandle
+    private let output: any SafetensorsOutput
     private var written = 0
 
-    /// Creates the file, or empties it, and writes the header.
+    /// Writes the header.
     /// - Parameter metadata: `format` says which library's tensors they are; transformers demands `pt`.
     public init(
+        to output: any SafetensorsOutput, tensors: [(name: String, shape: [Int])],
+        metadata: [String: String] = ["format": "pt"]
+    ) throws(SafetensorsError) {
+        self.output = output
+        self.tensors = tensors
+        try output.write(Self.header(tensors, metadata: metadata, file: output.path).bytes)
+    }
+
+    /// Creates the file, or empties it, and writes the header.
+    public convenience init(
         path: String, tensors: [(name: String, shape: [Int])], metadata: [String: String] = ["format": "pt"]
     ) throws(SafetensorsError) {
-        self.path = path
-        self.tensors = tensors
-        let header = try Self.header(tensors, metadata: metadata, file: path)
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
-        guard descriptor >= 0 else {
-            throw SafetensorsError(file: path, cause: .lastSystemError())
-        }
-        handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-        try write(header, tensor: nil)
+        try self.init(to: SafetensorsFile(path: path), tensors: tensors, metadata: metadata)
     }
 
     /// Appends the next tensor, whose entries lie without gaps.
@@ -37,14 +49,26 @@ public final class SafetensorsWriter {
                 file: path, tensor: name,
                 cause: .shapeDiffers(expected: shape, actual: [values.rows, values.columns]))
         }
-        let span = values.span
-        var position = 0
-        while position < span.count {
-            let part = span.extracting(position..<min(position + Self.chunkEntries, span.count))
-            try write(Self.littleEndian(part), tensor: name)
-            position += part.count
+        do {
+            try write(values)
+        } catch {
+            throw SafetensorsError(file: path, tensor: name, cause: error.cause)
         }
         written += 1
+    }
+
+    private func write(_ values: Tensor) throws(SafetensorsError) {
+        let span = values.span
+        #if _endian(little)
+            try output.write(span.bytes)
+        #else
+            var position = 0
+            while position < span.count {
+                let part = span.extracting(position..<min(position + Self.chunkEntries, span.count))
+                try output.write(Self.littleEndian(part).bytes)
+                position += part.count
+            }
+        #endif
     }
 
     /// Checks that every tensor came, and returns when the file is on the disk.
@@ -52,32 +76,21 @@ public final class SafetensorsWriter {
         guard written == tensors.count else {
             throw SafetensorsError(file: path, tensor: tensors[written].name, cause: .notWritten)
         }
-        do {
-            try handle.synchronize()
-            try handle.close()
-        } catch {
-            throw SafetensorsError(file: path, cause: .system(error))
-        }
+        try output.finish()
     }
 
-    private static let chunkEntries = 1 << 20
+    #if !_endian(little)
+        private static let chunkEntries = 1 << 20
 
-    private func write(_ data: Data, tensor: String?) throws(SafetensorsError) {
-        do {
-            try handle.write(contentsOf: data)
-        } catch {
-            throw SafetensorsError(file: path, tensor: tensor, cause: .system(error))
+        private static func littleEndian(_ values: Span<Float>) -> Data {
+            var data = Data(count: 4 * values.count)
+            var bytes = data.mutableBytes
+            for index in values.indices {
+                bytes.storeBytes(of: values[index].bitPattern.littleEndian, toByteOffset: 4 * index, as: UInt32.self)
+            }
+            return data
         }
-    }
-
-    private static func littleEndian(_ values: Span<Float>) -> Data {
-        var data = Data(count: 4 * values.count)
-        var bytes = data.mutableBytes
-        for index in values.indices {
-            bytes.storeBytes(of: values[index].bitPattern.littleEndian, toByteOffset: 4 * index, as: UInt32.self)
-        }
-        return data
-    }
+    #endif
 
     /// Length and JSON, padded with spaces so that the data begins at a multiple of 8 bytes.
     private static func header(

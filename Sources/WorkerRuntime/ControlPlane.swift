@@ -1,3 +1,4 @@
+import Checkpoints
 import ControlProtocol
 import ExpertPlacement
 import Foundation
@@ -25,6 +26,9 @@ public final class ControlPlane {
     private let plansHere: Bool
     private let localPlanner: LocalPlanner?
     private let incarnation: Int?
+    /// The number that checkpoints carry: the coordinator's or, without one, the next after those that the directory knows.
+    let fileIncarnation: Int
+    private let earlierRevision: Int
     private let coordinator: CoordinatorAccess?
     private let isFirstRank: Bool
     private let reporter: Reporter?
@@ -33,16 +37,22 @@ public final class ControlPlane {
     private let logger: Logger
 
     /// Rank 0 registers the run with the coordinator (or asks the allocator here), and tells all ranks. Collective.
-    /// - Parameter cluster: the ranks, the same on all of them.
+    /// - Parameters:
+    ///   - cluster: the ranks, the same on all of them.
+    ///   - checkpoint: what the run goes on from; nil: it begins.
     /// - Throws: `JobFailure` on all ranks: the coordinator cannot be reached, it refuses, or no plan can be made.
     public static func open(
-        options: TrainingOptions, model: ExpertModel, cluster: Cluster, communicator: any Communicator,
-        logger: Logger = Logger(label: "moe.worker")
+        options: TrainingOptions, model: ExpertModel, cluster: Cluster, checkpoint: CheckpointManifest? = nil,
+        communicator: any Communicator, logger: Logger = Logger(label: "moe.worker")
     ) throws -> ControlPlane {
         let message = try communicator.agree { () -> [UInt8] in
             if let coordinator = options.coordinator { try options.access(to: coordinator).checkKey() }
             guard communicator.rank == 0 else { return [] }
-            return try Array(JSONEncoder().encode(register(options: options, model: model, cluster: cluster)))
+            var registration = try register(options: options, model: model, cluster: cluster, checkpoint: checkpoint)
+            registration.earlierIncarnation = max(
+                checkpoint?.incarnation ?? 0,
+                options.checkpointDirectory.map { CheckpointClaim.lastIncarnation(in: CheckpointDirectory($0)) } ?? 0)
+            return try Array(JSONEncoder().encode(registration))
         }
         let bytes = try communicator.broadcast(message, root: 0)
         return try communicator.agree {
@@ -53,16 +63,21 @@ public final class ControlPlane {
                 throw WorkerError(.refused, "the coordinator's plan is of no use here: \(error)")
             }
             return try ControlPlane(
-                registration, options: options, model: model, cluster: cluster, rank: communicator.rank, logger: logger)
+                registration, options: options, model: model, cluster: cluster,
+                earlierRevision: checkpoint?.largestRevision ?? 0, rank: communicator.rank, logger: logger)
         }
     }
 
     private static func register(
-        options: TrainingOptions, model: ExpertModel, cluster: Cluster
+        options: TrainingOptions, model: ExpertModel, cluster: Cluster, checkpoint: CheckpointManifest?
     ) throws -> RunRegistration {
-        let run = options.run ?? RunRegistration.generatedName()
+        let run = options.run ?? checkpoint?.run ?? RunRegistration.generatedName()
         guard let address = options.coordinator else {
-            let plan = try PlacementChoice.firstPlan(allocator: options.allocator, model: model, cluster: cluster)
+            let plan =
+                try checkpoint.map {
+                    try PlacementChoice.plan(
+                        after: $0, allocator: options.allocator, model: model, cluster: cluster)
+                } ?? PlacementChoice.firstPlan(allocator: options.allocator, model: model, cluster: cluster)
             return RunRegistration(run: run, incarnation: nil, plan: plan)
         }
         return try RunRegistration.register(
@@ -78,13 +93,15 @@ public final class ControlPlane {
     }
 
     private init(
-        _ registration: RunRegistration, options: TrainingOptions, model: ExpertModel, cluster: Cluster, rank: Int,
-        logger: Logger
+        _ registration: RunRegistration, options: TrainingOptions, model: ExpertModel, cluster: Cluster,
+        earlierRevision: Int, rank: Int, logger: Logger
     ) throws {
         run = registration.run
         plan = registration.plan
         self.cluster = cluster
         incarnation = registration.incarnation
+        fileIncarnation = registration.incarnation ?? registration.earlierIncarnation + 1
+        self.earlierRevision = earlierRevision
         plansHere = options.coordinator == nil && PlacementChoice.isMeasured(options.allocator)
         isFirstRank = rank == 0
         var logger = logger
@@ -98,8 +115,8 @@ public final class ControlPlane {
             localPlanner =
                 plansHere && rank == 0
                 ? LocalPlanner(
-                    allocator: try Allocators.make(named: options.allocator), plan: plan, model: model,
-                    cluster: cluster,
+                    allocator: try Allocators.make(named: options.allocator), plan: plan,
+                    largestRevision: earlierRevision, model: model, cluster: cluster,
                     intervalSteps: options.reportInterval, logger: logger) : nil
             origin = "the allocator \(options.allocator) in this job, without a coordinator"
             return
@@ -137,6 +154,9 @@ public final class ControlPlane {
     /// Where new plans come from, on rank 0.
     var planSource: (any PlanSource)? { localPlanner ?? planChannel }
 
+    /// The largest revision of the run so far, as rank 0 knows it.
+    var largestRevision: Int { max(plan.revision, earlierRevision, planSource?.largestRevision ?? 0) }
+
     /// Whether the run was started again elsewhere, so that this job must end. Known some time after the fact, and not on all
     /// ranks at once.
     var isSuperseded: Bool { reporter?.isSuperseded == true || planChannel?.isSuperseded == true }
@@ -148,8 +168,9 @@ public final class ControlPlane {
             "the run \(run) was started again since: its incarnation \(incarnation ?? 0) is over, and so is this job")
     }
 
-    /// Sends what is left and says that the run is done. Collective. A coordinator that is away is only warned of.
-    package func complete(step: Int, communicator: any Communicator) throws {
+    /// Sends what is left and says that the run is done, or interrupted, with the reason. Collective. A coordinator that is away
+    /// is only warned of.
+    package func complete(step: Int, interruption: String? = nil, communicator: any Communicator) throws {
         guard let reporter else { return }
         let (statistics, messages) = close(reporter, within: Self.closingTime)
         if statistics.dropped > 0 {
@@ -158,7 +179,7 @@ public final class ControlPlane {
         if messages > 0 { logger.warning("the coordinator does not know of the last change of placement") }
         // The last word comes after all ranks' reports.
         try communicator.barrier()
-        finish(.completed, step: step, reason: nil)
+        finish(interruption == nil ? .completed : .interrupted, step: step, reason: interruption)
     }
 
     /// Says that the run has failed, if the coordinator listens.

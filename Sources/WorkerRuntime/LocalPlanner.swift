@@ -22,13 +22,15 @@ final class LocalPlanner: PlanSource, Sendable {
     private let queue = DispatchQueue(label: "moe.planner")
     private let logger: Logger
 
+    /// - Parameter largestRevision: that a plan of the run has had.
     init(
-        allocator: any ExpertsAllocator, plan: PlacementPlan, model: ExpertModel, cluster: Cluster, intervalSteps: Int,
-        logger: Logger
+        allocator: any ExpertsAllocator, plan: PlacementPlan, largestRevision: Int, model: ExpertModel,
+        cluster: Cluster,
+        intervalSteps: Int, logger: Logger
     ) {
         planner = Mutex(
             PlacementPlanner(allocator: allocator, model: model, cluster: cluster, intervalSteps: intervalSteps))
-        shared = Mutex(Shared(current: plan, lastRevision: plan.revision))
+        shared = Mutex(Shared(current: plan, lastRevision: max(plan.revision, largestRevision)))
         self.logger = logger
     }
 
@@ -87,6 +89,8 @@ final class LocalPlanner: PlanSource, Sendable {
             return plan
         }
     }
+
+    var largestRevision: Int { shared.withLock(\.lastRevision) }
 
     func note(_ event: PlanEvent) {
         switch event.kind {

@@ -1,3 +1,4 @@
+import Checkpoints
 import ExpertParallelism
 import ExpertPlacement
 
@@ -42,6 +43,36 @@ enum PlacementChoice {
     /// replica gets, which is worth nothing unless the counts are met.
     static func dispatcher(for allocator: String) -> String {
         isMeasured(allocator) ? "weighted" : TokenDispatchers.defaultName
+    }
+
+    /// The plan that a run without a coordinator goes on with: that of its checkpoint, when it fits this world and the
+    /// allocator would not have another one by a rule; else the allocator's first, with a revision that no plan has had.
+    static func plan(
+        after checkpoint: CheckpointManifest, allocator: String, model: ExpertModel, cluster: Cluster
+    ) throws -> PlacementPlan {
+        var plan: PlacementPlan
+        if isMeasured(allocator) || allocator == checkpoint.allocator,
+            let earlier = try? self.plan(of: checkpoint, model: model, cluster: cluster)
+        {
+            plan = earlier
+        } else {
+            plan = try firstPlan(allocator: allocator, model: model, cluster: cluster)
+            plan.revision = 0
+        }
+        if plan.revision == 0 { plan.revision = checkpoint.largestRevision + 1 }
+        return plan
+    }
+
+    private static func plan(
+        of checkpoint: CheckpointManifest, model: ExpertModel, cluster: Cluster
+    ) throws -> PlacementPlan {
+        let earlier = checkpoint.plan
+        try earlier.validate(for: model, worldSize: cluster.worldSize)
+        // The ranks may be on other nodes now.
+        let plan = try PlacementPlan(
+            revision: earlier.revision, worldSize: cluster.worldSize, nodes: cluster.nodes, layers: earlier.layers)
+        try PlanMemory.check(plan, model: model, cluster: cluster)
+        return plan
     }
 
     /// The allocator's first plan for this model and world.

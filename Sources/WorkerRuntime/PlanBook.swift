@@ -11,7 +11,7 @@ package struct PlanBook {
     /// Of the plan in force.
     package private(set) var revision: Int
     /// The highest revision that was in force or was taken. The coordinator may offer a plan again whose fate it does not know.
-    private var highestKnown: Int
+    package private(set) var highestKnown: Int
     /// Ready to be taken.
     package private(set) var offered: PlacementPlan?
     /// Whether the trainer counts on `offered`.

@@ -53,6 +53,8 @@ package final class PlanChannel: PlanSource, Sendable {
 
     package func takePlan() -> PlacementPlan? { state.withLock { $0.book.take() } }
 
+    package var largestRevision: Int { state.withLock(\.book.highestKnown) }
+
     package func note(_ event: PlanEvent) {
         if case .rejected(let reason) = event.kind {
             logger.warning("placement revision \(event.revision) was refused: \(reason)")

@@ -50,6 +50,17 @@ package final class PlanFollower {
         fixedBudget = budgetBytes
     }
 
+    /// Where the experts are: the plan in force, or, while another is being applied, each layer where it is by now, under a
+    /// revision that is none.
+    var placement: PlacementPlan {
+        guard optimizer.placements.map(\.experts) != plan.layers.map(\.experts) else { return plan }
+        do {
+            return try PlacementPlan(worldSize: plan.worldSize, nodes: plan.nodes, layers: optimizer.placements)
+        } catch {
+            preconditionFailure("layers of two plans fit the same ranks: \(error)")
+        }
+    }
+
     /// Whether rank 0 has a plan to offer; false on other ranks.
     package var hasOffer: Bool { current == nil && source?.hasPlan == true }
 

@@ -8,6 +8,8 @@ package protocol PlanSource: AnyObject {
     /// The next plan, its revision set; nil: there is none. What becomes of it has to be noted.
     func takePlan() -> PlacementPlan?
     func note(_ event: PlanEvent)
+    /// The largest revision that was in force or was taken.
+    var largestRevision: Int { get }
 }
 
 /// What became of a plan, at a step.

@@ -61,6 +61,12 @@ public final class ProgressDisplay {
                 + "\(fixed(milliseconds, 1)) ms")
     }
 
+    func show(_ saved: CheckpointSaver.Saved) {
+        let megabytes = Double(saved.bytes) / 1e6
+        say(
+            "step \(saved.step): checkpoint \(saved.path), \(fixed(megabytes, 1)) MB in \(fixed(saved.seconds, 2)) s")
+    }
+
     private func line(_ metrics: StepMetrics) -> String {
         let step = String(metrics.step)
         let padding = String(repeating: " ", count: max(0, String(steps).count - step.count))

@@ -8,6 +8,8 @@ struct RunRegistration: Codable, Sendable {
     /// Nil without a coordinator.
     let incarnation: Int?
     let plan: PlacementPlan
+    /// The largest incarnation that the directory of checkpoints knows; 0: none.
+    var earlierIncarnation = 0
 
     /// A name from the time, for a run that has none.
     static func generatedName(at date: Date = Date()) -> String {

@@ -13,6 +13,7 @@ package final class StepRecorder {
     private let experts: [ParallelExperts]
     private let display: ProgressDisplay?
     private let file: MetricsFile?
+    private let requests: CheckpointRequests
     private let ownTokensPerStep: Int
     private let clock = ContinuousClock()
 
@@ -31,7 +32,7 @@ package final class StepRecorder {
         func seconds(of phase: Phase) -> Double { phases[phase]?.seconds ?? 0 }
     }
     private var measurement = Measurement()
-    private var skippedSteps = 0
+    private var skippedSteps: Int
     /// Of the last step that was recorded, on the slowest rank.
     private(set) var stepSeconds = 0.0
     /// What has happened since the last sample was handed on.
@@ -39,10 +40,23 @@ package final class StepRecorder {
     /// Steps of the sample that were not skipped.
     private var loadedSteps = 0
 
-    /// - Parameter file: on rank 0, where metrics go.
+    /// What any rank has said after a step, and now all know.
+    package struct Word {
+        /// Whether there is a plan to look at.
+        package var hasOffer = false
+        /// Whether a checkpoint was asked for.
+        package var saves = false
+        /// Whether the run was asked to end.
+        package var stops = false
+    }
+
+    /// - Parameters:
+    ///   - file: on rank 0, where metrics go.
+    ///   - completedSteps: by incarnations before, `skippedSteps` of them without an update.
     package init(
         options: TrainingOptions, context: ExpertParallelContext, planRevision: Int, control: ControlPlane,
-        experts: [ParallelExperts], display: ProgressDisplay?, file: MetricsFile?
+        experts: [ParallelExperts], display: ProgressDisplay?, file: MetricsFile?,
+        requests: CheckpointRequests = CheckpointRequests(), completedSteps: Int = 0, skippedSteps: Int = 0
     ) {
         self.options = options
         self.context = context
@@ -51,10 +65,12 @@ package final class StepRecorder {
         self.experts = experts
         self.display = display
         self.file = file
+        self.requests = requests
+        self.skippedSteps = skippedSteps
         ownTokensPerStep =
             BatchBlocks(options, rank: context.communicator.rank, worldSize: context.communicator.size)
             .ownTokensPerStep
-        sample = PerformanceSample(firstStep: 1, planRevision: planRevision)
+        sample = PerformanceSample(firstStep: completedSteps + 1, planRevision: planRevision)
     }
 
     /// Runs a step and remembers how long it took on this rank, and what it sent. What happened between steps (an
@@ -92,12 +108,12 @@ package final class StepRecorder {
 
     /// Records step `step`, from 0, which `time` has run. Collective.
     /// - Parameter hasOffer: whether this rank has a plan to offer.
-    /// - Returns: whether any rank has.
+    /// - Returns: what any rank has heard from outside.
     /// - Throws: `JobFailure` when the metrics file cannot be written, or the run was started again elsewhere.
     @discardableResult
     package func record(
         _ outcome: TrainingStep.Outcome, step: Int, validationLoss: Double?, hasOffer: Bool = false, isLast: Bool
-    ) throws -> Bool {
+    ) throws -> Word {
         let communicator = context.communicator
         if outcome.isSkipped { skippedSteps += 1 }
         sample.add(
@@ -113,10 +129,13 @@ package final class StepRecorder {
             }
         }
 
-        // One reduction tells the slowest rank's time, whether any rank heard that the run was started again, and whether
-        // there is a plan.
+        // One reduction tells the slowest rank's time, whether any rank heard that the run was started again, whether there is a
+        // plan, and what signals ask for.
         let isSuperseded = control.isSuperseded
-        var largest: [Double] = [measurement.seconds, isSuperseded ? 1 : 0, hasOffer ? 1 : 0]
+        var largest: [Double] = [
+            measurement.seconds, isSuperseded ? 1 : 0, hasOffer ? 1 : 0, requests.takeSave() ? 1 : 0,
+            requests.isStopped ? 1 : 0,
+        ]
         var span = largest.mutableSpan
         try communicator.allReduce(&span, .maximum)
         if largest[1] > 0 { try communicator.agree { if isSuperseded { throw control.supersededError } } }
@@ -130,7 +149,7 @@ package final class StepRecorder {
             beginSample(
                 firstStep: step + 2, planRevision: measurement.isSwitched ? planRevision : sample.planRevision)
         }
-        return largest[2] > 0
+        return Word(hasOffer: largest[2] > 0, saves: largest[3] > 0, stops: largest[4] > 0)
     }
 
     /// Every interval, and in the first one after 2, 4, 8 … steps as well, as long as as many are left: whoever plans

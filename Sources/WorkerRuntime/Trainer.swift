@@ -1,5 +1,7 @@
+import Checkpoints
 import ExpertParallelism
 import ExpertPlacement
+import Foundation
 import Layers
 import Logging
 import MessagePassing
@@ -13,47 +15,65 @@ public final class Trainer {
     private let nodes: [Int]
     /// Rank 0's progress; nil on the others.
     private let display: ProgressDisplay?
+    private let requests: CheckpointRequests
     private let logger: Logger
 
     /// - Parameters:
     ///   - nodes: the node of each rank.
     ///   - display: where rank 0 shows the progress.
+    ///   - requests: what this rank is asked for while it trains.
     public init(
         options: TrainingOptions, communicator: any Communicator, nodes: [Int], display: ProgressDisplay? = nil,
-        logger: Logger = Logger(label: "moe.worker")
+        requests: CheckpointRequests = CheckpointRequests(), logger: Logger = Logger(label: "moe.worker")
     ) {
         self.options = options
         self.communicator = communicator
         self.nodes = nodes
         self.display = communicator.rank == 0 ? display : nil
+        self.requests = requests
         self.logger = logger
     }
 
-    /// Trains. Collective.
-    /// - Throws: `JobFailure` on all ranks when one could not go on; any other error is this rank's alone.
+    /// Trains, from the newest checkpoint on if there is one. Collective.
+    /// - Throws: `JobFailure` on all ranks when one could not go on, or with the code `stopped` when it was asked to end before
+    ///   the last step; any other error is this rank's alone.
     public func run() throws {
         defer { display?.finish() }
         let inputs = try communicator.agree { try TrainingInputs(options, worldSize: communicator.size) }
+        let resume = try ResumePoint.find(options, inputs, communicator: communicator)
         let output = try communicator.agree { try TrainingOutput(options, isWriter: communicator.rank == 0) }
         let model = ExpertModel(inputs.configuration)
         let cluster = try Cluster.measure(
             nodes: nodes, model: model, memoryLimit: options.memoryLimitBytes, ownership: options.optimizerPlacement,
             communicator: communicator)
         let control = try ControlPlane.open(
-            options: options, model: model, cluster: cluster, communicator: communicator,
+            options: options, model: model, cluster: cluster, checkpoint: resume?.manifest, communicator: communicator,
             logger: logger)
-        var completedSteps = 0
+        var completedSteps = resume?.manifest.step ?? 0
         do {
-            try train(inputs, output, control, completedSteps: &completedSteps)
+            let saver = try options.checkpointDirectory.map {
+                try CheckpointSaver(
+                    CheckpointDirectory($0), run: control.run, incarnation: control.fileIncarnation,
+                    keep: options.checkpointKeep, tokenizer: inputs.tokenizer, communicator: communicator)
+            }
+            try train(inputs, output, control, resume, saver, completedSteps: &completedSteps)
         } catch {
             control.fail(step: completedSteps, reason: "\(error)")
             throw error
         }
-        try control.complete(step: completedSteps, communicator: communicator)
+        let isStopped = completedSteps < options.steps
+        try control.complete(
+            step: completedSteps, interruption: isStopped ? "asked to stop after step \(completedSteps)" : nil,
+            communicator: communicator)
+        if isStopped {
+            display?.say("stopped after step \(completedSteps); start it again to go on")
+            throw JobFailure(rank: 0, exitCode: WorkerError.Code.stopped.rawValue, reason: nil)
+        }
     }
 
     private func train(
-        _ inputs: TrainingInputs, _ output: TrainingOutput, _ control: ControlPlane, completedSteps: inout Int
+        _ inputs: TrainingInputs, _ output: TrainingOutput, _ control: ControlPlane, _ resume: ResumePoint?,
+        _ saver: CheckpointSaver?, completedSteps: inout Int
     ) throws {
         let context = ExpertParallelContext(communicator: communicator)
         let model = MixtralModel(configuration: inputs.configuration, timer: context.timer)
@@ -66,13 +86,15 @@ public final class Trainer {
                 configuration: ParallelConfiguration(
                     layers: model.configuration.layers, expertsPerLayer: .uniform(model.configuration.experts),
                     context: context, nodes: nodes, plan: control.plan, logger: logger))
-            try model.loadWeights(from: inputs.weights)
+            try model.loadWeights(from: resume?.weights ?? inputs.weights)
         }
         let optimizer = MoEOptimizer(model: model, context: context, ownership: options.optimizerPlacement)
+        if let resume { try communicator.agree { try resume.restore(optimizer) } }
         if options.benchmarkEvenRouting {
             for case let router as Router in model.namedModules().map(\.module) { router.assignsEvenly = true }
         }
         introduce(model, control: control)
+        if let resume { display?.say("goes on after step \(completedSteps) from \(resume.checkpoint.path)") }
 
         let step = TrainingStep(
             model: model, optimizer: optimizer, context: context, batches: inputs.training, options: options)
@@ -82,15 +104,17 @@ public final class Trainer {
         let recorder = StepRecorder(
             options: options, context: context, planRevision: control.plan.revision, control: control,
             experts: model.namedModules().compactMap { $0.module as? ParallelExperts }, display: display,
-            file: output.metrics)
+            file: output.metrics, requests: requests, completedSteps: completedSteps,
+            skippedSteps: completedSteps - optimizer.updates)
         let follower = PlanFollower(
             plan: control.plan, optimizer: optimizer, model: ExpertModel(inputs.configuration),
             cluster: control.cluster,
             source: control.planSource, budgetBytes: options.migrationBudgetBytes, communicator: communicator)
-        var isOffered = false
-        for index in 0..<options.steps {
+        var word = StepRecorder.Word()
+        while completedSteps < options.steps, !word.stops {
+            let index = completedSteps
             let outcome = try recorder.time {
-                if isOffered { _ = try follower.consider(step: index + 1, stepSeconds: recorder.stepSeconds) }
+                if word.hasOffer { _ = try follower.consider(step: index + 1, stepSeconds: recorder.stepSeconds) }
                 if let progress = try follower.advance(step: index + 1) {
                     try recorder.note(progress, step: index + 1)
                     display?.show(progress, step: index + 1)
@@ -100,16 +124,37 @@ public final class Trainer {
             let isLast = index + 1 == options.steps
             let evaluates = isLast || (options.evaluationInterval > 0 && (index + 1) % options.evaluationInterval == 0)
             let validationLoss = evaluates ? try validate(evaluation, optimizer, step: index + 1) : nil
-            isOffered = try recorder.record(
+            word = try recorder.record(
                 outcome, step: index, validationLoss: validationLoss, hasOffer: follower.hasOffer, isLast: isLast)
             completedSteps = index + 1
+            let isDue = options.checkpointInterval > 0 && completedSteps % options.checkpointInterval == 0
+            if let saver, isLast || isDue || word.saves || word.stops {
+                try save(inputs, saver, step, control, plan: follower.placement, afterSteps: completedSteps)
+            }
+        }
+        if let resume, resume.manifest.step >= options.steps {
+            display?.say("nothing is left to do: \(resume.manifest.step) of \(options.steps) steps are done")
         }
         if options.steps == 0, let loss = try validate(evaluation, optimizer, step: 0) {
             display?.say("validation loss \(loss)")
         }
-        if options.onNonFinite == .stop, output.savesWeights { try checkWeights(optimizer) }
-        try output.save(model, step: options.steps, tokenizerFile: inputs.tokenizerFile, communicator: communicator)
-            .map { display?.say("saved the weights to \($0)") }
+        if options.steps == 0, resume == nil, let saver {
+            try save(inputs, saver, step, control, plan: follower.placement, afterSteps: 0)
+        }
+    }
+
+    /// Writes a checkpoint. Collective.
+    private func save(
+        _ inputs: TrainingInputs, _ saver: CheckpointSaver, _ step: TrainingStep, _ control: ControlPlane,
+        plan: PlacementPlan, afterSteps steps: Int
+    ) throws {
+        if options.onNonFinite == .stop { try checkWeights(step.optimizer, step: steps) }
+        let manifest = CheckpointManifest(
+            run: control.run, incarnation: control.fileIncarnation, step: steps, updates: step.optimizer.updates,
+            data: CheckpointManifest.Data(options, inputs), plan: plan, largestRevision: control.largestRevision,
+            allocator: options.allocator, ownership: step.optimizer.ownership, createdAt: Date())
+        let saved = try saver.save(manifest, model: step.model, optimizer: step.optimizer)
+        display?.show(saved)
     }
 
     /// The loss over the validation split; nil when there is none. Collective.
@@ -125,11 +170,11 @@ public final class Trainer {
     }
 
     /// The last update may have made weights that no step has used. Collective.
-    private func checkWeights(_ optimizer: MoEOptimizer) throws {
+    private func checkWeights(_ optimizer: MoEOptimizer, step: Int) throws {
         try communicator.agree {
             guard let path = optimizer.firstNonFiniteWeight() else { return }
             throw WorkerError.failed(
-                "step \(options.steps): the weights of \(path) are not finite on rank \(communicator.rank) and were not "
+                "step \(step): the weights of \(path) are not finite on rank \(communicator.rank) and were not "
                     + "saved. Try a lower --learning-rate or --gradient-clip 1")
         }
     }

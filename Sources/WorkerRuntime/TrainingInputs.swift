@@ -12,7 +12,7 @@ struct TrainingInputs {
     /// Nil when there is no validation split, or it is too short for one sequence.
     let validation: BatchSource?
     /// `meta.json` of the data, or of the checkpoint that the run begins with; nil when neither has one.
-    let tokenizerFile: String?
+    let tokenizer: Data?
 
     init(_ options: TrainingOptions, worldSize: Int) throws {
         try options.validate(worldSize: worldSize)
@@ -47,11 +47,12 @@ struct TrainingInputs {
         } else {
             validation = nil
         }
-        tokenizerFile = [options.data, options.model].compactMap { directory in
+        let tokenizerFile = [options.data, options.model].compactMap { directory in
             directory.map { URL(fileURLWithPath: $0).appending(path: "meta.json").path }
         }.first { FileManager.default.fileExists(atPath: $0) }
-        // A checkpoint gets a copy of it; better to find now that it is of no use.
+        // Checkpoints get a copy of it; better to find now that it is of no use.
         if let tokenizerFile { _ = try Tokenizer(metadataFile: tokenizerFile) }
+        tokenizer = try tokenizerFile.map { try Data(contentsOf: URL(fileURLWithPath: $0)) }
     }
 }
 

@@ -30,6 +30,8 @@ extension TrainingOptions {
         ]
         facts["migration-budget"] = migrationBudgetBytes.map { "\($0)" }
         facts["memory-limit"] = memoryLimitBytes.map { "\($0)" }
+        facts["checkpoint-directory"] = checkpointDirectory
+        if checkpointInterval > 0 { facts["checkpoint-interval"] = "\(checkpointInterval)" }
         facts["model"] = model
         facts["model-config"] = modelConfiguration
         facts["auxiliary-loss"] = auxiliaryLoss.map { "\($0)" }

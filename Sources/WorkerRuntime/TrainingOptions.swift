@@ -13,6 +13,13 @@ public struct TrainingOptions: Sendable {
         case stop, skip
     }
 
+    public enum Resume: String, Sendable, CaseIterable {
+        /// Goes on from the newest checkpoint, where there is one.
+        case newest
+        /// Begins anew, and refuses to where there is one.
+        case never
+    }
+
     // Data and model
     public var data: String
     /// A Hugging Face checkpoint directory; or else `modelConfiguration`.
@@ -57,6 +64,11 @@ public struct TrainingOptions: Sendable {
     public var evaluationBatches = 0
     public var metrics: String?
     public var checkpointDirectory: String?
+    /// Steps between checkpoints; 0: only the last.
+    public var checkpointInterval = 0
+    /// How many of the newest checkpoints stay; 0: all.
+    public var checkpointKeep = 3
+    public var resume = Resume.newest
     public var logInterval = 10
     public var threads = 1
 
@@ -97,6 +109,7 @@ public struct TrainingOptions: Sendable {
             ("micro-batches", microBatches, 1), ("warmup-steps", schedule.warmupSteps, 0),
             ("evaluation-interval", evaluationInterval, 0), ("evaluation-batches", evaluationBatches, 0),
             ("log-interval", logInterval, 1), ("report-interval", reportInterval, 1), ("threads", threads, 1),
+            ("checkpoint-interval", checkpointInterval, 0), ("checkpoint-keep", checkpointKeep, 0),
         ] {
             try require(value >= least, "--\(flag) must be at least \(least), not \(value)")
             try require(value <= 1 << 40, "--\(flag) \(value) is too large")
@@ -116,6 +129,8 @@ public struct TrainingOptions: Sendable {
         try require(
             (model == nil) != (modelConfiguration == nil),
             "give either --model DIR (a checkpoint) or --model-config FILE (weights drawn from the seed)")
+        try require(
+            checkpointInterval == 0 || checkpointDirectory != nil, "--checkpoint-interval needs --checkpoint-directory")
         try PlacementChoice.validate(
             allocator: allocator, dispatcher: dispatcher, hasCoordinator: coordinator != nil)
         if let migrationBudgetBytes {

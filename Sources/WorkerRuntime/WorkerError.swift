@@ -1,9 +1,13 @@
+import Checkpoints
+
 /// What ends a job, with the exit code of the process (after BSD's `sysexits.h` where it has one).
 public struct WorkerError: Error, Equatable, CustomStringConvertible, Sendable {
     public enum Code: Int32, Sendable {
         case failed = 1
         case usage = 64
         case coordinatorUnreachable = 69
+        /// Asked to stop, which it did after a checkpoint: `EX_TEMPFAIL`, for it can be started again to go on.
+        case stopped = 75
         case refused = 77
     }
 
@@ -20,6 +24,7 @@ public struct WorkerError: Error, Equatable, CustomStringConvertible, Sendable {
 
     /// The exit code for an error of any type.
     static func exitCode(for error: (any Error)?) -> Int32 {
-        (error as? WorkerError ?? .failed("")).code.rawValue
+        if let error = error as? CheckpointError, error.code == .superseded { return Code.refused.rawValue }
+        return (error as? WorkerError ?? .failed("")).code.rawValue
     }
 }

@@ -1,6 +1,8 @@
+import Checkpoints
 import ControlProtocol
 import ExpertPlacement
 import Foundation
+import Safetensors
 import TokenData
 
 /// Why a command ends, with the exit code of the process.
@@ -25,6 +27,8 @@ struct CommandFailure: Error {
         case let error as CommandFailure: self = error
         case let error as TokenDataError: self.init(error.description)
         case let error as PlacementError: self.init(error.description)
+        case let error as CheckpointError: self.init(error.description)
+        case let error as SafetensorsError: self.init(error.description)
         case let error as ControlError where error.isUnreachable:
             self.init(
                 code: Self.coordinatorUnreachable,

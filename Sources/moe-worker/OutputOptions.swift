@@ -12,8 +12,23 @@ struct OutputOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Appends a JSON line for each step.", valueName: "file"))
     var metrics: String?
 
-    @Option(help: ArgumentHelp("Where the weights are saved after the last step, as <dir>/step-<n>.", valueName: "dir"))
+    @Option(
+        help: ArgumentHelp(
+            "Where checkpoints are written, as <dir>/step-<n>: after the last step, on SIGUSR1, and on SIGTERM, which then ends "
+                + "the run with exit code 75.", valueName: "dir"))
     var checkpointDirectory: String?
+
+    @Option(help: ArgumentHelp("Steps between checkpoints; 0: only the last.", valueName: "n"))
+    var checkpointInterval = 0
+
+    @Option(help: ArgumentHelp("How many of the newest checkpoints stay; 0: all.", valueName: "n"))
+    var checkpointKeep = 3
+
+    @Option(
+        help: ArgumentHelp(
+            "newest: goes on from the newest checkpoint in the directory, if there is one; never: begins anew, in a directory "
+                + "without any.", valueName: "which"))
+    var resume = TrainingOptions.Resume.newest
 
     @Option(help: ArgumentHelp("Steps between lines of progress.", valueName: "n"))
     var logInterval = 10
@@ -23,6 +38,11 @@ struct OutputOptions: ParsableArguments {
         options.evaluationBatches = evaluationBatches
         options.metrics = metrics
         options.checkpointDirectory = checkpointDirectory
+        options.checkpointInterval = checkpointInterval
+        options.checkpointKeep = checkpointKeep
+        options.resume = resume
         options.logInterval = logInterval
     }
 }
+
+extension TrainingOptions.Resume: ExpressibleByArgument {}

@@ -36,6 +36,10 @@ struct Train: RankCommand {
         let display = ProgressDisplay(
             steps: options.steps, interval: max(1, options.logInterval),
             isTerminal: TerminalDetection.isTerminal(STDOUT_FILENO, environment: world.environment))
-        try Trainer(options: options, communicator: world.communicator, nodes: world.nodes, display: display).run()
+        // Without checkpoints a signal ends the process, as usual.
+        let requests = options.checkpointDirectory == nil ? CheckpointRequests() : CheckpointRequests.fromSignals()
+        try Trainer(
+            options: options, communicator: world.communicator, nodes: world.nodes, display: display, requests: requests
+        ).run()
     }
 }

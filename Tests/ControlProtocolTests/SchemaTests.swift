@@ -19,7 +19,8 @@ struct SchemaTests {
     @Test func everyMessageHasASchemaAndEverySchemaIsUsed() throws {
         let types = Set(try messages().compactMap { $0["type"]?.text })
         let shared: Set = [
-            "exchange_costs", "exec_answer", "exec_request", "expert_id", "expert_model", "layer_placement",
+            "checkpoint", "exchange_costs", "exec_answer", "exec_request", "expert_id", "expert_model",
+            "layer_placement",
             "layer_switch",
             "performance_sample", "placement_plan", "plan_observation", "plan_prediction", "plan_summary", "run_event",
             "run_summary", "worker_summary",

@@ -9,6 +9,7 @@ import Testing
         ["placement", "show"], ["placement", "history"], ["placement", "diff"], ["placement", "plan"],
         ["placement", "apply"], ["placement", "rollback"], ["placement", "pin"], ["placement", "unpin"],
         ["placement", "freeze"], ["placement", "unfreeze"], ["worker"], ["worker", "list"], ["database"],
+        ["checkpoint"], ["checkpoint", "list"], ["checkpoint", "verify"], ["checkpoint", "export"],
         ["database", "backup"], ["key"], ["key", "generate"],
     ])
     func helpPage(command: [String]) throws {
@@ -30,7 +31,7 @@ import Testing
         let others = [
             "data-prepare", "placement-plan", "placement-apply", "placement-rollback", "placement-pin",
             "placement-unpin", "placement-freeze", "placement-unfreeze", "run-archive", "run-delete", "database-backup",
-            "key-generate",
+            "key-generate", "checkpoint-list", "checkpoint-verify", "checkpoint-export",
         ]
         for command in withTables + others {
             let page = try String(

@@ -85,12 +85,12 @@ import Testing
 
     @Test func brokenCheckpoint() throws {
         let checkpoint = try inputs.checkpoint()
-        let file = URL(fileURLWithPath: checkpoint).appending(path: "model.safetensors")
+        let file = URL(fileURLWithPath: checkpoint).appending(path: "model-00002-of-00002.safetensors")
         let data = try Data(contentsOf: file)
         try data.dropLast(5).write(to: file)
         let changes = ["--model-config": nil, "--model": checkpoint]
-        try expectFailure(inputs.arguments(changes), status: 1, "model.safetensors")
-        try expectFailure(["generate", "--model", checkpoint], status: 1, "model.safetensors")
+        try expectFailure(inputs.arguments(changes), status: 1, "model-00002-of-00002.safetensors")
+        try expectFailure(["generate", "--model", checkpoint], status: 1, "model-00002-of-00002.safetensors")
     }
 
     @Test func weightThatIsNotFiniteIsNamed() throws {

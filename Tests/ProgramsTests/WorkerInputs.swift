@@ -48,7 +48,14 @@ final class WorkerInputs {
 
     /// Replaces one fp32 number of the tensor `name` in a checkpoint.
     func poison(_ name: String, in checkpoint: String, with value: Float) throws {
-        let file = URL(fileURLWithPath: checkpoint).appending(path: "model.safetensors")
+        let folder = URL(fileURLWithPath: checkpoint)
+        let index =
+            try JSONSerialization.jsonObject(
+                with: Data(contentsOf: folder.appending(path: "model.safetensors.index.json"))) as? [String: Any]
+        guard let place = (index?["weight_map"] as? [String: String])?[name] else {
+            throw WorkerInputsError(output: "no tensor \(name) in \(checkpoint)")
+        }
+        let file = folder.appending(path: place)
         var data = try Data(contentsOf: file)
         // safetensors: eight bytes with the header's length, the header in JSON, the numbers.
         let length = data.prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) }

@@ -11,11 +11,17 @@ import WorkerRuntime
 final class ScriptedPlans: PlanSource {
     private var plans: [PlacementPlan]
     private(set) var events = [PlanEvent]()
+    private(set) var largestRevision = 0
 
     init(_ plans: [PlacementPlan]) { self.plans = plans }
 
     var hasPlan: Bool { !plans.isEmpty }
-    func takePlan() -> PlacementPlan? { plans.isEmpty ? nil : plans.removeFirst() }
+    func takePlan() -> PlacementPlan? {
+        guard let plan = plans.first else { return nil }
+        plans.removeFirst()
+        largestRevision = max(largestRevision, plan.revision)
+        return plan
+    }
     func note(_ event: PlanEvent) { events.append(event) }
 }
 

@@ -66,7 +66,8 @@ import WorkerRuntime
                 }
                 isOffered = try recorder.record(
                     outcome, step: step, validationLoss: nil, hasOffer: step >= 4 && follower.hasOffer,
-                    isLast: step == steps - 1)
+                    isLast: step == steps - 1
+                ).hasOffer
             }
         }
         return log.samples.withLock { $0 }

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("directory")
-parser.add_argument("--equal-to", metavar="OTHER", help="another checkpoint, whose weights must be the same bits")
+parser.add_argument("--equal-to", metavar="OTHER", help="another one, whose weights and logits must be the same bits")
 arguments = parser.parse_args()
 
 
@@ -24,8 +24,9 @@ def load(directory: str):
 
 
 model = load(arguments.directory)
-if arguments.equal_to:
-    weights, others = model.state_dict(), load(arguments.equal_to).state_dict()
+other = load(arguments.equal_to) if arguments.equal_to else None
+if other:
+    weights, others = model.state_dict(), other.state_dict()
     different = [name for name in others if name not in weights or not torch.equal(weights[name], others[name])]
     if different or len(weights) != len(others):
         sys.exit(f"{arguments.directory} and {arguments.equal_to} differ in {different}")
@@ -35,5 +36,9 @@ with torch.no_grad():
     output = model(input_ids=tokens, labels=tokens)
 if not output.loss.isfinite():
     sys.exit(f"{arguments.directory}: the loss is {output.loss.item()}")
+if other:
+    with torch.no_grad():
+        if not torch.equal(output.logits, other(input_ids=tokens).logits):
+            sys.exit(f"{arguments.directory} and {arguments.equal_to} have other logits")
 parameters = sum(parameter.numel() for parameter in model.parameters())
 print(f"{arguments.directory}: {type(model).__name__} of {parameters} parameters, loss {output.loss.item():.6f}")

@@ -1,0 +1,117 @@
+import Foundation
+
+/// One incarnation's right to add checkpoints to a directory. It ends when another incarnation takes it: whoever began last goes
+/// on, as the file system says, which all ranks see.
+public struct CheckpointClaim: Codable, Hashable, Sendable {
+    /// What `incarnation.json` says.
+    struct Incarnation: Codable, Hashable, Sendable {
+        let run: String
+        let incarnation: Int
+        /// Of this start alone.
+        let id: String
+    }
+
+    private let path: String
+    private let holder: Incarnation
+
+    private static let name = "incarnation.json"
+    private var directory: CheckpointDirectory { CheckpointDirectory(path) }
+
+    /// The incarnation that took the directory last; 0: none, or nobody can tell.
+    public static func lastIncarnation(in directory: CheckpointDirectory) -> Int {
+        let number = (try? current(in: directory))??.incarnation ?? 0
+        return (0..<CheckpointManifest.limit).contains(number) ? number : 0
+    }
+
+    private static func current(in directory: CheckpointDirectory) throws -> Incarnation? {
+        let file = "\(directory.path)/\(name)"
+        guard Disk.exists(file) else { return nil }
+        return try JSONDecoder().decode(Incarnation.self, from: Disk.read(file, limitBytes: 1 << 16))
+    }
+
+    /// Takes the directory from whoever had it, and clears away what others have left unfinished.
+    public static func take(_ directory: CheckpointDirectory, run: String, incarnation: Int) throws -> CheckpointClaim {
+        let holder = Incarnation(run: run, incarnation: incarnation, id: UUID().uuidString)
+        try DirectoryLock.hold(directory.path) {
+            for name in try Disk.names(in: directory.path)
+            where name.hasPrefix(".step-") || name.hasPrefix(".incarnation") {
+                let leftover = "\(directory.path)/\(name)"
+                if Disk.isDirectory(leftover) { try Disk.removeDirectory(leftover) } else { unlink(leftover) }
+            }
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys]
+            let new = ".incarnation.new"
+            _ = try HashedFile.write(encoder.encode(holder) + Data([0x0a]), directory: directory.path, name: new)
+            try Disk.move("\(directory.path)/\(new)", to: "\(directory.path)/\(name)")
+            try Disk.syncDirectory(directory.path)
+        }
+        return CheckpointClaim(path: directory.path, holder: holder)
+    }
+
+    /// - Throws: `CheckpointError` of the code `superseded` when another incarnation has taken the directory.
+    public func check() throws {
+        let current = (try? Self.current(in: directory)) ?? nil
+        guard current != holder else { return }
+        let other = current.map { "incarnation \($0.incarnation) of the run \($0.run)" } ?? "somebody"
+        throw CheckpointError(
+            .superseded, path,
+            "was started again since: \(other) has taken it, and incarnation \(holder.incarnation) ends")
+    }
+
+    /// Where the files of step `step` are written. Not another incarnation's, which may still be at it.
+    public func partialPath(ofStep step: Int) -> String { "\(path)/.step-\(step).\(holder.id).partial" }
+
+    /// Makes the directory that the files are written to.
+    public func begin(step: Int) throws {
+        try DirectoryLock.hold(path) {
+            try check()
+            try checkTarget(step)
+            try Disk.makeDirectory(partialPath(ofStep: step))
+        }
+    }
+
+    /// Completes the checkpoint, all files of which are on the disk: writes the manifest and gives it its name.
+    /// - Parameter keep: how many of the newest checkpoints stay; 0: all.
+    /// - Returns: its path.
+    public func commit(_ manifest: CheckpointManifest, keep: Int) throws -> String {
+        let (step, partial) = (manifest.step, partialPath(ofStep: manifest.step))
+        _ = try HashedFile.write(manifest.json(), directory: partial, name: CheckpointManifest.name)
+        try Disk.syncDirectory(partial)
+        let obsolete = try DirectoryLock.hold(path) {
+            try check()
+            try checkTarget(step)
+            try Disk.move(partial, to: directory.path(ofStep: step))
+            try Disk.syncDirectory(path)
+            return try retire(keep: keep)
+        }
+        for leftover in obsolete { try Disk.removeDirectory(leftover) }
+        return directory.path(ofStep: step)
+    }
+
+    /// Removes what was written of a checkpoint that will not be.
+    public func abandon(step: Int) {
+        // The next incarnation clears away what cannot be removed now.
+        try? Disk.removeDirectory(partialPath(ofStep: step))
+    }
+
+    private func checkTarget(_ step: Int) throws {
+        let target = directory.path(ofStep: step)
+        if Disk.exists(target) { throw CheckpointError(.system, target, "is in the way of a new checkpoint") }
+    }
+
+    /// Takes the names from the oldest checkpoints, at once, so that none is ever there in part.
+    /// - Returns: what is to be removed.
+    private func retire(keep: Int) throws -> [String] {
+        guard keep > 0 else { return [] }
+        let whole = try directory.steps().filter {
+            Disk.exists("\(directory.path(ofStep: $0))/\(CheckpointManifest.name)")
+        }
+        let obsolete = whole.dropLast(keep).map { step in
+            (directory.path(ofStep: step), "\(path)/.step-\(step).\(holder.id).removed")
+        }
+        if obsolete.isEmpty { return [] }
+        for (old, leftover) in obsolete { try Disk.move(old, to: leftover) }
+        try Disk.syncDirectory(path)
+        return obsolete.map(\.1)
+    }
+}

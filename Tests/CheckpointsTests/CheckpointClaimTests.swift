@@ -1,0 +1,112 @@
+import Checkpoints
+import Foundation
+import Testing
+
+@Suite struct CheckpointClaimTests {
+    private func isSuperseded(_ body: () throws -> Void) -> Bool {
+        do { try body() } catch { return (error as? CheckpointError)?.code == .superseded }
+        return false
+    }
+
+    @Test func theIncarnationBeforeIsFenced() throws {
+        try withTemporaryDirectory { directory in
+            let first = try SmallCheckpoint.claim(directory, incarnation: 1)
+            try SmallCheckpoint.write(first, step: 1)
+            // In the middle of another.
+            try first.begin(step: 2)
+            let second = try SmallCheckpoint.claim(directory, incarnation: 2)
+            #expect(try contents(directory) == [".lock", "incarnation.json", "step-1"])
+            #expect(CheckpointClaim.lastIncarnation(in: CheckpointDirectory(directory)) == 2)
+            #expect(isSuperseded { try first.check() })
+            #expect(isSuperseded { try first.begin(step: 3) })
+            try second.check()
+            try SmallCheckpoint.write(second, step: 2)
+            #expect(try contents(directory) == [".lock", "incarnation.json", "step-1", "step-2"])
+        }
+    }
+
+    /// Both write the same step at the same time: the files of one never get into the other's.
+    @Test func theOneThatBeganLastCommits() throws {
+        try withTemporaryDirectory { directory in
+            let first = try SmallCheckpoint.claim(directory, incarnation: 1)
+            try first.begin(step: 5)
+            let second = try SmallCheckpoint.claim(directory, incarnation: 2)
+            try second.begin(step: 5)
+            // What the first has still to write has no place any more.
+            #expect(throws: CheckpointError.self) {
+                try HashedFile(directory: first.partialPath(ofStep: 5), name: "model.safetensors")
+            }
+            first.abandon(step: 5)
+            second.abandon(step: 5)
+            try SmallCheckpoint.write(second, step: 5, value: 2)
+            try #require(try CheckpointDirectory(directory).newest()).verify()
+            // The same number is no way back.
+            _ = try SmallCheckpoint.claim(directory, incarnation: 2)
+            #expect(isSuperseded { try second.begin(step: 6) })
+        }
+    }
+
+    /// The fence falls between the last file and the commit.
+    @Test func aCommitIsFenced() throws {
+        try withTemporaryDirectory { directory in
+            let first = try SmallCheckpoint.claim(directory, incarnation: 1)
+            let path = try SmallCheckpoint.write(first, step: 1)
+            var manifest = try Checkpoint(path: path).manifest
+            manifest.step = 2
+            try first.begin(step: 2)
+            try Data("{}".utf8).write(to: URL(fileURLWithPath: "\(directory)/incarnation.json"))
+            #expect(isSuperseded { _ = try first.commit(manifest, keep: 1) })
+            first.abandon(step: 2)
+            #expect(try contents(directory) == [".lock", "incarnation.json", "step-1"])
+        }
+    }
+
+    @Test func theNewestStay() throws {
+        try withTemporaryDirectory { directory in
+            let claim = try SmallCheckpoint.claim(directory)
+            for step in [1, 2, 10] { try SmallCheckpoint.write(claim, step: step) }
+            // Nobody's business.
+            for name in ["step-0", "step-03", "step-+4", "notes"] {
+                try FileManager.default.createDirectory(
+                    atPath: "\(directory)/\(name)", withIntermediateDirectories: false)
+            }
+            try SmallCheckpoint.write(claim, step: 11, keep: 2)
+            let rest = [".lock", "incarnation.json", "notes", "step-+4", "step-0", "step-03", "step-10", "step-11"]
+            #expect(try contents(directory) == rest)
+            #expect(try CheckpointDirectory(directory).steps() == [0, 10, 11])
+            #expect(try CheckpointDirectory(directory).newest()?.manifest.step == 11)
+        }
+    }
+
+    @Test func nothingIsReplaced() throws {
+        try withTemporaryDirectory { directory in
+            let claim = try SmallCheckpoint.claim(directory)
+            try SmallCheckpoint.write(claim, step: 1)
+            let error = #expect(throws: CheckpointError.self) { try SmallCheckpoint.write(claim, step: 1) }
+            #expect(error?.path == "\(directory)/step-1")
+            #expect(try contents(directory) == [".lock", "incarnation.json", "step-1"])
+        }
+    }
+
+    @Test func adviceNamesTheNewestThatIsGood() throws {
+        try withTemporaryDirectory { directory in
+            let claim = try SmallCheckpoint.claim(directory)
+            for step in 1...4 { try SmallCheckpoint.write(claim, step: step) }
+            try Data().write(to: URL(fileURLWithPath: "\(directory)/step-3/config.json"))
+            let all = CheckpointDirectory(directory)
+            #expect(all.advice(insteadOf: 4).hasPrefix("\(directory)/step-2 is whole"))
+            #expect(all.advice(insteadOf: 1) == "there is no older checkpoint that is whole")
+            #expect(try CheckpointDirectory("\(directory)/none").newest() == nil)
+        }
+    }
+
+    @Test func aDirectoryIsMadeOrRefused() throws {
+        try withTemporaryDirectory { directory in
+            try CheckpointDirectory("\(directory)/a/b/").prepare()
+            #expect(try contents("\(directory)/a") == ["b"])
+            try Data().write(to: URL(fileURLWithPath: "\(directory)/file"))
+            #expect(throws: CheckpointError.self) { try CheckpointDirectory("\(directory)/file").prepare() }
+            #expect(throws: CheckpointError.self) { try CheckpointDirectory("/proc/none").prepare() }
+        }
+    }
+}

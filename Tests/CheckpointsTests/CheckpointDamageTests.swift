@@ -1,0 +1,143 @@
+import Checkpoints
+import Foundation
+import Randomness
+import TestSupport
+import Testing
+
+/// What is not as it was written is found, and named.
+@Suite struct CheckpointDamageTests {
+    /// The error that reading all of the newest checkpoint gives.
+    private func problem(in directory: String) -> CheckpointError? {
+        do {
+            try CheckpointDirectory(directory).newest()?.verify()
+            return nil
+        } catch {
+            return error as? CheckpointError
+        }
+    }
+
+    @Test func wholeCheckpointsPass() throws {
+        try withTemporaryDirectory { directory in
+            try SmallCheckpoint.write(SmallCheckpoint.claim(directory), step: 7)
+            let checkpoint = try #require(try CheckpointDirectory(directory).newest())
+            try checkpoint.verify()
+            for parts in 1...4 { for part in 0..<parts { try checkpoint.verify(part: part, of: parts) } }
+            let manifest = checkpoint.manifest
+            #expect(manifest.step == 7 && manifest.updates == 7 && manifest.run == "tiny" && manifest.worldSize == 1)
+            #expect(manifest.data == SmallCheckpoint.data)
+            #expect(try manifest.plan == SmallCheckpoint.plan())
+            #expect(manifest.largestRevision == 4 && manifest.createdAt == "1970-01-01T00:00:00Z")
+            #expect(
+                manifest.files.map(\.name).sorted() == [
+                    "config.json", "model.safetensors", "optimizer-00001-of-00001.safetensors",
+                ])
+        }
+    }
+
+    /// A bit, anywhere in any file; some of those of the manifest change nothing that it says.
+    @Test func flippedBits() throws {
+        let generator = CounterBasedGenerator(seed: TestRuns.seed(), purpose: "flipped bits")
+        try withTemporaryDirectory { directory in
+            let path = try SmallCheckpoint.write(SmallCheckpoint.claim(directory), step: 7)
+            let original = try #require(try CheckpointDirectory(directory).newest()).manifest
+            for (number, name) in try contents(path).enumerated() {
+                let file = "\(path)/\(name)"
+                let good = try Data(contentsOf: URL(fileURLWithPath: file))
+                for trial in 0..<40 {
+                    let bit = generator.integer(at: UInt64(100 * number + trial), below: 8 * good.count)
+                    var bad = good
+                    bad[bit / 8] ^= 1 << (bit % 8)
+                    try bad.write(to: URL(fileURLWithPath: file))
+                    if let error = problem(in: directory) {
+                        #expect(error.description.contains(directory), "\(error)")
+                        if name != "checkpoint.json" { #expect(error.path == file, "\(error)") }
+                    } else {
+                        // A manifest that says something else of the run, say, is nothing that hashes tell.
+                        #expect(name == "checkpoint.json", "bit \(bit) of \(name)")
+                        #expect(try CheckpointDirectory(directory).newest()?.manifest.files == original.files)
+                    }
+                }
+                try good.write(to: URL(fileURLWithPath: file))
+            }
+            #expect(problem(in: directory) == nil)
+        }
+    }
+
+    @Test(arguments: ["config.json", "model.safetensors", "optimizer-00001-of-00001.safetensors", "checkpoint.json"])
+    func filesThatAreMissingCutShortOrLonger(name: String) throws {
+        try withTemporaryDirectory { directory in
+            let path = try SmallCheckpoint.write(SmallCheckpoint.claim(directory), step: 7)
+            let file = URL(fileURLWithPath: "\(path)/\(name)")
+            let good = try Data(contentsOf: file)
+            for bad in [Data(), good.prefix(1), good.prefix(good.count / 2), good.dropLast(), good + Data([0])] {
+                try bad.write(to: file)
+                // A manifest without its last newline is as good.
+                if name == "checkpoint.json" && bad.count == good.count - 1 { continue }
+                #expect(problem(in: directory)?.path == file.path, "\(bad.count) of \(good.count) bytes")
+            }
+            try FileManager.default.removeItem(at: file)
+            let missing = try #require(problem(in: directory))
+            #expect(missing.path == file.path && missing.reason.contains("is missing"), "\(missing)")
+            try FileManager.default.createDirectory(at: file, withIntermediateDirectories: false)
+            #expect(problem(in: directory)?.path == file.path)
+        }
+    }
+
+    private static let hostile: [(String, String, String)] = [
+        (#""format":1"#, #""format":2"#, "format 2"),
+        (#""format":1"#, #""format":"one""#, "format"),
+        (#""step":7"#, #""step":-1"#, "step"),
+        (#""step":7"#, #""step":9223372036854775807"#, "step"),
+        (#""step":7"#, #""step":1e300"#, "is not what a checkpoint's manifest has to be"),
+        (#""step":7"#, #""step":8"#, "of step 8"),
+        (#""updates":7"#, #""updates":8"#, "8 updates"),
+        (#""updates":7,"world_size":1"#, #""updates":7,"world_size":2"#, "world_size is 2"),
+        (#""world_size":1"#, #""world_size":2"#, "nodes of 1 ranks are listed"),
+        (#""world_size":1"#, #""world_size":1000000000000"#, "world size 1000000000000"),
+        (#""name":"config.json""#, #""name":"../config.json""#, "plain file name"),
+        (#""name":"config.json""#, #""name":"/etc/passwd""#, "plain file name"),
+        (#""name":"config.json""#, #""name":"a\u0000b""#, "plain file name"),
+        (#""name":"config.json""#, #""name":"checkpoint.json""#, "plain file name"),
+        (#""name":"config.json""#, #""name":"model.safetensors""#, "twice"),
+        (#""name":"config.json""#, #""name":"other.json""#, "config.json"),
+        (#""bytes":2,"#, #""bytes":-2,"#, "bytes"),
+        (#""bytes":2,"#, #""bytes":9223372036854775807,"#, "bytes"),
+        (#""tokens":600"#, #""tokens":-600"#, "tokens"),
+        (#""largest_revision":4"#, #""largest_revision":2"#, "revision 3"),
+        (#""ranks":[0]"#, #""ranks":[7]"#, "rank 7"),
+        (#""run":"tiny""#, #""run":"""#, "run"),
+        (#""ownership":"colocated""#, #""ownership":"mine""#, "ownership"),
+    ]
+
+    @Test(arguments: hostile)
+    func hostileManifests(_ change: (old: String, new: String, words: String)) throws {
+        try withTemporaryDirectory { directory in
+            let path = try SmallCheckpoint.write(SmallCheckpoint.claim(directory), step: 7) + "/checkpoint.json"
+            let text = try String(contentsOfFile: path, encoding: .utf8)
+            let changed = text.replacingOccurrences(of: change.old, with: change.new)
+            #expect(changed != text, "\(change.old) is not in \(text)")
+            try Data(changed.utf8).write(to: URL(fileURLWithPath: path))
+            let error = try #require(problem(in: directory), "\(change.new) was taken")
+            #expect(error.path == path && error.reason.contains(change.words), "\(error)")
+        }
+    }
+
+    /// Nothing that a file says ends the process.
+    @Test func manifestsOfAnyBytes() throws {
+        let generator = CounterBasedGenerator(seed: TestRuns.seed(), purpose: "any bytes")
+        try withTemporaryDirectory { directory in
+            let path = try SmallCheckpoint.write(SmallCheckpoint.claim(directory), step: 7) + "/checkpoint.json"
+            let good = try Data(contentsOf: URL(fileURLWithPath: path))
+            for trial in 0..<TestRuns.count(300, soak: 100_000) {
+                var bad = good
+                for change in 0..<4 {
+                    let index = UInt64(8 * trial + 2 * change)
+                    bad[generator.integer(at: index, below: bad.count)] =
+                        Array(#"{}[]",:-0123456789eE.ntf\"#.utf8)[generator.integer(at: index + 1, below: 25)]
+                }
+                try bad.write(to: URL(fileURLWithPath: path))
+                if let error = problem(in: directory) { #expect(error.path.hasPrefix(directory)) }
+            }
+        }
+    }
+}

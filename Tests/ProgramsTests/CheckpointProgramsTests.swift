@@ -1,0 +1,215 @@
+import Checkpoints
+import ControlTestSupport
+import Foundation
+import TestSupport
+import Testing
+
+/// `moe-worker` as it is interrupted, killed and started again; and `moe-ctl checkpoint`.
+@Suite(.serialized) struct CheckpointProgramsTests {
+    private let inputs: WorkerInputs
+    private var checkpoints: String { inputs.path("checkpoints") }
+
+    init() throws { inputs = try WorkerInputs() }
+
+    private func job(
+        steps: Int = 12, ranks: Int? = 2, directory: String? = nil, _ changes: [String: String?] = [:],
+        variables: [String: String] = [:]
+    ) throws -> RunningProgram {
+        let own: [String: String?] = [
+            "--steps": "\(steps)", "--checkpoint-directory": directory ?? checkpoints,
+            "--metrics": inputs.path("metrics.jsonl"), "--learning-rate": "0.01",
+        ]
+        return try RunningProgram(
+            "moe-worker", inputs.arguments(own.merging(changes) { $1 }), ranks: ranks, timeLimitSeconds: 120,
+            variables: variables)
+    }
+
+    /// The losses of a run that nobody disturbs, by step.
+    private func undisturbed(steps: Int) throws -> [Int: Double] {
+        let metrics = inputs.path("undisturbed.jsonl")
+        let whole = try job(
+            steps: steps, ranks: nil, ["--checkpoint-directory": nil, "--metrics": metrics])
+        #expect(whole.waitForEnd() == 0, "\(whole.text)")
+        return Dictionary(try lines(metrics), uniquingKeysWith: { $1 })
+    }
+
+    private func lines(_ file: String) throws -> [(Int, Double)] {
+        try String(contentsOfFile: file, encoding: .utf8).split(separator: "\n").compactMap { line in
+            // A kill may have cut one short.
+            let fields = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+            guard let step = fields?["step"] as? Int, let loss = fields?["loss"] as? Double else { return nil }
+            return (step, loss)
+        }
+    }
+
+    /// Every line of the metrics, whichever start wrote it, is that of the undisturbed run.
+    private func expectUndisturbed(steps: Int, sourceLocation: SourceLocation = #_sourceLocation) throws {
+        let expected = try undisturbed(steps: steps)
+        let found = try lines(inputs.path("metrics.jsonl"))
+        #expect(Set(found.map(\.0)) == Set(1...steps), sourceLocation: sourceLocation)
+        for (step, loss) in found {
+            let other = try #require(expected[step])
+            #expect(
+                abs(loss - other) < 1e-4, "step \(step): \(loss), undisturbed \(other)", sourceLocation: sourceLocation)
+        }
+    }
+
+    /// Processes of the job's ranks.
+    private func ranks(of job: RunningProgram) -> [Int32] {
+        ProcessTable.children(of: job.processIdentifier)
+    }
+
+    // MARK: - Signals
+
+    @Test func stopsOnSIGTERMAndGoesOn() throws {
+        let first = try job(steps: 4000)
+        _ = first.readLine(after: "step    3/4000")
+        let rank = try #require(ranks(of: first).last)
+        kill(rank, SIGTERM)
+        #expect(first.waitForEnd() == 75, "\(first.text)")
+        let stopped = try #require(try CheckpointDirectory(checkpoints).steps().last)
+        #expect(first.text.contains("stopped after step \(stopped); start it again to go on"), "\(first.text)")
+        #expect(!first.text.contains("rror:"))
+        let steps = stopped + 5
+        let second = try job(steps: steps, ranks: 3)
+        #expect(second.waitForEnd() == 0, "\(second.text)")
+        #expect(second.text.contains("goes on after step \(stopped) from \(checkpoints)/step-\(stopped)"))
+        try expectUndisturbed(steps: steps)
+    }
+
+    @Test func savesOnSIGUSR1() throws {
+        let running = try job(steps: 4000)
+        _ = running.readLine(after: "step    3/4000")
+        kill(try #require(ranks(of: running).first), SIGUSR1)
+        let line = try #require(running.readLine(after: "step "), "\(running.text)")
+        var saved = line
+        while !saved.contains(": checkpoint ") { saved = try #require(running.nextLine(), "\(running.text)") }
+        #expect(try CheckpointDirectory(checkpoints).steps().count == 1)
+        // mpirun hands SIGTERM on, when it is given the time.
+        for rank in ranks(of: running) { kill(rank, SIGTERM) }
+        #expect(running.waitForEnd() == 75, "\(running.text)")
+        #expect(try CheckpointDirectory(checkpoints).steps().count == 2)
+    }
+
+    @Test func withoutCheckpointsSIGTERMEnds() throws {
+        let running = try job(steps: 1 << 30, ranks: nil, ["--checkpoint-directory": nil])
+        _ = running.readLine(after: "step")
+        kill(running.processIdentifier, SIGTERM)
+        #expect(running.waitForEnd() == SIGTERM)
+    }
+
+    // MARK: - Kills
+
+    /// The process ends before each operation of the second checkpoint and of what follows it; the one before is whole then, or
+    /// the second is, and the run goes on from it.
+    @Test func killedBeforeEveryOperationOfACheckpoint() throws {
+        let expected = try undisturbed(steps: 6)
+        var operation = 1
+        var newest = [Int: Int]()
+        while true {
+            let directory = inputs.path("killed-\(operation)")
+            let changes = ["--checkpoint-interval": "2", "--checkpoint-keep": "1", "--allocator": "replicated"]
+            let killed = try job(
+                steps: 4, ranks: nil, directory: directory, changes, variables: ["MOE_FAILPOINT": "disk:\(operation)"])
+            let status = killed.waitForEnd()
+            let all = CheckpointDirectory(directory)
+            // Whatever has its name is whole.
+            for step in try all.steps() { try all.checkpoint(ofStep: step).verify() }
+            let last = try all.steps().last ?? 0
+            newest[last, default: 0] += 1
+            if status == 0 { break }
+            #expect(status == SIGKILL, "\(killed.text)")
+            // Every third is started again, to the end.
+            if operation % 3 == 0 {
+                let metrics = inputs.path("again-\(operation).jsonl")
+                let again = try job(
+                    steps: 6, ranks: nil, directory: directory, changes.merging(["--metrics": metrics]) { $1 })
+                #expect(again.waitForEnd() == 0, "\(again.text)")
+                let rest = try lines(metrics)
+                #expect(rest.map(\.0) == Array(last + 1...6), "\(again.text)")
+                for (step, loss) in rest { #expect(abs(loss - (expected[step] ?? 0)) < 1e-4, "step \(step)") }
+                #expect(
+                    try FileManager.default.contentsOfDirectory(atPath: directory).sorted() == [
+                        ".lock", "incarnation.json", "step-6",
+                    ])
+            }
+            operation += 1
+            try #require(operation < 200)
+        }
+        // Of the first checkpoint, of the second, and after it.
+        #expect(Set(newest.keys) == [0, 2, 4])
+        #expect(newest.values.allSatisfy { $0 >= 3 }, "\(newest)")
+    }
+
+    /// A rank is killed at some moment, also while a checkpoint is written, and the job is started again with as many ranks or
+    /// others, until it is through.
+    @Test func aRankIsKilledAtRandomMoments() throws {
+        var random = SeededGenerator(seed: TestRuns.seed())
+        let kills = TestRuns.count(4, soak: 60)
+        var last = 0
+        for round in 0..<kills {
+            let worldSize = Int.random(in: 1...3, using: &random)
+            let running = try job(
+                steps: 100_000, ranks: worldSize, ["--checkpoint-interval": "1", "--checkpoint-keep": "2"])
+            let target = last + Int.random(in: 1...6, using: &random)
+            // Some lines later, some time into the step or its checkpoint.
+            var seen = running.nextLine()
+            while let line = seen, !line.hasPrefix("step") || !line.contains(" \(target)/") {
+                seen = running.nextLine()
+            }
+            try #require(seen != nil, "\(running.text)")
+            usleep(UInt32.random(in: 0...20_000, using: &random))
+            let all = ranks(of: running)
+            if let victim = all.randomElement(using: &random) { kill(victim, SIGKILL) }
+            #expect(running.waitForEnd() != 0, "round \(round)")
+            let directory = CheckpointDirectory(checkpoints)
+            for step in try directory.steps() { try directory.checkpoint(ofStep: step).verify() }
+            let newest = try directory.steps().last ?? 0
+            #expect(newest >= last)
+            last = newest
+        }
+        // Beyond the steps that a killed job did after its last checkpoint.
+        let end = try job(steps: last + 20, ranks: 2)
+        #expect(end.waitForEnd() == 0, "\(end.text)")
+        try expectUndisturbed(steps: last + 20)
+    }
+
+    // MARK: - moe-ctl
+
+    @Test func checkpointsAreListedVerifiedAndExported() throws {
+        let trained = try job(steps: 6, ["--checkpoint-interval": "3"])
+        #expect(trained.waitForEnd() == 0, "\(trained.text)")
+        let list = try CtlProgram(["checkpoint", "list", checkpoints])
+        #expect(list.status == 0 && list.errors.isEmpty, "\(list.errors)")
+        #expect(list.output.hasPrefix("STEP   RUN "), "\(list.output)")
+        #expect(list.output.split(separator: "\n").dropFirst().map { $0.split(separator: " ")[0] } == ["6", "3"])
+        let verified = try CtlProgram(["checkpoint", "verify", "\(checkpoints)/step-3", "-o", "json"])
+        #expect(verified.status == 0 && verified.output.contains(#""verified" : true"#), "\(verified.errors)")
+
+        let model = inputs.path("model")
+        #expect(try CtlProgram(["checkpoint", "export", "\(checkpoints)/step-6", model, "--dry-run"]).status == 0)
+        #expect(!FileManager.default.fileExists(atPath: model))
+        let exported = try CtlProgram(["checkpoint", "export", "\(checkpoints)/step-6", model])
+        #expect(exported.status == 0, "\(exported.errors)")
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: model).sorted() == [
+                "config.json", "meta.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+                "model.safetensors.index.json",
+            ])
+        let generate = ["generate", "--prompt", "abc", "--length", "20", "--model"]
+        let (one, other) = (
+            try RunningProgram("moe-worker", generate + [model]),
+            try RunningProgram("moe-worker", generate + ["\(checkpoints)/step-6"])
+        )
+        #expect(one.waitForEnd() == 0 && other.waitForEnd() == 0 && one.text == other.text, "\(one.text)")
+        #expect(try CtlProgram(["checkpoint", "export", "\(checkpoints)/step-6", model]).status == 1)
+
+        let file = "\(checkpoints)/step-3/optimizer-00002-of-00002.safetensors"
+        try Data("x".utf8).write(to: URL(fileURLWithPath: file))
+        for command in [["verify", "\(checkpoints)/step-3"], ["verify", "\(checkpoints)/step-4"]] {
+            let damaged = try CtlProgram(["checkpoint"] + command)
+            #expect(damaged.status == 1 && damaged.output.isEmpty)
+            #expect(damaged.errors.hasPrefix("Error: \(command[1])/"), "\(damaged.errors)")
+        }
+    }
+}
