@@ -15,7 +15,12 @@ extension CoordinatorCore {
         }
 
         let decision = try PlanDecision.make(for: request, known: known, limits: limits, programs: programs)
-        let used = known?.used ?? usedNumbers[run] ?? UsedNumbers()
+        var used = known?.used ?? usedNumbers[run] ?? UsedNumbers()
+        let knownRevision = used.revision
+        if let checkpoint = request.checkpoint {
+            used.revision = max(used.revision, checkpoint.revision)
+            used.incarnation = max(used.incarnation, checkpoint.incarnation)
+        }
         let incarnation = used.incarnation + 1
         let who = "rank 0 on \(request.host), process \(request.processID)"
         var changes: [Change] = [
@@ -41,6 +46,7 @@ extension CoordinatorCore {
         switch decision {
         case .keep(let active):
             plan = active
+            if lastRevision > knownRevision { changes.append(.raiseRevision(run: run, to: lastRevision)) }
         case .activate(var chosen, let why):
             lastRevision += 1
             chosen.revision = lastRevision

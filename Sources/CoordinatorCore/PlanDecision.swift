@@ -16,6 +16,11 @@ enum PlanDecision {
         for request: RegisterRun, known: RunState?, limits: Limits, programs: Set<String>
     ) throws(ControlError) -> PlanDecision {
         guard let known else {
+            if let checkpoint = request.checkpoint, let earlier = checkpoint.plan,
+                let plan = try? suitable(earlier, for: request)
+            {
+                return .activate(plan, why: "first registration, as in the checkpoint after step \(checkpoint.step)")
+            }
             let plan = try newPlan(for: request, limits: limits, programs: programs)
             return .activate(plan, why: "first registration, \(origin(request))")
         }
@@ -58,10 +63,7 @@ enum PlanDecision {
         try ControlError.mapping { () throws(any Error) in
             let cluster = Cluster(request)
             if let plan = request.plan {
-                try plan.validate(for: request.model, worldSize: request.worldSize)
-                let plan = try PlacementPlan(worldSize: request.worldSize, nodes: request.nodes, layers: plan.layers)
-                try PlanMemory.check(plan, model: request.model, cluster: cluster)
-                return plan
+                return try suitable(plan, for: request)
             }
             var allocator: any ExpertsAllocator =
                 programs.contains(request.allocator)
@@ -77,6 +79,17 @@ enum PlanDecision {
             try PlanMemory.check(plan, model: request.model, cluster: cluster)
             return plan
         }
+    }
+
+    /// A plan that was made elsewhere, on these ranks' nodes.
+    private static func suitable(_ plan: PlacementPlan, for request: RegisterRun) throws(PlacementError)
+        -> PlacementPlan
+    {
+        try plan.validate(for: request.model, worldSize: request.worldSize)
+        let plan = try PlacementPlan(
+            worldSize: request.worldSize, nodes: request.nodes, layers: plan.withoutSwitches.layers)
+        try PlanMemory.check(plan, model: request.model, cluster: Cluster(request))
+        return plan
     }
 
     /// Refuses a plan that would be too large before it is made. One expert, the widest, is placed first: plans of the known

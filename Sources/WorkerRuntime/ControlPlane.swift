@@ -48,10 +48,13 @@ public final class ControlPlane {
         let message = try communicator.agree { () -> [UInt8] in
             if let coordinator = options.coordinator { try options.access(to: coordinator).checkKey() }
             guard communicator.rank == 0 else { return [] }
-            var registration = try register(options: options, model: model, cluster: cluster, checkpoint: checkpoint)
-            registration.earlierIncarnation = max(
+            let earlierIncarnation = max(
                 checkpoint?.incarnation ?? 0,
                 options.checkpointDirectory.map { CheckpointClaim.lastIncarnation(in: CheckpointDirectory($0)) } ?? 0)
+            var registration = try register(
+                options: options, model: model, cluster: cluster, checkpoint: checkpoint,
+                earlierIncarnation: earlierIncarnation)
+            registration.earlierIncarnation = earlierIncarnation
             return try Array(JSONEncoder().encode(registration))
         }
         let bytes = try communicator.broadcast(message, root: 0)
@@ -69,7 +72,8 @@ public final class ControlPlane {
     }
 
     private static func register(
-        options: TrainingOptions, model: ExpertModel, cluster: Cluster, checkpoint: CheckpointManifest?
+        options: TrainingOptions, model: ExpertModel, cluster: Cluster, checkpoint: CheckpointManifest?,
+        earlierIncarnation: Int
     ) throws -> RunRegistration {
         let run = options.run ?? checkpoint?.run ?? RunRegistration.generatedName()
         guard let address = options.coordinator else {
@@ -88,7 +92,13 @@ public final class ControlPlane {
                 configuration: options.facts,
                 // JSON keeps no larger integers; no machine has so many bytes.
                 memoryLimits: cluster.memoryLimits?.map { min($0, Limits.standard.integer) },
-                exchange: cluster.exchange, ownership: cluster.ownership, interval: options.reportInterval),
+                exchange: cluster.exchange, ownership: cluster.ownership, interval: options.reportInterval,
+                checkpoint: checkpoint.map { checkpoint in
+                    ResumedCheckpoint(
+                        incarnation: earlierIncarnation, revision: checkpoint.largestRevision, step: checkpoint.step,
+                        plan: PlacementChoice.keepsPlan(of: checkpoint, allocator: options.allocator)
+                            ? checkpoint.plan : nil)
+                }),
             with: options.access(to: address), within: .seconds(options.coordinatorTimeoutSeconds))
     }
 

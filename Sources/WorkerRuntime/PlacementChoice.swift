@@ -51,7 +51,7 @@ enum PlacementChoice {
         after checkpoint: CheckpointManifest, allocator: String, model: ExpertModel, cluster: Cluster
     ) throws -> PlacementPlan {
         var plan: PlacementPlan
-        if isMeasured(allocator) || allocator == checkpoint.allocator,
+        if keepsPlan(of: checkpoint, allocator: allocator),
             let earlier = try? self.plan(of: checkpoint, model: model, cluster: cluster)
         {
             plan = earlier
@@ -61,6 +61,11 @@ enum PlacementChoice {
         }
         if plan.revision == 0 { plan.revision = checkpoint.largestRevision + 1 }
         return plan
+    }
+
+    /// Whether the allocator goes on with another's plan, or one of its own: one by a rule has its own only.
+    static func keepsPlan(of checkpoint: CheckpointManifest, allocator: String) -> Bool {
+        isMeasured(allocator) || allocator == checkpoint.allocator
     }
 
     private static func plan(

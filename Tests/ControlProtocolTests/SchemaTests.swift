@@ -1,5 +1,6 @@
 import ControlProtocol
 import ControlTestSupport
+import ExpertPlacement
 import Foundation
 import Testing
 
@@ -13,6 +14,20 @@ struct SchemaTests {
     @Test func messagesAreValid() throws {
         for message in try messages() {
             #expect(try validator.problems(ofMessage: message) == [], "\(message)")
+        }
+    }
+
+    @Test func aStartFromACheckpointIsValid() throws {
+        var request = Samples.registerRun()
+        let plan = try PlacementPlan(worldSize: 2, layers: [])
+        for earlier in [nil, plan] {
+            request.checkpoint = ResumedCheckpoint(incarnation: 1, revision: 2, step: 3, plan: earlier)
+            let message = try JSONValue(payload(request))
+            #expect(try validator.problems(ofMessage: message) == [])
+            #expect(try MessageCodec.request(payload(request)).request.get().message as? RegisterRun == request)
+            var spoilt = message
+            spoilt["checkpoint"] = 7
+            #expect(try !validator.problems(ofMessage: spoilt).isEmpty)
         }
     }
 

@@ -1,3 +1,4 @@
+import Checkpoints
 import ControlProtocol
 import CoordinatorService
 import ExpertPlacement
@@ -82,6 +83,28 @@ import WorkerRuntime
             #expect(run.summary.incarnation == 3)
             #expect(run.summary.worldSize == 3)
         }
+    }
+
+    /// The coordinator's database is lost: a start from the checkpoint uses no number again, and stays where the experts were.
+    @Test func aCheckpointOutlivesTheDatabase() async throws {
+        let directory = fixture.path("checkpoints")
+        var revisions = [Int]()
+        for (database, steps) in [("first.db", 4), ("first.db", 6), ("second.db", 8)] {
+            try await withCoordinator(database: database) { endpoint, _ in
+                let lines = try await onOwnThread {
+                    try fixture.train(worldSize: 2, steps: steps) { options in
+                        options.coordinator = "\(endpoint)"
+                        options.run = "tiny"
+                        options.checkpointDirectory = directory
+                    }
+                }
+                revisions += lines.map(\.planRevision)
+            }
+        }
+        // The last of a coordinator that knew of none.
+        #expect(revisions == [1, 1, 1, 1, 1, 1, 2, 2])
+        let manifest = try Checkpoint(path: "\(directory)/step-8").manifest
+        #expect(manifest.incarnation == 3 && manifest.largestRevision == 2)
     }
 
     @Test func trainingGoesOnWithoutTheCoordinator() async throws {

@@ -30,12 +30,14 @@ public struct RegisterRun: ControlRequest {
     public var ownership: OwnershipPolicy?
     /// Steps that a report covers; nil: not said.
     public var interval: Int?
+    /// What the run goes on from; nil: from its beginning. The new incarnation and all further revisions are above its numbers.
+    public var checkpoint: ResumedCheckpoint?
 
     public init(
         run: String, registration: String, worldSize: Int, nodes: [Int], model: ExpertModel, allocator: String,
         plan: PlacementPlan? = nil, host: String, processID: Int, configuration: [String: String] = [:],
         memoryLimits: [Int]? = nil, exchange: ExchangeCosts? = nil, ownership: OwnershipPolicy? = nil,
-        interval: Int? = nil
+        interval: Int? = nil, checkpoint: ResumedCheckpoint? = nil
     ) {
         self.run = run
         self.registration = registration
@@ -51,10 +53,12 @@ public struct RegisterRun: ControlRequest {
         self.exchange = exchange
         self.ownership = ownership
         self.interval = interval
+        self.checkpoint = checkpoint
     }
 
     private enum CodingKeys: String, CodingKey {
         case run, registration, nodes, model, allocator, plan, host, configuration, exchange, ownership, interval
+        case checkpoint
         case memoryLimits = "memory_limits"
         case worldSize = "world_size"
         case processID = "process_id"
@@ -102,6 +106,7 @@ public struct RegisterRun: ControlRequest {
             }
         }
         if let interval { try check.integer(interval, "interval", in: 1...check.limits.integer) }
+        try checkpoint?.validate(check)
     }
 }
 
