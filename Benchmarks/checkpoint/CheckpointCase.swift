@@ -21,7 +21,9 @@ final class CheckpointCase {
 
     /// - Parameter megabytes: of a checkpoint, about.
     init(directory: String, megabytes: Int, communicator: any Communicator) throws {
-        self.directory = directory
+        // Of this process alone, so that nothing of an earlier one is in the way.
+        self.directory = "\(directory)/benchmark-\(ProcessInfo.processInfo.processIdentifier)"
+        if communicator.rank == 0 { try CheckpointDirectory(self.directory).prepare() }
         self.communicator = communicator
         // 8 experts of 3·F·D weights in each of 4 layers are nearly all; each weight has two moments, and 4 bytes.
         let hiddenSize = 512
@@ -38,11 +40,17 @@ final class CheckpointCase {
         try model.loadWeights(from: RandomWeights(seed: 1, standardDeviation: 0.02))
         optimizer = MoEOptimizer(model: model, context: context)
         saver = try CheckpointSaver(
-            CheckpointDirectory(directory), run: "benchmark", incarnation: 1, keep: 1, communicator: communicator)
+            CheckpointDirectory(self.directory), run: "benchmark", incarnation: 1, keep: 1, communicator: communicator)
         manifest = CheckpointManifest(
             run: "benchmark", incarnation: 1, step: 0, updates: 0,
             data: CheckpointManifest.Data(seed: 1, order: "random", batchSize: 1, sequenceLength: 1, tokens: 1),
             plan: plan, largestRevision: 0, allocator: "tensor-parallel", ownership: .colocated, createdAt: Date())
+    }
+
+    /// Removes what was written. Collective.
+    func cleanUp() throws {
+        try communicator.barrier()
+        if communicator.rank == 0 { try FileManager.default.removeItem(atPath: directory) }
     }
 
     /// Writes a checkpoint. Collective.

@@ -39,6 +39,7 @@ do {
             checkpoints.append(checkpoint)
             ratios.append(checkpoint / file)
         }
+        try benchmark.cleanUp()
         if world.rank == 0 {
             say("| ranks | bytes | one file, MB/s | checkpoint, MB/s | ratio |\n|---|---|---|---|---|")
             say(

@@ -11,6 +11,8 @@ public enum AnyRequest: Hashable, Sendable {
     case listWorkers(ListWorkers)
     case pollPlan(PollPlan)
     case planProgress(PlanProgress)
+    case recordCheckpoint(RecordCheckpoint)
+    case listCheckpoints(ListCheckpoints)
     case listPlans(ListPlans)
     case proposePlacement(ProposePlacement)
     case controlPlanning(ControlPlanning)
@@ -33,6 +35,8 @@ public enum AnyRequest: Hashable, Sendable {
         case ListWorkers.type: self = try .listWorkers(ListWorkers(from: decoder))
         case PollPlan.type: self = try .pollPlan(PollPlan(from: decoder))
         case PlanProgress.type: self = try .planProgress(PlanProgress(from: decoder))
+        case RecordCheckpoint.type: self = try .recordCheckpoint(RecordCheckpoint(from: decoder))
+        case ListCheckpoints.type: self = try .listCheckpoints(ListCheckpoints(from: decoder))
         case ListPlans.type: self = try .listPlans(ListPlans(from: decoder))
         case ProposePlacement.type: self = try .proposePlacement(ProposePlacement(from: decoder))
         case ControlPlanning.type: self = try .controlPlanning(ControlPlanning(from: decoder))
@@ -58,6 +62,8 @@ public enum AnyRequest: Hashable, Sendable {
         case .pollPlan(let message): message
         case .planProgress(let message): message
         case .listPlans(let message): message
+        case .recordCheckpoint(let message): message
+        case .listCheckpoints(let message): message
         case .proposePlacement(let message): message
         case .controlPlanning(let message): message
         case .archiveRun(let message): message

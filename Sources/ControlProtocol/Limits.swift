@@ -63,6 +63,8 @@ public struct Limits: Sendable, Equatable {
     public var configurationEntries = 128
     public var configurationValueBytes = 1_024
     public var phases = 64
+    /// Where a checkpoint is.
+    public var pathBytes = 4_096
     /// The name of a backup.
     public var backupNameBytes = 128
 
@@ -101,6 +103,9 @@ public struct Limits: Sendable, Equatable {
     public var listedWorkers = 20_000
     public var listedEvents = 20
     public var listedPlans = 1_000
+    public var listedCheckpoints = 1_000
+    /// Checkpoints kept of each run; the oldest records go first.
+    public var storedCheckpointsPerRun = 10_000
 
     public init() {}
 

@@ -38,6 +38,8 @@ public enum Change: Hashable, Sendable {
     case addReport(Report, number: Int, window: SequenceWindow, at: Timestamp)
     /// Drops stored reports with lower numbers.
     case dropReports(run: String, below: Int)
+    /// - Parameter keep: how many of the run's stay.
+    case addCheckpoint(RecordCheckpoint, keep: Int, at: Timestamp)
     case endIncarnation(FinishRun, at: Timestamp)
     /// Revisions up to this one are used.
     case raiseRevision(run: String, to: Int)

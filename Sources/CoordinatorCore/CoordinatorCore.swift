@@ -88,6 +88,7 @@ public struct CoordinatorCore: ~Copyable {
         case .finishRun(let request): try finish(request, at: time)
         case .pollPlan(let request): try offer(request)
         case .planProgress(let request, let withdrawn): try apply(request, withdrawn: withdrawn, at: time)
+        case .recordCheckpoint(let request): try record(request, at: time)
         case .proposePlan(let submission): try propose(submission, at: time)
         case .controlPlanning(let request, let run): try control(request, run: run, at: time)
         case .recordPlanning(let record): try self.record(record, at: time)

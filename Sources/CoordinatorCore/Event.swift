@@ -23,6 +23,7 @@ public enum ChangeRequest: Hashable, Sendable {
     case pollPlan(PollPlan)
     /// - Parameter withdrawn: the plan it is about when `CoordinatorCore.isRevived` says that it is needed.
     case planProgress(PlanProgress, withdrawn: PlanInFlight?)
+    case recordCheckpoint(RecordCheckpoint)
     case proposePlan(PlanSubmission)
     /// For `run`; the request may leave that open.
     case controlPlanning(ControlPlanning, run: String)
@@ -40,6 +41,7 @@ public enum ChangeRequest: Hashable, Sendable {
         case .finishRun(let request): request.run
         case .pollPlan(let request): request.run
         case .planProgress(let request, _): request.run
+        case .recordCheckpoint(let request): request.run
         case .proposePlan(let submission): submission.run
         case .controlPlanning(_, let run): run
         case .recordPlanning(let record): record.run
@@ -62,7 +64,7 @@ extension ChangeRequest {
     /// Whether a job says it, and so that it is alive.
     var isFromRanks: Bool {
         switch self {
-        case .registerRun, .registerWorker, .report, .reports, .pollPlan, .planProgress: true
+        case .registerRun, .registerWorker, .report, .reports, .pollPlan, .planProgress, .recordCheckpoint: true
         case .finishRun, .proposePlan, .controlPlanning, .recordPlanning, .archiveRun, .deleteRun: false
         }
     }

@@ -40,6 +40,8 @@ public struct RunState: Hashable, Sendable {
     /// How the current incarnation ended; nil while nothing was said.
     public var outcome: FinishRun.Outcome?
     public var archivedAt: Timestamp?
+    /// Of the last checkpoint that the current incarnation told of.
+    public var checkpointStep: Int?
     public var workers: [Int: Worker]
     /// Reports received so far; each stored one has the number it came with, from 1.
     public var reportCount: Int
@@ -49,7 +51,7 @@ public struct RunState: Hashable, Sendable {
         plan: PlacementPlan, planInFlight: PlanInFlight? = nil, pastPlans: [Int: PlanState] = [:],
         planning: PlanningSettings = PlanningSettings(), lastRevision: Int, incarnation: Int,
         usedIncarnation: Int = 0, registrations: [String: Int], outcome: FinishRun.Outcome? = nil,
-        archivedAt: Timestamp? = nil, workers: [Int: Worker] = [:],
+        archivedAt: Timestamp? = nil, checkpointStep: Int? = nil, workers: [Int: Worker] = [:],
         reportCount: Int = 0
     ) {
         self.run = run
@@ -67,6 +69,7 @@ public struct RunState: Hashable, Sendable {
         self.registrations = registrations
         self.outcome = outcome
         self.archivedAt = archivedAt
+        self.checkpointStep = checkpointStep
         self.workers = workers
         self.reportCount = reportCount
     }

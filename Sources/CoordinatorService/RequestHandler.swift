@@ -50,6 +50,8 @@ struct RequestHandler: Sendable {
         case .listWorkers(let request): try await frame(store.workers(request, limits: limits), id: id)
         case .pollPlan(let request): try await change(.pollPlan(request), id: id)
         case .planProgress(let request): try await change(.planProgress(request, withdrawn: nil), id: id)
+        case .recordCheckpoint(let request): try await change(.recordCheckpoint(request), id: id)
+        case .listCheckpoints(let request): try await frame(store.checkpoints(request, limits: limits), id: id)
         case .listPlans(let request): try await frame(store.plans(request, limits: limits), id: id)
         case .proposePlacement(let request):
             try await frame(

@@ -161,6 +161,13 @@ public final class ControlPlane {
         localPlanner?.record(samples)
     }
 
+    /// Tells the coordinator of a checkpoint, in the background.
+    func note(_ saved: CheckpointSaver.Saved) {
+        planChannel?.note(
+            checkpoint: saved.step, path: URL(fileURLWithPath: saved.path).path, bytes: saved.bytes,
+            seconds: saved.seconds)
+    }
+
     /// Where new plans come from, on rank 0.
     var planSource: (any PlanSource)? { localPlanner ?? planChannel }
 

@@ -18,6 +18,10 @@ struct CoordinatorPlans: PlanConnection {
         let _: Acknowledged = try await send(progress)
     }
 
+    func send(_ checkpoint: RecordCheckpoint) async throws {
+        let _: Acknowledged = try await send(checkpoint)
+    }
+
     private func send<Request: ControlRequest>(_ request: Request) async throws -> Request.Reply {
         do throws(ControlError) {
             return try await client.send(request)

@@ -24,6 +24,10 @@ package struct PlanBook {
     /// What the coordinator has not acknowledged, oldest first.
     package private(set) var messages = Deque<PlanProgress>()
 
+    /// Checkpoints that it has not acknowledged, oldest first; of more than `checkpointLimit` the oldest are forgotten.
+    package private(set) var checkpoints = Deque<RecordCheckpoint>()
+    package static let checkpointLimit = 64
+
     package init(run: String, incarnation: Int, revision: Int) {
         self.run = run
         self.incarnation = incarnation
@@ -86,6 +90,18 @@ package struct PlanBook {
             switched: switched, bytes: migration.totalBytes, seconds: migration.seconds,
             verifySeconds: migration.checksumSeconds, reason: reason)
         messages.append(message)
+    }
+
+    package mutating func note(checkpoint step: Int, path: String, bytes: Int, seconds: Double) {
+        if checkpoints.count == Self.checkpointLimit { checkpoints.removeFirst() }
+        checkpoints.append(
+            RecordCheckpoint(
+                run: run, incarnation: incarnation, step: step, path: path, bytes: bytes, seconds: seconds))
+    }
+
+    /// The checkpoint has arrived, or is refused for good. It may be forgotten by now.
+    package mutating func delivered(checkpoint step: Int) {
+        if checkpoints.first?.step == step { checkpoints.removeFirst() }
     }
 
     /// The oldest message has arrived, or is refused for good.

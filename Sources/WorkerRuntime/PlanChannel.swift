@@ -63,6 +63,12 @@ package final class PlanChannel: PlanSource, Sendable {
         wake()
     }
 
+    /// Tells of a checkpoint, after what there is to tell of plans.
+    package func note(checkpoint step: Int, path: String, bytes: Int, seconds: Double) {
+        state.withLock { $0.book.note(checkpoint: step, path: path, bytes: bytes, seconds: seconds) }
+        wake()
+    }
+
     /// Ends the pause, so that what there is to tell goes out at once.
     private func wake() {
         let pause = state.withLock { state in
@@ -81,7 +87,7 @@ package final class PlanChannel: PlanSource, Sendable {
     package func finish(within limit: Duration) -> Int {
         let isLeft = state.withLock { state in
             state.isFinishing = true
-            return !state.book.messages.isEmpty
+            return !state.book.messages.isEmpty || !state.book.checkpoints.isEmpty
         }
         wake()
         // A question that is open interests no more.
@@ -106,7 +112,9 @@ package final class PlanChannel: PlanSource, Sendable {
                 state.withLock { $0.isSuperseded = true }
                 break
             } catch {
-                if state.withLock({ $0.isFinishing && $0.book.messages.isEmpty }) { break }
+                if state.withLock({ $0.isFinishing && $0.book.messages.isEmpty && $0.book.checkpoints.isEmpty }) {
+                    break
+                }
                 if !(error is PlanRefused || error is CoordinatorBusy) {
                     await connection?.close()
                     connection = nil
@@ -133,6 +141,15 @@ package final class PlanChannel: PlanSource, Sendable {
                     """)
             }
             state.withLock { $0.book.delivered() }
+            return false
+        }
+        if let checkpoint = state.withLock({ $0.book.checkpoints.first }) {
+            do {
+                try await connection.send(checkpoint)
+            } catch let refusal as PlanRefused {
+                logger.warning("the coordinator does not record the checkpoint \(checkpoint.path): \(refusal)")
+            }
+            state.withLock { $0.book.delivered(checkpoint: checkpoint.step) }
             return false
         }
         let (isFinishing, question) = state.withLock { ($0.isFinishing, $0.book.question) }

@@ -12,6 +12,8 @@ package protocol PlanConnection: Sendable {
     /// Returns when the coordinator has it for good. May be sent again.
     /// - Throws: `PlanRefused` when the coordinator will never take it; otherwise as `poll`.
     func send(_ progress: PlanProgress) async throws
+    /// Tells of a checkpoint, with the same errors.
+    func send(_ checkpoint: RecordCheckpoint) async throws
 
     func close() async
 }

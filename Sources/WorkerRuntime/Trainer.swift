@@ -155,6 +155,7 @@ public final class Trainer {
             allocator: options.allocator, ownership: step.optimizer.ownership, createdAt: Date())
         let saved = try saver.save(manifest, model: step.model, optimizer: step.optimizer)
         display?.show(saved)
+        control.note(saved)
     }
 
     /// The loss over the validation split; nil when there is none. Collective.

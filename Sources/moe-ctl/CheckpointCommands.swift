@@ -1,5 +1,6 @@
 import ArgumentParser
 import Checkpoints
+import ControlProtocol
 import ExpertPlacement
 
 struct CheckpointCommands: AsyncParsableCommand {
@@ -9,13 +10,30 @@ struct CheckpointCommands: AsyncParsableCommand {
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "list", abstract: "List the checkpoints in a directory, the newest first.")
+            commandName: "list", abstract: "List the checkpoints in a directory, or those that a run told of.",
+            discussion: """
+                With a directory, lists what is there, without a coordinator. Without one, asks the coordinator which checkpoints \
+                the run has written; older ones may be gone by now.
+                """)
 
         @Argument(help: ArgumentHelp("The directory, as in moe-worker --checkpoint-directory.", valueName: "dir"))
-        var directory: String
+        var directory: String?
+        @Option(help: "Name of the run (default: the one that was started last).")
+        var run: String?
+        @OptionGroup var coordinator: CoordinatorOptions
         @OptionGroup var output: OutputOptions
 
+        func validate() throws {
+            if directory != nil, run != nil {
+                throw ValidationError("give a directory, or --run to ask the coordinator")
+            }
+        }
+
         func run() async throws {
+            if let directory { try list(directory) } else { try await listRecorded() }
+        }
+
+        private func list(_ directory: String) throws {
             let all = CheckpointDirectory(directory)
             var listing = [CheckpointDescription]()
             for step in try all.steps().reversed() {
@@ -41,6 +59,32 @@ struct CheckpointCommands: AsyncParsableCommand {
                     ])
                 }
                 return [table]
+            }
+        }
+
+        private func listRecorded() async throws {
+            let reply = try await coordinator.ask { client in
+                let name = try await client.chooseRun(run)
+                return try await client.listingRunsIfUnknown { try await client.send(ListCheckpoints(run: name)) }
+            }
+            try output.write(reply) {
+                var table = Table(
+                    [
+                        ("STEP", .right), ("INCARNATION", .right), ("SIZE", .right), ("TIME", .right),
+                        ("RECORDED", .right),
+                        ("PATH", .left),
+                    ], whenEmpty: "no checkpoints")
+                for item in reply.checkpoints {
+                    table.add([
+                        "\(item.step)", "\(item.incarnation)", Readable.bytes(item.bytes),
+                        Readable.seconds(item.seconds), Readable.age(item.recordedAt), item.path,
+                    ])
+                }
+                return [table]
+            }
+            if reply.truncated {
+                StandardError.write(
+                    "Note: there are more checkpoints; the coordinator lists the last \(reply.checkpoints.count).")
             }
         }
     }

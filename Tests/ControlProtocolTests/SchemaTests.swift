@@ -37,7 +37,8 @@ struct SchemaTests {
             "checkpoint", "exchange_costs", "exec_answer", "exec_request", "expert_id", "expert_model",
             "layer_placement",
             "layer_switch",
-            "performance_sample", "placement_plan", "plan_observation", "plan_prediction", "plan_summary", "run_event",
+            "performance_sample", "placement_plan", "plan_observation", "plan_prediction", "plan_summary",
+            "recorded_checkpoint", "run_event",
             "run_summary", "worker_summary",
         ]
         #expect(types.union(shared) == Set(validator.names))

@@ -63,6 +63,10 @@ extension Samples {
             measured.interval = 10
             let switches = [LayerSwitch(layer: 1, step: 30), LayerSwitch(layer: 0, step: 31)]
             return [
+                RecordCheckpoint(
+                    run: "shakespeare", incarnation: 1, step: 40, path: "/data/checkpoints/step-40", bytes: 1 << 30,
+                    seconds: 1.5),
+                ListCheckpoints(), ListCheckpoints(run: "shakespeare", limit: 5),
                 measured, PollPlan(run: "shakespeare", incarnation: 1, revision: 1), progress(.accepted),
                 progress(.applying, switched: [switches[0]]),
                 progress(.applied, step: 31, switched: switches),
@@ -96,6 +100,14 @@ extension Samples {
                 run: "r", state: .running, incarnation: 1, worldSize: 2, layers: 2, experts: 6, allocator: "eplb",
                 planRevision: 2, createdAt: early, startedAt: early)
             return [
+                RecordedCheckpoints(
+                    run: "shakespeare",
+                    checkpoints: [
+                        RecordedCheckpoint(
+                            step: 40, incarnation: 1, path: "/data/checkpoints/step-40", bytes: 1 << 30, seconds: 1.5,
+                            recordedAt: early)
+                    ], truncated: true),
+                RecordedCheckpoints(run: "shakespeare", checkpoints: [], truncated: false),
                 PlanOffer(plan: nil), PlanOffer(plan: try plan),
                 Plans(run: "shakespeare", frozen: true, pinned: experts, plans: [second, first], truncated: true),
                 PlacementProposed(

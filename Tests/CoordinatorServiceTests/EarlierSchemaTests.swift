@@ -63,7 +63,7 @@ struct EarlierSchemaTests {
     }
 
     /// Since the second, plans in flight and planning are recorded.
-    @Test(arguments: 2...3) func laterSchemas(schema: Int) async throws {
+    @Test(arguments: 2...4) func laterSchemas(schema: Int) async throws {
         let store = try open(schema: schema)
         let state = try #require(try await store.state(of: "old"))
         #expect(state.plan.revision == 2)

@@ -19,6 +19,7 @@ import Testing
         ["placement", "apply", "a.json", "--why", ""], ["placement", "rollback", "0"], ["placement", "pin"],
         ["placement", "pin", "3"], ["placement", "pin", "0:2-1"], ["placement", "pin", "0:x"],
         ["placement", "pin", "0:0-9999"], ["placement", "unpin", "1:"],
+        ["checkpoint", "list", "x", "--run", "y"],
         ["data", "prepare", "--output", "x", "--tokenizer", "bytes"], ["data", "prepare", "a", "--tokenizer", "bytes"],
         ["data", "prepare", "a", "--output", "x", "--tokenizer", "words"],
         ["data", "prepare", "a", "--output", "x", "--tokenizer", "bytes", "--validation-fraction", "1"],
@@ -36,7 +37,8 @@ import Testing
         let coordinator = try CtlStubCoordinator(isAway: true, CtlSamples(now: .now()).answer)
         defer { coordinator.stop() }
         for command in [
-            ["run", "list"], ["run", "show"], ["placement", "show"], ["worker", "list"], ["placement", "history"],
+            ["run", "list"], ["run", "show"], ["placement", "show"], ["worker", "list"], ["checkpoint", "list"],
+            ["placement", "history"],
             ["placement", "diff"], ["placement", "plan"], ["placement", "rollback"], ["placement", "pin", "0:0"],
             ["placement", "freeze"],
         ] {
@@ -48,6 +50,7 @@ import Testing
 
     @Test(arguments: [
         ["run", "show", "x"], ["placement", "show", "--run", "x"], ["worker", "list", "--run", "x"],
+        ["checkpoint", "list", "--run", "x"],
         ["placement", "history", "--run", "x"], ["placement", "diff", "--run", "x"],
         ["placement", "plan", "--run", "x"],
         ["placement", "rollback", "--run", "x"], ["placement", "unpin", "0:0", "--run", "x"],

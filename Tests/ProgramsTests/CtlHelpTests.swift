@@ -41,7 +41,7 @@ import Testing
         }
         let tables = [
             "placement-plan-loads", "placement-plan-dry-run", "placement-apply-dry-run", "placement-pin-1.0-1-2.3",
-            "run-archive-first-try", "run-delete-first-try-dry-run", "database-backup-monday.db",
+            "checkpoint-list", "run-archive-first-try", "run-delete-first-try-dry-run", "database-backup-monday.db",
         ]
         for name in withTables + tables {
             let table = try String(contentsOf: golden.appendingPathComponent("output/\(name).txt"), encoding: .utf8)

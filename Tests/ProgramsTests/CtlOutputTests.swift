@@ -11,7 +11,7 @@ import Testing
             ["run", "archive", "first-try"], ["run", "delete", "first-try"],
             ["run", "delete", "first-try", "--dry-run"],
             ["database", "backup", "monday.db"], ["database", "backup", "monday.db", "--dry-run"],
-            ["worker", "list", "--run", "shakespeare"],
+            ["worker", "list", "--run", "shakespeare"], ["checkpoint", "list", "--run", "shakespeare"],
         ] + placementCommands.map { ["placement"] + $0 + ["--run", "shakespeare"] }
 
     private static let placementCommands = [

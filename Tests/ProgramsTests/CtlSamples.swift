@@ -19,6 +19,20 @@ struct CtlSamples: Sendable {
 
     var model: ExpertModel { ExpertModel(hiddenSize: 128, layers: [[Int]](repeating: [256, 256, 256, 257], count: 3)) }
 
+    var checkpoints: RecordedCheckpoints {
+        RecordedCheckpoints(
+            run: "shakespeare",
+            checkpoints: [
+                RecordedCheckpoint(
+                    step: 1200, incarnation: 2, path: "/data/shakespeare/step-1200", bytes: 1_500_000_000,
+                    seconds: 2.25,
+                    recordedAt: ago(minutes: 12)),
+                RecordedCheckpoint(
+                    step: 1000, incarnation: 1, path: "/data/shakespeare/step-1000", bytes: 1_500_000_000, seconds: 2.5,
+                    recordedAt: ago(minutes: 42)),
+            ], truncated: false)
+    }
+
     var runs: [RunSummary] {
         [
             RunSummary(
@@ -114,6 +128,9 @@ struct CtlSamples: Sendable {
                 throw ControlError(.unknownLayer, "layer \(layer) of run \"shakespeare\", which has 3")
             }
             return try known { try placement(revision: request.revision, layer: request.layer) }
+        case .listCheckpoints(let request):
+            try check(request.run)
+            return checkpoints
         case .listPlans(let request):
             try check(request.run)
             return Plans(

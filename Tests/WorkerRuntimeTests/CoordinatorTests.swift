@@ -101,6 +101,13 @@ import WorkerRuntime
                 revisions += lines.map(\.planRevision)
             }
         }
+        try await withCoordinator(database: "second.db") { endpoint, _ in
+            let client = try await ControlClient.connect(to: endpoint)
+            defer { client.close() }
+            let listed = try await client.send(ListCheckpoints(run: "tiny"))
+            #expect(listed.checkpoints.map(\.step) == [8] && listed.checkpoints.first?.incarnation == 3)
+            #expect(listed.checkpoints.first?.path == "\(directory)/step-8")
+        }
         // The last of a coordinator that knew of none.
         #expect(revisions == [1, 1, 1, 1, 1, 1, 2, 2])
         let manifest = try Checkpoint(path: "\(directory)/step-8").manifest

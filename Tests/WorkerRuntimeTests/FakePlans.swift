@@ -16,6 +16,8 @@ final class FakePlans: Sendable {
         /// Messages that are taken, but whose acknowledgement is lost with the connection.
         var lostAcknowledgements = 0
         var received = [PlanProgress]()
+        /// Steps of checkpoints.
+        var checkpoints = [Int]()
         /// The revisions that came with questions.
         var polls = [Int]()
         /// Connections, and attempts to make one.
@@ -79,6 +81,13 @@ final class FakePlans: Sendable {
                     state.lostAcknowledgements -= 1
                     throw Away()
                 }
+            }
+        }
+
+        func send(_ checkpoint: RecordCheckpoint) async throws {
+            try plans.with { state in
+                try Self.check(state)
+                state.checkpoints.append(checkpoint.step)
             }
         }
 

@@ -57,6 +57,23 @@ import WorkerRuntime
         #expect(received.map(\.verifySeconds) == [0, 0.25, 0.5])
     }
 
+    /// After what there is to tell of plans, and again until it is acknowledged; of very many the oldest are forgotten.
+    @Test func checkpointsAreTold() async throws {
+        let channel = plans.channel()
+        await plans.answered()
+        channel.note(checkpoint: 10, path: "/data/step-10", bytes: 7, seconds: 0.5)
+        await plans.until { $0.checkpoints == [10] }
+        plans.with { $0.isAway = true }
+        for step in 1...PlanBook.checkpointLimit + 5 {
+            channel.note(checkpoint: 10 + step, path: "/data", bytes: 7, seconds: 0.5)
+        }
+        plans.with { $0.isAway = false }
+        #expect(try await end(channel) == 0)
+        let told = plans.with { $0.checkpoints }
+        #expect(told.last == 10 + PlanBook.checkpointLimit + 5)
+        #expect(told == told.sorted() && told.count >= PlanBook.checkpointLimit)
+    }
+
     @Test func withdrawnPlanIsNotTaken() async throws {
         plans.with { $0.proposed = try? plan(2) }
         let channel = plans.channel()

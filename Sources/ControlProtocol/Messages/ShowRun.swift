@@ -67,6 +67,7 @@ public struct RunEvent: Codable, Hashable, Sendable {
         case runBroughtBack = "run_brought_back"
         /// The database was restored from a backup.
         case databaseRestored = "database_restored"
+        case checkpointRecorded = "checkpoint_recorded"
         case planProposed = "plan_proposed"
         case planAccepted = "plan_accepted"
         case planApplying = "plan_applying"

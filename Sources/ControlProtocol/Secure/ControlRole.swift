@@ -10,10 +10,11 @@ extension AnyRequest {
     /// Who may send it. Both may read.
     public var roles: Set<ControlRole> {
         switch self {
-        case .registerRun, .registerWorker, .report, .reports, .finishRun, .pollPlan, .planProgress:
+        case .registerRun, .registerWorker, .report, .reports, .finishRun, .pollPlan, .planProgress,
+            .recordCheckpoint:
             [.worker]
         case .proposePlacement, .controlPlanning, .archiveRun, .deleteRun, .backUpDatabase: [.operator]
-        case .listRuns, .showRun, .showPlacement, .listWorkers, .listPlans: [.worker, .operator]
+        case .listRuns, .showRun, .showPlacement, .listWorkers, .listPlans, .listCheckpoints: [.worker, .operator]
         }
     }
 

@@ -57,6 +57,7 @@ extension CoordinatorStore {
             try execute(
                 db, "DELETE FROM reports WHERE run_id = (SELECT id FROM runs WHERE name = ?) AND number < ?",
                 [run, number])
+        case .addCheckpoint(let request, let keep, let time): try add(request, keep: keep, at: time, db)
         case .endIncarnation(let request, let time): try end(request, at: time, db)
         case .raiseRevision(let run, let revision):
             try execute(db, "UPDATE runs SET used_revision = ? WHERE name = ?", [revision, run])

@@ -8,6 +8,7 @@ extension CoordinatorStore {
         migrator.registerMigration("2: plans in flight") { db in try db.execute(sql: plansInFlight) }
         migrator.registerMigration("3: layers of plans") { db in try db.execute(sql: layersOfPlans) }
         migrator.registerMigration("4: archives, deletions and restores") { db in try db.execute(sql: retention) }
+        migrator.registerMigration("5: checkpoints") { db in try db.execute(sql: checkpoints) }
         return migrator
     }
 

@@ -32,6 +32,9 @@ extension CoordinatorStore {
                 db, sql: "SELECT * FROM plans WHERE run_id = ? AND state IN ('proposed', 'accepted', 'applying')",
                 arguments: [id])
             let plan = try Self.plan(row)
+            let checkpointStep = try Int.fetchOne(
+                db, sql: "SELECT max(step) FROM checkpoints WHERE run_id = ? AND incarnation = ?",
+                arguments: [id, incarnation])
             let workers = try Row.fetchAll(
                 db, sql: "SELECT * FROM workers WHERE run_id = ? AND incarnation = ?", arguments: [id, incarnation])
             return RunState(
@@ -45,7 +48,7 @@ extension CoordinatorStore {
                 registrations: Dictionary(
                     registrations.map { ($0["registration"], $0["number"]) }, uniquingKeysWith: { first, _ in first }),
                 outcome: FinishRun.Outcome(rawValue: row["state"]),
-                archivedAt: Self.time(row["archived_at"]),
+                archivedAt: Self.time(row["archived_at"]), checkpointStep: checkpointStep,
                 workers: Dictionary(
                     workers.map { ($0["rank"], Self.worker($0)) }, uniquingKeysWith: { first, _ in first }),
                 reportCount: row["report_count"])

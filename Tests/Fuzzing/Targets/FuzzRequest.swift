@@ -45,6 +45,7 @@ private func change(_ request: AnyRequest) -> ChangeRequest? {
     case .finishRun(let request): .finishRun(request)
     case .pollPlan(let request): .pollPlan(request)
     case .planProgress(let request): .planProgress(request, withdrawn: nil)
+    case .recordCheckpoint(let request): .recordCheckpoint(request)
     case .controlPlanning(let request): .controlPlanning(request, run: request.run ?? "shakespeare")
     case .proposePlacement(let request):
         request.plan.map {
@@ -55,7 +56,7 @@ private func change(_ request: AnyRequest) -> ChangeRequest? {
         }
     case .archiveRun(let request): .archiveRun(request)
     case .deleteRun(let request): .deleteRun(request)
-    case .listRuns, .showRun, .showPlacement, .listWorkers, .listPlans, .backUpDatabase: nil
+    case .listRuns, .showRun, .showPlacement, .listWorkers, .listPlans, .listCheckpoints, .backUpDatabase: nil
     }
 }
 
