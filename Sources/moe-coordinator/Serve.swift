@@ -95,7 +95,7 @@ struct Serve: AsyncParsableCommand, SettingsSections {
         let health = try await health(limits: limits, logger: logger)
         let server = CoordinatorServer(
             store: store, listener: listener, limits: limits, planning: planning, storage: storage, http: health,
-            logger: logger)
+            serviceManager: ServiceManager(logger: logger), logger: logger)
         if let health { announce("health on http://\(health.listener.endpoint)", logger) }
         announce("listening on \(listener.endpoint)", logger)
         let group = ServiceGroup(

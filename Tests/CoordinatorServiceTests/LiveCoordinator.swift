@@ -15,7 +15,7 @@ final class LiveCoordinator: Sendable {
 
     private init(
         limits: Limits, host: String, keys: AcceptedKeys, database: String?, storage: StorageConfiguration, http: Bool,
-        token: BearerToken?, now: @escaping @Sendable () -> Timestamp, logger: Logger?
+        token: BearerToken?, serviceManager: ServiceManager?, now: @escaping @Sendable () -> Timestamp, logger: Logger?
     ) async throws {
         folder = try TemporaryFolder()
         store = try CoordinatorStore(path: database ?? folder.path("moe.db"))
@@ -27,8 +27,8 @@ final class LiveCoordinator: Sendable {
             http ? try await Listener(http: httpEndpoint, hasToken: token != nil, limits: limits) : nil
         server = CoordinatorServer(
             store: store, listener: listener, limits: limits, storage: storage,
-            http: httpListener.map { HTTPConfiguration(listener: $0, token: token) }, now: now,
-            logger: logger ?? silent)
+            http: httpListener.map { HTTPConfiguration(listener: $0, token: token) }, serviceManager: serviceManager,
+            now: now, logger: logger ?? silent)
         port = listener.endpoint.port
         httpPort = httpListener?.endpoint.port
     }
@@ -38,13 +38,13 @@ final class LiveCoordinator: Sendable {
     static func run(
         limits: Limits = .standard, host: String = "127.0.0.1", keys: AcceptedKeys = AcceptedKeys(),
         database: String? = nil, storage: StorageConfiguration = StorageConfiguration(), http: Bool = false,
-        token: BearerToken? = nil, now: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
-        logger: Logger? = nil,
+        token: BearerToken? = nil, serviceManager: ServiceManager? = nil,
+        now: @escaping @Sendable () -> Timestamp = { Timestamp.now() }, logger: Logger? = nil,
         _ body: @Sendable (LiveCoordinator) async throws -> Void
     ) async throws {
         let coordinator = try await LiveCoordinator(
             limits: limits, host: host, keys: keys, database: database, storage: storage, http: http, token: token,
-            now: now, logger: logger)
+            serviceManager: serviceManager, now: now, logger: logger)
         try await withThrowingTaskGroup { group in
             group.addTask { try await coordinator.server.run() }
             do {

@@ -2,11 +2,19 @@ import ControlProtocol
 import Foundation
 
 /// Whether the coordinator can do its work, in named checks.
-struct Health: Sendable {
-    struct Check: Hashable, Sendable {
-        let name: String
+package struct Health: Sendable {
+    package struct Check: Hashable, Sendable {
+        package let name: String
         /// One line; nil: all is well.
-        let failure: String?
+        package let failure: String?
+
+        package init(name: String, failure: String?) {
+            self.name = name
+            self.failure = failure
+        }
+
+        /// Whether a new process would do better; it would not on a full disk, or with as many clients.
+        var isCuredByRestart: Bool { ["database-readable", "planning"].contains(name) }
     }
 
     private let path: String

@@ -43,7 +43,6 @@ struct HealthServer: Sendable {
             table.remove(id)
             try? socket.close()
         }
-        await handler.health.finish()
     }
 
     func stop() {

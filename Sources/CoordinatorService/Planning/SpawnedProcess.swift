@@ -126,7 +126,8 @@ final class SpawnedProcess {
         try check(code: posix_spawnattr_setflags(&attributes, Int16(flags)))
 
         var arguments = command.map { strdup($0) } + [nil]
-        var environment = ProcessInfo.processInfo.environment.map { strdup("\($0)=\($1)") } + [nil]
+        let variables = ProcessInfo.processInfo.environment.filter { !ServiceManager.variables.contains($0.key) }
+        var environment = variables.map { strdup("\($0)=\($1)") } + [nil]
         defer { for text in arguments + environment { free(text) } }
         var id: pid_t = 0
         try check(code: posix_spawnp(&id, command.first ?? "", &actions, &attributes, &arguments, &environment))

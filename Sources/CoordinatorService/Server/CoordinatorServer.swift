@@ -16,18 +16,22 @@ public struct CoordinatorServer: Service {
     private let planning: PlanningLoop
     package let backups: DatabaseBackups
     private let retention: TelemetryRetention
+    private let health: Health
     private let http: HealthServer?
+    private let serviceManager: ServiceManager?
     private let refusals: RefusalLog
 
     /// - Parameters:
     ///   - planning: how plans are made from reports.
     ///   - storage: where backups go, and how long reports are kept.
     ///   - http: where to tell how the coordinator is; nil: nowhere.
+    ///   - serviceManager: who started the coordinator, and wants to be told, too.
     ///   - now: the time that is recorded.
     public init(
         store: CoordinatorStore, listener: Listener, limits: Limits = .standard,
         planning: PlanningConfiguration = PlanningConfiguration(),
         storage: StorageConfiguration = StorageConfiguration(), http: HTTPConfiguration? = nil,
+        serviceManager: ServiceManager? = nil,
         now: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
         logger: Logger = Logger(label: "moe.coordinator")
     ) {
@@ -44,9 +48,10 @@ public struct CoordinatorServer: Service {
             logger: logger)
         backups = DatabaseBackups(store: store, directory: storage.backupDirectory, logger: logger)
         retention = TelemetryRetention(store: store, days: storage.telemetryDays, now: now, logger: logger)
-        let health = Health(
+        self.serviceManager = serviceManager
+        health = Health(
             store: store, table: table, processor: processor, planning: self.planning, limits: limits)
-        self.http = http.map { [refusals] in
+        self.http = http.map { [health, refusals] in
             HealthServer($0, health: health, refusals: refusals, limits: limits, logger: logger)
         }
     }
@@ -64,10 +69,13 @@ public struct CoordinatorServer: Service {
                 helpers.addTask { await retention.run() }
                 helpers.addTask { await watchTheTime() }
                 helpers.addTask { await http?.run() }
+                helpers.addTask { await serviceManager?.watch(health.checks) }
+                serviceManager?.tellReady()
                 await acceptConnections()
                 await processor.stop()
                 helpers.cancelAll()
             }
+            await health.finish()
             refusals.writeRest()
         } onGracefulShutdown: {
             stop()
@@ -76,6 +84,7 @@ public struct CoordinatorServer: Service {
 
     /// Lets open requests finish, and ends.
     public func stop() {
+        serviceManager?.tellStopping()
         beginStopping()
         listener.interrupt()
     }
