@@ -126,10 +126,13 @@ let package = Package(
         .executableTarget(
             name: "moe-ctl",
             dependencies: [
-                "Checkpoints", "ControlProtocol", "ExpertPlacement", "Safetensors", "TokenData",
+                "Checkpoints", "ControlProtocol", "ExpertPlacement", "Safetensors", "Settings", "TokenData",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ]),
+
+        // Makes manual pages of what the programs tell of themselves.
+        .executableTarget(name: "manual-pages", path: "deploy/manual"),
 
         // Measures the planner; Benchmarks/planner.py makes tables of it.
         .executableTarget(

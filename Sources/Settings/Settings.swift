@@ -18,10 +18,14 @@ public enum Settings {
     /// - Parameters:
     ///   - arguments: without the program's name.
     ///   - environment: all of the process.
+    ///   - keys: names of the options that can be set elsewhere; nil: all. A file may then set those that the command does
+    ///     not have, for other commands of the program do.
+    ///   - file: a configuration file to read when the command has no option for one.
     /// - Throws: `SettingsError` for the environment and the file, and what `parseAsRoot` throws.
     public static func parse<Root: ParsableCommand>(
         _ root: Root.Type, arguments: [String] = Array(CommandLine.arguments.dropFirst()),
-        environment: [String: String] = ProcessInfo.processInfo.environment
+        environment: [String: String] = ProcessInfo.processInfo.environment, keys: [String]? = nil,
+        file: String? = nil
     ) throws -> any ParsableCommand {
         let command = try CommandDescription(of: root, arguments: arguments)
         // A question about the program is answered whatever the settings are.
@@ -29,13 +33,14 @@ public enum Settings {
             return try root.parseAsRoot(arguments)
         }
         var sources: [any SettingsSource] = [EnvironmentSource(environment)]
-        if let path = command.configurationFile(environment: environment) {
+        if let path = command.configurationFile(environment: environment) ?? file {
             let file = try FileSource(path: path)
-            try file.rejectUnknownKeys(known: command.keys, sections: command.sections)
+            try file.rejectUnknownKeys(known: keys ?? command.keys, sections: command.sections)
             sources.append(file)
         }
         let settings = try command.options.compactMap { option in
-            try command.sets(option) ? nil : sources.lazy.compactMap { try $0.setting(for: option) }.first
+            try command.sets(option) || keys?.contains(option.key) == false
+                ? nil : sources.lazy.compactMap { try $0.setting(for: option) }.first
         }
         do {
             return try root.parseAsRoot(command.path + settings.flatMap(\.arguments) + command.arguments)
@@ -85,7 +90,7 @@ extension CommandDescription {
         let message = root.message(for: error)
         let culprit = settings.first { setting in
             let flag = "--" + setting.key
-            return message.contains("'\(flag)'") || message.contains("'\(flag) ")
+            return message.contains("'\(flag)'") || message.contains("'\(flag) ") || message.hasPrefix("\(flag): ")
         }
         guard let culprit else { return error }
         let expected = options.first { $0.key == culprit.key }?.abstract

@@ -1,6 +1,5 @@
 import ArgumentParser
 import ControlProtocol
-import Foundation
 
 /// Which coordinator to ask.
 struct CoordinatorOptions: ParsableArguments {
@@ -20,23 +19,16 @@ struct CoordinatorOptions: ParsableArguments {
             valueName: "file"), completion: .file())
     var keyFile: String?
 
-    /// The address from the flag, the environment or the default, in that order.
     private func endpoint() throws -> Endpoint {
-        let environment = Self.environment(Self.variable)
-        let source = coordinator != nil ? "--coordinator" : Self.variable
         do {
-            return try Endpoint(coordinator ?? environment ?? Self.defaultAddress)
+            return try Endpoint(coordinator ?? Self.defaultAddress)
         } catch {
-            throw ValidationError("\(source): \(error.message)")
+            throw ValidationError("--coordinator: \(error.message)")
         }
     }
 
     private func key() throws -> ControlKey? {
-        try (keyFile ?? Self.environment(Self.keyVariable)).map(ControlKey.init(file:))
-    }
-
-    private static func environment(_ variable: String) -> String? {
-        ProcessInfo.processInfo.environment[variable].flatMap { $0.isEmpty ? nil : $0 }
+        try keyFile.map(ControlKey.init(file:))
     }
 
     func validate() throws {

@@ -1,4 +1,6 @@
 import ArgumentParser
+import Foundation
+import Settings
 
 /// The operator's and the researcher's tool.
 @main
@@ -9,6 +11,10 @@ struct MoECtl: AsyncParsableCommand {
         discussion: """
             Output goes to stdout, errors and notes go to stderr. Exit codes: 0 done, 1 failed, 64 wrong usage, \
             69 coordinator unreachable, 77 refused by the coordinator.
+
+            The coordinator, the key file and the form of the output can also be set in the environment (MOE_COORDINATOR, \
+            MOE_KEY_FILE, MOE_FORMAT), and in a YAML file (coordinator, key-file, format): the one that MOE_CTL_CONFIG \
+            names, or ~/.config/moe/ctl.yaml, or /etc/moe/ctl.yaml.
             """,
         subcommands: [
             DataCommands.self, RunCommands.self, PlacementCommands.self, WorkerCommands.self, CheckpointCommands.self,
@@ -17,16 +23,27 @@ struct MoECtl: AsyncParsableCommand {
 
     static func main() async {
         do {
-            var command = try parseAsRoot()
+            var command = try Settings.parse(
+                Self.self, keys: ["coordinator", "key-file", "format"], file: configurationFile())
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
             } else {
                 try command.run()
             }
+        } catch let error as SettingsError {
+            exit(withError: ValidationError(error.description))
         } catch {
             guard let failure = CommandFailure(error) else { exit(withError: error) }
             StandardError.write("Error: \(failure.message)")
             exit(withError: ExitCode(failure.code))
         }
+    }
+
+    /// The file that the environment names, or the first of the usual ones that is there.
+    private static func configurationFile() -> String? {
+        let environment = ProcessInfo.processInfo.environment
+        if let file = environment["MOE_CTL_CONFIG"] { return file.isEmpty ? nil : file }
+        let own = environment["XDG_CONFIG_HOME"] ?? environment["HOME"].map { $0 + "/.config" }
+        return [own, "/etc"].compactMap { $0.map { $0 + "/moe/ctl.yaml" } }.first(where: FileManager.default.fileExists)
     }
 }

@@ -17,6 +17,8 @@ struct CtlProgram {
         var variables = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("MOE_") }
         // Help pages are as wide as the terminal.
         variables["COLUMNS"] = "80"
+        // The user's own configuration is not meant.
+        if environment["XDG_CONFIG_HOME"] == nil { variables["MOE_CTL_CONFIG"] = "" }
         process.environment = variables.merging(environment) { $1 }
         let directory = FileManager.default.temporaryDirectory.appendingPathComponent("ctl-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)

@@ -47,6 +47,27 @@ import Testing
         let train = try #require(
             try Settings.parse(Program.self, arguments: [], environment: ["MOE_CONFIG": path]) as? Train)
         #expect(train.steps == 3)
+        let empty = ["MOE_CONFIG": "", "MOE_STEPS": "4"]
+        #expect((try Settings.parse(Program.self, arguments: [], environment: empty) as? Train)?.steps == 4)
+    }
+
+    /// As a tool with many commands has it.
+    @Test func someOptionsOfAllCommands() throws {
+        let path = try write("listen: '[::1]:2'\nlearning-rate: 0.5\n")
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        func parse(_ arguments: [String], _ environment: [String: String] = [:]) throws -> any ParsableCommand {
+            try Settings.parse(
+                Program.self, arguments: arguments, environment: environment, keys: ["listen", "learning-rate"],
+                file: path)
+        }
+        #expect((try parse(["serve"]) as? Serve)?.listen == "[::1]:2")
+        #expect((try parse(["serve"], ["MOE_LISTEN": "[::1]:3"]) as? Serve)?.listen == "[::1]:3")
+        let train = try parse(["--steps", "1"], ["MOE_RUN": "x"]) as? Train
+        #expect(train?.learningRate == 0.5)
+        #expect(train?.run == nil)
+        try "lisen: x".write(toFile: path, atomically: true, encoding: .utf8)
+        let error = #expect(throws: SettingsError.self) { try parse(["serve"]) }
+        #expect(error == .unknownKey(file: path, key: "lisen", nearest: "listen"))
     }
 
     @Test func valuesMayStartWithADash() throws {
