@@ -1,5 +1,5 @@
 # `make help` lists what there is. Variables: MARCH (the CPU to compile for, default: this one; `make MARCH=x86-64-v3 …`),
-# FUZZ_SECONDS (of `make test` and `make fuzz`), TEXT (a text file to train on), STEPS, RANKS, ALLOCATOR (of `make train`),
+# FUZZ_SECONDS (of `make test` and `make fuzz`), PREFIX, DESTDIR, SYSCONFDIR, UNITDIR (of `make install`), TEXT (a text file to train on), STEPS, RANKS, ALLOCATOR (of `make train`),
 # TINYSHAKESPEARE (a text for `make bench`).
 
 MARCH ?= native
@@ -15,7 +15,7 @@ export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build train test fuzz soak lint bench clean
+.PHONY: help setup build install uninstall deb train test fuzz soak lint bench clean
 
 help:
 	@echo 'make train   train a small Mixtral on Shakespeare with two ranks and a coordinator (TEXT=FILE: on any text; STEPS, RANKS, ALLOCATOR)'
@@ -23,6 +23,8 @@ help:
 	@echo 'make soak    run every test, long forms where tests have one, and the fuzzer for an hour'
 	@echo 'make fuzz    run the fuzzer alone (FUZZ_SECONDS=60)'
 	@echo 'make build   build the programs, optimised for this machine (MARCH=x86-64-v3: for most others)'
+	@echo 'make install install programs, units, manual pages, completions and examples (PREFIX=/usr/local, DESTDIR); make uninstall: away'
+	@echo 'make deb     make a Debian package in .build/deb for machines without Swift (MARCH=x86-64-v3: for most of them)'
 	@echo 'make lint    check the formatting'
 	@echo 'make bench   measure against PyTorch with transformers (TINYSHAKESPEARE=FILE: the training recipe, too)'
 	@echo 'make setup   install what is missing, and nothing else; the others do that first'
@@ -33,6 +35,25 @@ setup:
 
 build: setup
 	$(SWIFT) build $(BUILD)
+
+# Where install.sh puts things; see there.
+export PREFIX DESTDIR SYSCONFDIR UNITDIR ZSHDIR
+# The same sources make the same package.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
+
+install deb: PROGRAMS = .build/static
+install: build
+	@sh deploy/setup.sh package
+	@sh deploy/link-static.sh $(PROGRAMS)
+	@PROGRAMS=$(PROGRAMS) sh deploy/install.sh install
+
+uninstall:
+	@sh deploy/install.sh uninstall
+
+deb: build
+	@sh deploy/setup.sh package
+	@sh deploy/link-static.sh $(PROGRAMS)
+	@PROGRAMS=$(PROGRAMS) sh deploy/debian/build.sh .build/deb
 
 train: build
 	@sh deploy/setup.sh text

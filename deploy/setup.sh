@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what is missing for a build, with apt, and says so in one line.
-# Usage: setup.sh [text | test | bench]: also what fetching the training text, the tests, or the benchmarks, need.
+# Usage: setup.sh [text | package | test | bench]: also what fetching the training text, packages, the tests, or the
+# benchmarks, need.
 set -eu
 
 fail() {
@@ -39,6 +40,25 @@ need_packages() {
     need openmpi-bin command -v mpirun
     need libopenblas-dev pkg-config --exists openblas
     need libsqlite3-dev pkg-config --exists sqlite3
+    case ${1-} in
+    package | test)
+        # The static Foundation wants curl; packages are made with the rest.
+        need libcurl4-openssl-dev pkg-config --exists libcurl
+        need dpkg-dev command -v dpkg-shlibdeps
+        need binutils command -v strip
+        ;;
+    esac
+    case ${1-} in
+    test)
+        # A cluster on this machine, a machine in this one, and checks of what gets installed.
+        need 'slurm-wlm munge' sh -c 'PATH=$PATH:/usr/sbin; command -v slurmctld && command -v slurmd && command -v munged'
+        need systemd test -x /lib/systemd/systemd
+        need lintian command -v lintian
+        need mandoc command -v mandoc
+        need bsdextrautils command -v col
+        need adduser command -v adduser
+        ;;
+    esac
     case ${1-} in
     text) need python3-pip python3 -m pip --version ;;
     test | bench) need python3-venv python3 -c 'import ensurepip, venv' ;;

@@ -47,7 +47,7 @@ final class RunningProgram {
 
     /// A program inherits the signals that the calling thread holds back: all, on a thread of Swift's pool. It could not be
     /// asked to end.
-    private static func withoutBlockedSignals(_ body: () throws -> Void) rethrows {
+    static func withoutBlockedSignals(_ body: () throws -> Void) rethrows {
         var none = sigset_t()
         var before = sigset_t()
         sigemptyset(&none)

@@ -1,0 +1,128 @@
+import ControlTestSupport
+import Foundation
+import Testing
+
+/// What `make install` and `make deb` make.
+@Suite(
+    .serialized,
+    .enabled(if: DebianPackage.obstacle == nil, Comment(rawValue: "no package here: \(DebianPackage.obstacle ?? "")")))
+struct PackageTests {
+    private static let programs = ["moe-coordinator", "moe-worker", "moe-ctl"]
+    private let package: DebianPackage
+    private let inputs: WorkerInputs
+
+    init() throws {
+        package = try DebianPackage.shared.get()
+        inputs = try WorkerInputs()
+    }
+
+    private func path(_ name: String) -> String { package.tree.appending(path: name).path }
+
+    @Test func lintianHasNothingToSay() throws {
+        let lintian = try ShellCommand(["lintian", "--allow-root", "--fail-on=error,warning", package.file.path])
+        #expect(lintian.status == 0 && lintian.output.isEmpty, "\(lintian.output)")
+    }
+
+    @Test func dependsOnWhatItIsLinkedWith() throws {
+        let depends = try ShellCommand(["dpkg-deb", "-f", package.file.path, "Depends"]).output
+        for library in ["libopenmpi3", "libopenblas0", "libsqlite3-0", "libcurl4", "libc6"] {
+            #expect(depends.contains(library), "\(depends)")
+        }
+        let conffiles = try ShellCommand(["dpkg-deb", "-I", package.file.path, "conffiles"]).output
+        for name in ["coordinator.yaml", "coordinator.env", "worker.yaml", "worker.env", "mpi-server.env", "ctl.yaml"] {
+            #expect(conffiles.contains("/etc/moe/\(name)\n"), "\(conffiles)")
+        }
+    }
+
+    /// On a machine without Swift.
+    @Test func programsRunWithoutSwift() throws {
+        let bare = ["PATH": "/usr/bin:/bin", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"]
+        for program in Self.programs {
+            let libraries = try ShellCommand(["ldd", path("usr/bin/\(program)")], environment: bare).output
+            #expect(!libraries.contains("swift") && !libraries.contains("Foundation"), "\(libraries)")
+            #expect(!libraries.contains("not found"), "\(libraries)")
+            #expect(try ShellCommand([path("usr/bin/\(program)"), "--help"], environment: bare).status == 0)
+        }
+        let made = try ShellCommand(
+            [path("usr/bin/moe-ctl"), "key", "generate", inputs.path("key")], environment: bare)
+        #expect(made.status == 0, "\(made.output)")
+        let job = try ShellCommand(
+            ["mpirun", "-n", "2", "--oversubscribe", path("usr/bin/moe-worker")]
+                + inputs.arguments(["--metrics": inputs.path("metrics.jsonl")]), environment: bare)
+        #expect(job.status == 0 && job.output.contains("step 3/3"), "\(job.output)")
+        // The coordinator gets as far as the network.
+        let coordinator = try ShellCommand(
+            [
+                path("usr/bin/moe-coordinator"), "serve", "--database", inputs.path("moe.db"), "--listen",
+                "no-such-host.invalid:0",
+            ], environment: bare)
+        #expect(coordinator.status == 1 && coordinator.output.contains("cannot be resolved"), "\(coordinator.output)")
+    }
+
+    @Test func manualPagesAndCompletionsAreSound() throws {
+        for program in Self.programs {
+            let page = path("usr/share/man/man1/\(program).1.gz")
+            let lint = try ShellCommand(["mandoc", "-T", "lint", "-W", "warning", page])
+            #expect(lint.status == 0 && lint.output.isEmpty, "\(lint.output)")
+            let text = try ShellCommand(["sh", "-c", "mandoc -T ascii \(page) | col -b"]).output
+            #expect(text.contains("EXIT STATUS") && text.contains("SEE ALSO"))
+            let completion = path("usr/share/bash-completion/completions/\(program)")
+            let answer = try ShellCommand(["bash", "-c", ". \(completion) && complete -p \(program)"])
+            #expect(answer.status == 0 && answer.output.contains(program), "\(answer.output)")
+            for other in ["zsh/vendor-completions/_\(program)", "fish/vendor_completions.d/\(program).fish"] {
+                let text = try String(contentsOfFile: path("usr/share/\(other)"), encoding: .utf8)
+                #expect(text.contains("key-file"), "\(other)")
+            }
+        }
+    }
+
+    @Test func installedFilesAreTakenAwayAgain() throws {
+        let root = inputs.path("root")
+        var environment = ProcessInfo.processInfo.environment
+        environment["PROGRAMS"] = path("usr/bin")
+        environment["DESTDIR"] = root
+        environment["PREFIX"] = "/opt/moe"
+        let script = Repository.root.appending(path: "deploy/install.sh").path
+        let installed = try ShellCommand(["sh", script, "install"], environment: environment)
+        #expect(installed.status == 0 && installed.output.isEmpty, "\(installed.output)")
+        let unit = try String(
+            contentsOfFile: root + "/opt/moe/lib/systemd/system/moe-coordinator.service", encoding: .utf8)
+        #expect(unit.contains("ExecStart=/opt/moe/bin/moe-coordinator serve"))
+        // What the administrator wrote stays.
+        let configuration = root + "/etc/moe/ctl.yaml"
+        try "format: json\n".write(toFile: configuration, atomically: true, encoding: .utf8)
+        #expect(try ShellCommand(["sh", script, "install"], environment: environment).status == 0)
+        #expect(try String(contentsOfFile: configuration, encoding: .utf8) == "format: json\n")
+
+        #expect(try ShellCommand(["sh", script, "uninstall"], environment: environment).status == 0)
+        let left = try ShellCommand(["find", root, "-type", "f", "-not", "-path", "*/etc/moe/*"]).output
+        #expect(left.isEmpty, "\(left)")
+        #expect(try String(contentsOfFile: configuration, encoding: .utf8) == "format: json\n")
+    }
+
+    @Test func unitsAreSound() throws {
+        let units = package.tree.appending(path: "lib/systemd/system")
+        let names = try FileManager.default.contentsOfDirectory(atPath: units.path).sorted()
+        #expect(names == ["moe-coordinator.service", "moe-mpi-server.service", "moe-worker@.service", "moe.target"])
+        // Where its commands are, with those of this machine.
+        let commands = inputs.folder.appending(path: "units")
+        try FileManager.default.createDirectory(at: commands, withIntermediateDirectories: true)
+        for name in names {
+            let text = try String(contentsOf: units.appending(path: name), encoding: .utf8)
+            try text.replacing("/usr/bin/moe-", with: path("usr/bin/moe-")).write(
+                to: commands.appending(path: name), atomically: true, encoding: .utf8)
+        }
+        let files = names.map { commands.appending(path: $0.replacing("@", with: "@0")).path }
+        try FileManager.default.moveItem(
+            at: commands.appending(path: "moe-worker@.service"), to: commands.appending(path: "moe-worker@0.service"))
+        let verified = try ShellCommand(["systemd-analyze", "verify", "--man=no"] + files)
+        let complaints = verified.output.split(separator: "\n").filter { $0.contains("moe") }
+        #expect(complaints.isEmpty, "\(verified.output)")
+        for file in files where file.hasSuffix(".service") {
+            // 2.0 at most.
+            let security = try ShellCommand(
+                ["systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", file])
+            #expect(security.status == 0, "\(security.output)")
+        }
+    }
+}

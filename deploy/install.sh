@@ -1,0 +1,101 @@
+#!/bin/sh
+# Installs the programs and what belongs to them, or takes them away again; `make install` and `make uninstall` call it.
+# Usage: install.sh install|uninstall, with these variables:
+#   PROGRAMS    where the programs were built
+#   PREFIX      /usr/local, or /usr for a package
+#   DESTDIR     in front of all paths, but not inside the files
+#   SYSCONFDIR  (/etc) configuration; what is there already stays, also when uninstalled
+#   UNITDIR     (PREFIX/lib/systemd/system) systemd's units
+#   ZSHDIR      (PREFIX/share/zsh/site-functions) completions for zsh
+set -eu
+cd "$(dirname "$0")/.."
+
+action=$1
+prefix=${PREFIX:-/usr/local}
+etc=${SYSCONFDIR:-/etc}
+units=${UNITDIR:-$prefix/lib/systemd/system}
+zsh=${ZSHDIR:-$prefix/share/zsh/site-functions}
+bash=$prefix/share/bash-completion/completions
+fish=$prefix/share/fish/vendor_completions.d
+doc=$prefix/share/doc/moe-training
+schemas=$prefix/share/moe-training/schemas
+programs=${PROGRAMS:-.build/release}
+root=${DESTDIR:-}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# place MODE FILE PATH: FILE gets installed as PATH, or PATH removed.
+place() {
+    case $action in
+    install) install -D -m "$1" "$2" "$root$3" ;;
+    uninstall) rm -f "$root$3" ;;
+    esac
+}
+
+# generate FILE COMMAND…: what COMMAND writes, when it is needed.
+generate() {
+    file=$work/$1
+    shift
+    [ "$action" = uninstall ] || "$@" >"$file"
+}
+
+case $action in
+install)
+    for program in "$programs/moe-coordinator" "$programs/moe-worker" "$programs/moe-ctl" .build/release/manual-pages; do
+        [ -x "$program" ] || {
+            echo "install: there is no $program; make build comes first" >&2
+            exit 1
+        }
+    done
+    ;;
+uninstall) ;;
+*)
+    echo "usage: install.sh install|uninstall" >&2
+    exit 64
+    ;;
+esac
+
+manual() {
+    "$programs/$1" --experimental-dump-help | .build/release/manual-pages "deploy/man/$1.mdoc" | gzip -9n
+}
+
+# Shells read it, and do not run it.
+completion() {
+    "$programs/$1" --generate-completion-script "$2" | sed '1{/^#!/d;}'
+}
+
+for program in moe-coordinator moe-worker moe-ctl; do
+    place 755 "$programs/$program" "$prefix/bin/$program"
+    generate "$program.1.gz" manual "$program"
+    place 644 "$work/$program.1.gz" "$prefix/share/man/man1/$program.1.gz"
+    for shell in bash zsh fish; do generate "$program.$shell" completion "$program" "$shell"; done
+    place 644 "$work/$program.bash" "$bash/$program"
+    place 644 "$work/$program.zsh" "$zsh/_$program"
+    place 644 "$work/$program.fish" "$fish/$program.fish"
+done
+
+for unit in deploy/systemd/*; do
+    name=$(basename "$unit")
+    generate "$name" sed "s,/usr/bin/moe-,$prefix/bin/moe-,; s,/etc/moe/,$etc/moe/,g" "$unit"
+    place 644 "$work/$name" "$units/$name"
+done
+
+for file in deploy/config/*; do
+    name=$(basename "$file")
+    place 644 "$file" "$doc/examples/$name"
+    # Passwords are not in there, but what is belongs to the administrator.
+    if [ "$action" = install ] && [ ! -e "$root$etc/moe/$name" ]; then place 644 "$file" "$etc/moe/$name"; fi
+done
+place 755 deploy/slurm/moe.sbatch "$doc/examples/moe.sbatch"
+place 644 deploy/shakespeare/config.json "$doc/examples/config.json"
+place 644 examples/least_loaded.py "$doc/examples/least_loaded.py"
+for file in README.md CHANGELOG.md docs/*.md; do place 644 "$file" "$doc/$(basename "$file")"; done
+for file in schemas/*; do place 644 "$file" "$schemas/$(basename "$file")"; done
+
+if [ "$action" = uninstall ]; then
+    for directory in "$doc/examples" "$doc" "$schemas" "$(dirname "$schemas")"; do
+        rmdir "$root$directory" 2>/dev/null || true
+    done
+    [ ! -d "$root$etc/moe" ] || echo "uninstall: $root$etc/moe stays"
+fi
