@@ -105,6 +105,7 @@ let package = Package(
                 "Checkpoints", "ControlProtocol", "ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing",
                 "Mixtral", "Randomness", "Tensors", "TokenData",
                 .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "FlyingSocks", package: "FlyingFox"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .executableTarget(
@@ -259,6 +260,7 @@ let package = Package(
                 "Checkpoints", "ControlProtocol", "ControlTestSupport", "CoordinatorService", "ExpertParallelism",
                 "ExpertPlacement", "Layers", "MessagePassing", "Mixtral", "Randomness", "Tensors", "TokenData",
                 "TestSupport", "WorkerRuntime",
+                .product(name: "FlyingSocks", package: "FlyingFox"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .testTarget(

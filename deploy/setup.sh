@@ -37,7 +37,7 @@ need_packages() {
     need 'git ca-certificates' command -v git
     need pkg-config command -v pkg-config
     need libopenmpi-dev pkg-config --exists ompi-c
-    need openmpi-bin command -v mpirun
+    need openmpi-bin sh -c 'command -v mpirun && command -v ompi-server'
     need libopenblas-dev pkg-config --exists openblas
     need libsqlite3-dev pkg-config --exists sqlite3
     case ${1-} in

@@ -24,6 +24,8 @@ static inline int cmpi_success(void) { return MPI_SUCCESS; }
 static inline int cmpi_error_pending(void) { return MPI_ERR_PENDING; }
 static inline int cmpi_error_in_status(void) { return MPI_ERR_IN_STATUS; }
 static inline int cmpi_max_error_string(void) { return MPI_MAX_ERROR_STRING; }
+static inline int cmpi_max_port_name(void) { return MPI_MAX_PORT_NAME; }
+static inline int cmpi_max_processor_name(void) { return MPI_MAX_PROCESSOR_NAME; }
 static inline int cmpi_thread_funneled(void) { return MPI_THREAD_FUNNELED; }
 static inline int cmpi_comm_type_shared(void) { return MPI_COMM_TYPE_SHARED; }
 

@@ -19,6 +19,8 @@ public enum AnyRequest: Hashable, Sendable {
     case archiveRun(ArchiveRun)
     case deleteRun(DeleteRun)
     case backUpDatabase(BackUpDatabase)
+    case joinWorld(JoinWorld)
+    case openWorld(OpenWorld)
 
     /// Reads the fields of a message of type `type`.
     /// - Throws: `unknown_type`, or what the decoder found.
@@ -43,6 +45,8 @@ public enum AnyRequest: Hashable, Sendable {
         case ArchiveRun.type: self = try .archiveRun(ArchiveRun(from: decoder))
         case DeleteRun.type: self = try .deleteRun(DeleteRun(from: decoder))
         case BackUpDatabase.type: self = try .backUpDatabase(BackUpDatabase(from: decoder))
+        case JoinWorld.type: self = try .joinWorld(JoinWorld(from: decoder))
+        case OpenWorld.type: self = try .openWorld(OpenWorld(from: decoder))
         default: throw ControlError(.unknownType, "no request has the type \"\(type.prefix(64))\"")
         }
     }
@@ -69,6 +73,8 @@ public enum AnyRequest: Hashable, Sendable {
         case .archiveRun(let message): message
         case .deleteRun(let message): message
         case .backUpDatabase(let message): message
+        case .joinWorld(let message): message
+        case .openWorld(let message): message
         }
     }
 }

@@ -34,6 +34,23 @@ public struct Limits: Sendable, Equatable {
     /// The database must answer a health check in so long.
     public var healthCheckTime = Duration.seconds(2)
 
+    // Ranks without a launcher
+    /// A rank that waits for the others of its world is answered after so long, and asks again. One that then does not ask within as
+    /// long again is not there any more.
+    public var worldWaitTime = Duration.seconds(5)
+    /// Ranks that an answer names of those that are missing.
+    public var listedMissingRanks = 32
+    /// The ranks of a world that is complete must have found rank 0 after so long; otherwise they wait for each other again.
+    public var worldAssemblyTime = Duration.seconds(10)
+    /// Connections, besides those of its ranks, that rank 0 keeps while it waits for them.
+    public var strangersAtRankZero = 64
+    /// Bytes of a message between ranks and rank 0.
+    public var rankMessageBytes = 4_096
+    /// A rank that says nothing for so long is dead, unless told otherwise.
+    public var rankSilence = Duration.seconds(10)
+    /// The longest time between two signs of life; a tenth of the silence when that is less.
+    public var rankBeat = Duration.seconds(1)
+
     // Queues
     /// Requests of one client that wait for their answer.
     public var requestsInFlight = 64

@@ -2,11 +2,11 @@ import FlyingSocks
 import Foundation
 
 /// Connects to the first address of a host that answers.
-enum SocketConnector {
+package enum SocketConnector {
     /// - Parameters:
     ///   - key: what the coordinator must have; nil: the connection is not encrypted.
     ///   - timeout: for the connection, and again for the handshake.
-    static func connect(
+    package static func connect(
         to endpoint: Endpoint, key: ControlKey?, timeout: Duration
     ) async throws(ControlError) -> SecureStream {
         // A connection that was made at the last moment is not wanted any more.
@@ -81,7 +81,7 @@ enum SocketConnector {
         }
     }
 
-    static func describe(_ error: any Error) -> String {
+    package static func describe(_ error: any Error) -> String {
         switch error {
         case SocketError.failed(_, _, let message): message
         default: "\(error)"

@@ -4,12 +4,20 @@ import FlyingSocks
 import Foundation
 import Logging
 
+/// Who asks.
+struct Client: Sendable {
+    /// The connection's number.
+    let id: Int
+    let socket: AsyncSocket
+}
+
 /// Turns the payload of a request into the frame of its answer.
 struct RequestHandler: Sendable {
     let store: CoordinatorStore
     let processor: ChangeProcessor
     let planning: any PlanningService
     let backups: DatabaseBackups
+    let rendezvous: Rendezvous
     let refusals: RefusalLog
     let limits: Limits
     let logger: Logger
@@ -18,15 +26,15 @@ struct RequestHandler: Sendable {
     /// - Parameters:
     ///   - client: who asks.
     ///   - roles: of the connection.
-    func answer(to payload: Data, from client: AsyncSocket, roles: Set<ControlRole>) async -> Data {
+    func answer(to payload: Data, from client: Client, roles: Set<ControlRole>) async -> Data {
         let incoming = MessageCodec.request(payload, limits: limits)
         do {
             let request = try incoming.request.get()
             try request.permit(roles)
-            return try await answer(to: request, id: incoming.requestID)
+            return try await answer(to: request, from: client, id: incoming.requestID)
         } catch {
             let error = refused(error)
-            if error.code == .forbidden { refusals.add(error.code, from: client) }
+            if error.code == .forbidden { refusals.add(error.code, from: client.socket) }
             return Self.frame(error, id: incoming.requestID)
         }
     }
@@ -37,7 +45,7 @@ struct RequestHandler: Sendable {
         (try? MessageCodec.frame(ErrorReply(error), requestID: id)) ?? Data(count: Frame.headerBytes)
     }
 
-    private func answer(to request: AnyRequest, id: Int?) async throws -> Data {
+    private func answer(to request: AnyRequest, from client: Client, id: Int?) async throws -> Data {
         switch request {
         case .registerRun(let request): try await change(.registerRun(request), id: id)
         case .registerWorker(let request): try await change(.registerWorker(request), id: id)
@@ -61,6 +69,8 @@ struct RequestHandler: Sendable {
         case .archiveRun(let request): try await change(.archiveRun(request), id: id)
         case .deleteRun(let request): try await delete(request, id: id)
         case .backUpDatabase(let request): try await frame(backups.answer(request), id: id)
+        case .joinWorld(let request): try await frame(rendezvous.join(request, from: client), id: id)
+        case .openWorld(let request): try frame(rendezvous.open(request, from: client), id: id)
         }
     }
 

@@ -94,7 +94,7 @@ public final class MPICommunicator: Communicator {
     }
 
     /// A communicator that MPI made for this rank.
-    private func adopt(_ handle: MPI_Comm?, call: String) throws(CommunicatorError) -> MPICommunicator {
+    func adopt(_ handle: MPI_Comm?, call: String) throws(CommunicatorError) -> MPICommunicator {
         guard let handle, handle != cmpi_comm_null() else {
             throw .library(call: call, code: 0, reason: "there is no group for this rank")
         }

@@ -135,7 +135,7 @@ public final class ControlPlane {
         let coordinator = try options.access(to: address)
         let worker = WorkerIdentity(run: run, incarnation: incarnation, rank: rank)
         self.coordinator = coordinator
-        origin = "the coordinator at \(coordinator.endpoint), incarnation \(incarnation)"
+        origin = "the coordinator at \(coordinator.address), incarnation \(incarnation)"
         let planChannel =
             rank == 0
             ? PlanChannel(run: run, incarnation: incarnation, revision: plan.revision, logger: self.logger) {
@@ -226,7 +226,7 @@ public final class ControlPlane {
                 return try await client.send(request)
             }
             if reply == nil {
-                throw ControlError(.timedOut, "the coordinator at \(coordinator.endpoint) did not answer")
+                throw ControlError(.timedOut, "the coordinator at \(coordinator.address) did not answer")
             }
         } catch {
             logger.warning("the coordinator does not know that the run has ended: \(error)")

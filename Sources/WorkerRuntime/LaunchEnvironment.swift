@@ -16,8 +16,18 @@ public struct LaunchEnvironment: Sendable {
     /// Whether a process manager that MPI can ask for the world started this process: mpirun, or `srun --mpi=pmix`.
     private var isLaunched: Bool { isUnderMPIRun || environment["PMIX_RANK"] != nil }
 
-    /// Tasks of the Slurm job step that this process belongs to, when `srun` started it.
-    private var slurmTasks: Int? { isUnderMPIRun ? nil : number("SLURM_STEP_NUM_TASKS") }
+    /// Tasks of the Slurm job step that this process belongs to, or of the whole job when it was not `srun` that started it.
+    private var slurmTasks: Int? {
+        isUnderMPIRun ? nil : number("SLURM_STEP_NUM_TASKS") ?? number("SLURM_NTASKS")
+    }
+
+    /// Ranks that a launcher of another MPI started.
+    private var otherRanks: Int? { isLaunched ? nil : number("PMI_SIZE") }
+
+    /// Whether each rank is started by itself, as systemd does, and has to find the others.
+    public func isApart(rank: Int?, worldSize: Int?) -> Bool {
+        !isLaunched && rank != nil && worldSize ?? 1 > 1
+    }
 
     /// The rank that this process will have, for messages that come before MPI has started.
     public var expectedRank: Int {
@@ -30,17 +40,23 @@ public struct LaunchEnvironment: Sendable {
         if let rank, rank < 0 || rank >= worldSize ?? .max {
             throw .usage("--rank \(rank) is not in a world of \(worldSize.map(String.init) ?? "ranks from 0")")
         }
-        if isLaunched { return }
-        if let tasks = slurmTasks, tasks > 1 {
+        if isLaunched || isApart(rank: rank, worldSize: worldSize) { return }
+        if let tasks = slurmTasks, tasks > 1, worldSize != 1 {
             throw .usage(
-                "srun started \(tasks) tasks, but without telling MPI: each would be a world of its own; "
-                    + "use srun --mpi=pmix")
+                "Slurm has \(tasks) tasks here, but MPI was not told: each would be a world of its own; start them with "
+                    + "srun --mpi=pmix, or with --world-size 1 for one rank alone")
+        }
+        if let ranks = otherRanks, ranks > 1 {
+            throw .usage(
+                "a launcher that Open MPI does not know started \(ranks) ranks: each would be a world of its own; use "
+                    + "mpirun of Open MPI, or srun --mpi=pmix")
         }
         let needed = max(worldSize ?? 1, (rank ?? 0) + 1)
         if needed > 1 {
             throw .usage(
                 "a world of \(worldSize.map(String.init) ?? "several") ranks needs a launcher, and there is none: start it "
-                    + "with mpirun -n \(needed) moe-worker …, or srun --mpi=pmix -n \(needed) moe-worker …")
+                    + "with mpirun -n \(needed) moe-worker …, or srun --mpi=pmix -n \(needed) moe-worker …; or start each "
+                    + "rank by itself, with --rank, --world-size and --coordinator")
         }
     }
 
@@ -52,7 +68,7 @@ public struct LaunchEnvironment: Sendable {
                 "--world-size is \(worldSize), but the launcher started \(actualSize) rank\(actualSize == 1 ? "" : "s"); "
                     + "start \(worldSize) or leave --world-size out")
         }
-        if let tasks = slurmTasks, tasks > actualSize {
+        if isLaunched, let tasks = slurmTasks, tasks > actualSize {
             throw .usage(
                 "Slurm started \(tasks) tasks, but MPI's world has \(actualSize) rank\(actualSize == 1 ? "" : "s"); "
                     + "use srun --mpi=pmix")

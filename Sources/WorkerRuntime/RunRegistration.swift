@@ -33,7 +33,7 @@ struct RunRegistration: Codable, Sendable {
             let reason = lastFailure.message.map { ": \($0)" } ?? ""
             throw WorkerError(
                 .coordinatorUnreachable,
-                "no coordinator answered at \(coordinator.endpoint) within \(limit / .seconds(1)) s\(reason); start one with "
+                "no coordinator answered at \(coordinator.address) within \(limit / .seconds(1)) s\(reason); start one with "
                     + "moe-coordinator serve, or leave --coordinator out")
         }
         return RunRegistration(run: reply.run, incarnation: reply.incarnation, plan: reply.plan)
@@ -52,7 +52,7 @@ struct RunRegistration: Codable, Sendable {
             } catch {
                 guard error.isTransient else {
                     throw WorkerError(
-                        .refused, "the coordinator at \(coordinator.endpoint) refused the run: \(error.message)")
+                        .refused, "the coordinator at \(coordinator.address) refused the run: \(error.message)")
                 }
                 lastFailure.message = error.message
             }

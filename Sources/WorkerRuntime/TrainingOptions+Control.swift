@@ -6,11 +6,7 @@ extension TrainingOptions {
     /// The way to the coordinator.
     /// - Throws: `WorkerError` that says what an address looks like.
     func access(to coordinator: String) throws(WorkerError) -> CoordinatorAccess {
-        do {
-            return try CoordinatorAccess(endpoint: Endpoint(coordinator), keyFile: keyFile)
-        } catch {
-            throw .usage("--coordinator: \(error)")
-        }
+        try CoordinatorAccess(coordinator, keyFile: keyFile)
     }
 
     /// The dispatcher that is used.

@@ -57,6 +57,12 @@ struct Serve: AsyncParsableCommand, SettingsSections {
     var httpTokenFile: String?
 
     @Option(
+        help: ArgumentHelp(
+            "A file to write the address to, for workers that look there (--coordinator file:<file>).",
+            valueName: "file"))
+    var addressFile: String?
+
+    @Option(
         help: ArgumentHelp("A YAML file with values for these options, allocators and planning.", valueName: "file"))
     var config: String?
 
@@ -96,6 +102,7 @@ struct Serve: AsyncParsableCommand, SettingsSections {
         let server = CoordinatorServer(
             store: store, listener: listener, limits: limits, planning: planning, storage: storage, http: health,
             serviceManager: ServiceManager(logger: logger), logger: logger)
+        if let addressFile { try AddressFile.write(listener.endpoint, to: addressFile) }
         if let health { announce("health on http://\(health.listener.endpoint)", logger) }
         announce("listening on \(listener.endpoint)", logger)
         let group = ServiceGroup(

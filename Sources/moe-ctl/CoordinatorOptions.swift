@@ -19,9 +19,9 @@ struct CoordinatorOptions: ParsableArguments {
             valueName: "file"), completion: .file())
     var keyFile: String?
 
-    private func endpoint() throws -> Endpoint {
+    private func address() throws -> CoordinatorAddress {
         do {
-            return try Endpoint(coordinator ?? Self.defaultAddress)
+            return try CoordinatorAddress(coordinator ?? Self.defaultAddress)
         } catch {
             throw ValidationError("--coordinator: \(error.message)")
         }
@@ -32,12 +32,12 @@ struct CoordinatorOptions: ParsableArguments {
     }
 
     func validate() throws {
-        _ = try endpoint()
+        _ = try address()
     }
 
     /// Connects, asks and disconnects.
     func ask<Result: Sendable>(_ body: (ControlClient) async throws -> Result) async throws -> Result {
-        let client = try await ControlClient.connect(to: endpoint(), key: key())
+        let client = try await ControlClient.connect(to: address(), key: key())
         defer { client.close() }
         return try await body(client)
     }

@@ -44,7 +44,8 @@ struct PlacementOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The coordinator, which holds the plan. Without one, the plan is made here.", valueName: "host:port"))
+            "The coordinator, which holds the plan: an address, several to be tried in turn (a:7700,b:7700), or file:PATH "
+                + "for the one in a file. Without one, the plan is made here.", valueName: "host:port"))
     var coordinator: String?
 
     @Option(help: ArgumentHelp("The coordinator's key, on every rank's machine.", valueName: "file"))

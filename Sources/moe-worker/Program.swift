@@ -1,4 +1,5 @@
 import ArgumentParser
+import Dispatch
 import Foundation
 import MPIMessagePassing
 import Settings
@@ -48,29 +49,48 @@ enum Program {
     private static func run(
         _ command: any RankCommand, launch: LaunchEnvironment, environment: [String: String]
     ) -> Int32 {
-        let communicator: MPICommunicator
+        let ranks: Ranks
         do {
-            communicator = try MPICommunicator.initialize()
+            ranks = try gather(command, launch: launch, environment: environment)
         } catch {
             return fail(error, isReporter: launch.expectedRank == 0)
         }
+        let communicator = ranks.communicator
         do {
             try communicator.agree {
                 try launch.validate(communicator, rank: command.world.rank, worldSize: command.world.worldSize)
             }
-            try command.run(
-                in: World(communicator: communicator, nodes: communicator.nodes(), environment: environment))
-            try communicator.finalize()
+            try command.run(in: World(communicator: communicator, nodes: ranks.nodes(), environment: environment))
+            try ranks.finalize(exitCode: 0)
             return 0
         } catch let failure as JobFailure {
-            if let reason = failure.reason { report("\(reason)") }
+            let isFailure = failure.exitCode != WorkerError.Code.stopped.rawValue
+            if failure.reason != nil || (ranks.areApart && isFailure) { report("\(failure)") }
             // Returns when all ranks are here, so the message is out before the launcher sees the first exit code.
-            try? communicator.finalize()
+            try? ranks.finalize(exitCode: failure.exitCode)
             return failure.exitCode
         } catch {
             // The other ranks may be in a collective call, waiting for this one.
-            report("rank \(communicator.rank) of \(communicator.size): \(error)")
-            communicator.abort(code: WorkerError.Code.failed.rawValue)
+            ranks.abort(error, report: report)
+        }
+    }
+
+    private static func gather(
+        _ command: any RankCommand, launch: LaunchEnvironment, environment: [String: String]
+    ) throws -> Ranks {
+        guard launch.isApart(rank: command.world.rank, worldSize: command.world.worldSize),
+            let rank = command.world.rank, let worldSize = command.world.worldSize
+        else { return try .launched() }
+        guard let options = try command.rendezvous(rank: rank, worldSize: worldSize) else {
+            throw WorkerError.usage(
+                "this command needs a launcher for \(worldSize) ranks: start it with mpirun -n \(worldSize) moe-worker …"
+            )
+        }
+        return try .joined(options, environment: environment) { reason, code in
+            // However deep other threads are in MPI, and when nobody reads what is written, too.
+            DispatchQueue.global().asyncAfter(deadline: .now() + 1) { _exit(code.rawValue) }
+            report(reason)
+            _exit(code.rawValue)
         }
     }
 

@@ -18,11 +18,26 @@ struct Train: RankCommand {
     @OptionGroup(title: "Placement and coordinator")
     var placement: PlacementOptions
 
+    @OptionGroup(title: "Ranks without a launcher")
+    var apart: RendezvousFlags
+
     @OptionGroup(title: "Output")
     var output: OutputOptions
 
     @OptionGroup(title: "Ranks")
     var world: WorldOptions
+
+    func rendezvous(rank: Int, worldSize: Int) throws -> RendezvousOptions? {
+        guard let coordinator = placement.coordinator else {
+            throw WorkerError.usage(
+                "without a launcher, --rank and --world-size need --coordinator, where the ranks find each other; or use "
+                    + "mpirun -n \(worldSize) moe-worker …")
+        }
+        var options = RendezvousOptions(
+            rank: rank, worldSize: worldSize, run: placement.run, coordinator: coordinator, keyFile: placement.keyFile)
+        apart.apply(to: &options)
+        return options
+    }
 
     func run(in world: World) throws {
         var options = TrainingOptions(

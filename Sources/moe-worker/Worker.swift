@@ -1,5 +1,6 @@
 import ArgumentParser
 import StructuredLogs
+import WorkerRuntime
 
 /// The command `moe-worker`.
 struct Worker: ParsableCommand {
@@ -8,6 +9,8 @@ struct Worker: ParsableCommand {
         abstract: "Trains Mixture-of-Experts transformers with their experts spread over MPI ranks.",
         discussion: """
             Start it with mpirun -n W moe-worker …, or srun --mpi=pmix -n W moe-worker …; alone it is a world of one rank. \
+            Ranks that no launcher starts (systemd) find each other with --rank, --world-size and --coordinator: see \
+            docs/deployment.md. \
             Every option can also be set as MOE_… in the environment, or in the YAML file that --config names.
             """,
         subcommands: [Train.self, Generate.self], defaultSubcommand: Train.self)
@@ -16,16 +19,26 @@ struct Worker: ParsableCommand {
 /// A command that all ranks of a world run together.
 protocol RankCommand: ParsableCommand {
     var world: WorldOptions { get }
+    /// How ranks find each other that no launcher started; nil: they do not.
+    func rendezvous(rank: Int, worldSize: Int) throws -> RendezvousOptions?
     /// Collective.
     func run(in world: World) throws
 }
 
+extension RankCommand {
+    func rendezvous(rank: Int, worldSize: Int) throws -> RendezvousOptions? { nil }
+}
+
 /// Options about the ranks.
 struct WorldOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("This process's rank. Comes from the launcher, and must agree with it.", valueName: "n"))
+    @Option(
+        help: ArgumentHelp(
+            "This process's rank. Comes from the launcher if there is one, and must agree with it.", valueName: "n"))
     var rank: Int?
 
-    @Option(help: ArgumentHelp("Ranks in the world. Comes from the launcher, and must agree with it.", valueName: "w"))
+    @Option(
+        help: ArgumentHelp(
+            "Ranks in the world. Comes from the launcher if there is one, and must agree with it.", valueName: "w"))
     var worldSize: Int?
 
     @Option(help: ArgumentHelp("Threads a rank, for row kernels and BLAS alike.", valueName: "n"))

@@ -94,6 +94,8 @@ struct LimitTests {
         Case(\.whoBytes, "who") { count in
             ControlPlanning(run: "a", freeze: true, pin: [], unpin: [], dryRun: false, who: text(count), why: "a")
         },
+        Case(\.worldSize, "world_size") { count in Samples.joinWorld(worldSize: count) },
+        Case(\.identifierBytes, "world") { count in OpenWorld(world: text(count), address: "a:1") },
         Case(\.reasonBytes, "reason") { count in
             FinishRun(run: "a", incarnation: 1, outcome: .failed, step: 1, reason: text(count))
         },
@@ -122,6 +124,13 @@ struct LimitTests {
         "httpRequestBytes": "HTTPTests.requestsAndConnectionsHaveLimits",
         "httpTime": "HTTPTests.requestsAndConnectionsHaveLimits",
         "healthCheckTime": "HTTPTests.aDatabaseThatHangsIsNotWaitedFor",
+        "worldWaitTime": "WaitingRoomsTests.aMachineThatVanishedIsForgotten",
+        "listedMissingRanks": "WaitingRoomsTests.theMissingAreNamed",
+        "worldAssemblyTime": "RendezvousTests.rankZeroThatCannotBeReached",
+        "strangersAtRankZero": "RendezvousTests.strangersAtRankZero",
+        "rankMessageBytes": "RendezvousTests.strangersAtRankZero",
+        "rankSilence": "ApartTests.silenceOfAnyRankEndsAll",
+        "rankBeat": "RendezvousTests.ranksMeetAndPart",
         "requestsInFlight": "ControlClientTests.onlySoManyRequestsWait",
         "queuedChanges": "OverloadTests.onlySoManyChangesAreQueuedAndCommittedTogether",
         "queuedReports": "OverloadTests.reportsAreShedAndPlansAreNot",

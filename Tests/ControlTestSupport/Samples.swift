@@ -46,6 +46,10 @@ public enum Samples {
         FinishRun(run: run, incarnation: incarnation, outcome: .completed, step: 20)
     }
 
+    public static func joinWorld(run: String? = "shakespeare", worldSize: Int = 2, rank: Int = 0) -> JoinWorld {
+        JoinWorld(run: run, worldSize: worldSize, rank: rank, host: "node-1", processID: 4711 + rank)
+    }
+
     /// A plan with everything a plan can have.
     public static var plan: PlacementPlan {
         get throws {
@@ -72,6 +76,8 @@ public enum Samples {
                 ListWorkers(run: "shakespeare"),
                 ListRuns(all: true), ArchiveRun(run: "shakespeare", dryRun: true, who: "ada", why: "old"),
                 DeleteRun(run: "shakespeare", who: "ada", why: "old"), BackUpDatabase(file: "2026-11-24.db"),
+                joinWorld(worldSize: 1), joinWorld(run: nil, worldSize: 1),
+                OpenWorld(world: "w1", address: "[2001:db8::7]:40001"),
             ] + (try planRequests)
         }
     }
@@ -117,7 +123,8 @@ public enum Samples {
                 RunArchived(run: "shakespeare", archivedAt: late),
                 RunDeleted(run: "shakespeare", incarnations: 1, plans: 2, reports: 3, loads: 4, events: 5),
                 DatabaseBackedUp(file: "2026-11-24.db", bytes: 1 << 20),
-                DatabaseBackedUp(file: "2026-11-24.db", bytes: nil),
+                DatabaseBackedUp(file: "2026-11-24.db", bytes: nil), WorldJoined(missing: [0, 3], missingCount: 2),
+                WorldJoined(world: "w1"), WorldJoined(world: "w1", address: "node-1:40001"),
                 ErrorReply(ControlError(.unknownRun, "run x is not known")),
             ] + (try planAnswers)
         }

@@ -130,7 +130,7 @@ struct SecureConnectionTests {
             "poll_plan": [.worker], "plan_progress": [.worker], "propose_placement": [.operator],
             "control_planning": [.operator], "archive_run": [.operator], "delete_run": [.operator],
             "back_up_database": [.operator], "list_runs": both, "show_run": both, "show_placement": both,
-            "list_workers": both, "list_plans": both,
+            "list_workers": both, "list_plans": both, "join_world": [.worker], "open_world": [.worker],
         ]
         let requests = try Samples.requests
         #expect(Set(requests.map { type(of: $0).type }) == Set(table.keys))

@@ -16,20 +16,26 @@ final class RunningProgram {
     ///   - timeLimitSeconds: after which `mpirun` ends the job with an error.
     ///   - onTerminal: gives it a pseudo-terminal.
     ///   - variables: added to the environment.
-    init(
+    convenience init(
         _ program: String, _ arguments: [String], ranks: Int? = nil, timeLimitSeconds: Int = 300,
         onTerminal: Bool = false, variables: [String: String] = [:]
     ) throws {
         let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         let executable = URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent(program).path
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         let launcher = ranks.map {
             ["mpirun", "-n", "\($0)", "--oversubscribe", "--bind-to", "none", "--timeout", "\(timeLimitSeconds)"]
         }
         let command = (launcher ?? []) + [executable] + arguments
-        process.arguments =
-            onTerminal
-            ? ["script", "-qec", command.map { "'\($0)'" }.joined(separator: " "), "/dev/null"] : command
+        try self.init(
+            command: onTerminal
+                ? ["script", "-qec", command.map { "'\($0)'" }.joined(separator: " "), "/dev/null"] : command,
+            variables: variables)
+    }
+
+    /// - Parameter command: a program on the path, and its arguments.
+    init(command: [String], variables: [String: String] = [:]) throws {
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = command
         // `MOE_SEED` of the tests is none of the programs'.
         var environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("MOE_") }
         environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
@@ -79,11 +85,23 @@ final class RunningProgram {
         return nil
     }
 
+    /// Reads up to a line that contains `text`; nil when there is none.
+    func readLine(containing text: String) -> String? {
+        while let line = nextLine() {
+            if line.contains(text) { return line }
+        }
+        return nil
+    }
+
     /// Reads to the end. Returns the exit code.
     func waitForEnd() -> Int32 {
         while nextLine() != nil {}
         process.waitUntilExit()
         return process.terminationStatus
+    }
+
+    func send(_ signal: Int32) {
+        if process.isRunning { kill(processIdentifier, signal) }
     }
 
     /// Asks the program to end.

@@ -31,10 +31,29 @@ import WorkerRuntime
         #expect(LaunchEnvironment([:]).expectedRank == 0)
     }
 
+    @Test func eachRankByItself() {
+        #expect(refusal([:], rank: 1, worldSize: 2) == nil)
+        #expect(LaunchEnvironment([:]).isApart(rank: 1, worldSize: 2))
+        #expect(refusal(["SLURM_NTASKS": "4"], rank: 1, worldSize: 2) == nil)
+        // One rank needs no other, and which rank this is has to be said.
+        #expect(!LaunchEnvironment([:]).isApart(rank: 0, worldSize: 1))
+        #expect(!LaunchEnvironment([:]).isApart(rank: 0, worldSize: nil))
+        #expect(!LaunchEnvironment([:]).isApart(rank: nil, worldSize: 2))
+        for variable in ["OMPI_COMM_WORLD_RANK", "PMIX_RANK"] {
+            #expect(!LaunchEnvironment([variable: "0"]).isApart(rank: 0, worldSize: 2))
+        }
+    }
+
     @Test func slurmWithoutPMIxIsRefused() {
         let environment = ["SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"]
         #expect(refusal(environment)?.contains("srun --mpi=pmix") == true)
         #expect(LaunchEnvironment(environment).expectedRank == 1)
+        // A batch script that calls moe-worker itself.
+        let batch = ["SLURM_NTASKS": "4"]
+        #expect(refusal(batch)?.contains("srun --mpi=pmix") == true)
+        #expect(refusal(batch, worldSize: 1) == nil)
+        #expect(refusal(["SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "1"]) == nil)
+        #expect(refusal(["PMI_SIZE": "2"])?.contains("does not know started 2 ranks") == true)
         // A batch script that calls mpirun: Slurm's numbers are those of another step.
         #expect(refusal(environment.merging(["OMPI_COMM_WORLD_RANK": "0"]) { first, _ in first }) == nil)
     }

@@ -11,7 +11,7 @@ extension AnyRequest {
     public var roles: Set<ControlRole> {
         switch self {
         case .registerRun, .registerWorker, .report, .reports, .finishRun, .pollPlan, .planProgress,
-            .recordCheckpoint:
+            .recordCheckpoint, .joinWorld, .openWorld:
             [.worker]
         case .proposePlacement, .controlPlanning, .archiveRun, .deleteRun, .backUpDatabase: [.operator]
         case .listRuns, .showRun, .showPlacement, .listWorkers, .listPlans, .listCheckpoints: [.worker, .operator]

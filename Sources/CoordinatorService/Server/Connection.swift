@@ -25,6 +25,7 @@ struct Connection {
         } catch {
             // The client is gone, or was ended.
         }
+        handler.rendezvous.leave(id)
         table.remove(id)
         try? socket.close()
     }
@@ -71,7 +72,7 @@ struct Connection {
     private func answer(_ payload: Data, over stream: SecureStream, roles: Set<ControlRole>) async throws {
         // The database may take its time, the client may not.
         table.setDeadline(id, after: nil)
-        let frame = await handler.answer(to: payload, from: socket, roles: roles)
+        let frame = await handler.answer(to: payload, from: Client(id: id, socket: socket), roles: roles)
         table.setDeadline(id, after: limits.transferTime)
         Failpoint.reach(.beforeReply)
         try await stream.write(frame)

@@ -17,6 +17,7 @@ public struct CoordinatorServer: Service {
     package let backups: DatabaseBackups
     private let retention: TelemetryRetention
     private let health: Health
+    private let rendezvous: Rendezvous
     private let http: HealthServer?
     private let serviceManager: ServiceManager?
     private let refusals: RefusalLog
@@ -49,6 +50,7 @@ public struct CoordinatorServer: Service {
         backups = DatabaseBackups(store: store, directory: storage.backupDirectory, logger: logger)
         retention = TelemetryRetention(store: store, days: storage.telemetryDays, now: now, logger: logger)
         self.serviceManager = serviceManager
+        rendezvous = Rendezvous(limits: limits, logger: logger)
         health = Health(
             store: store, table: table, processor: processor, planning: self.planning, limits: limits)
         self.http = http.map { [health, refusals] in
@@ -99,8 +101,8 @@ public struct CoordinatorServer: Service {
 
     private func acceptConnections() async {
         let handler = RequestHandler(
-            store: store, processor: processor, planning: planning, backups: backups, refusals: refusals,
-            limits: limits, logger: logger)
+            store: store, processor: processor, planning: planning, backups: backups, rendezvous: rendezvous,
+            refusals: refusals, limits: limits, logger: logger)
         let refusal = ControlError(
             .overloaded,
             "the coordinator has \(limits.connections) connections already (connections); try again later")

@@ -56,7 +56,9 @@ private func change(_ request: AnyRequest) -> ChangeRequest? {
         }
     case .archiveRun(let request): .archiveRun(request)
     case .deleteRun(let request): .deleteRun(request)
-    case .listRuns, .showRun, .showPlacement, .listWorkers, .listPlans, .listCheckpoints, .backUpDatabase: nil
+    case .listRuns, .showRun, .showPlacement, .listWorkers, .listPlans, .listCheckpoints, .backUpDatabase,
+        .joinWorld, .openWorld:
+        nil
     }
 }
 
