@@ -134,3 +134,17 @@ CREATE TABLE restores (
     gap INTEGER NOT NULL,
     backup TEXT NOT NULL
 ) STRICT;
+
+CREATE TABLE checkpoints (
+    id INTEGER PRIMARY KEY,
+    run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    incarnation INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    UNIQUE (run_id, incarnation, step)
+) STRICT;
+
+CREATE INDEX checkpoints_by_run ON checkpoints (run_id, id);

@@ -17,7 +17,7 @@ enum PlanDecision {
     ) throws(ControlError) -> PlanDecision {
         guard let known else {
             if let checkpoint = request.checkpoint, let earlier = checkpoint.plan,
-                let plan = try? suitable(earlier, for: request)
+                let plan = try? suitable(earlier.withoutSwitches, for: request)
             {
                 return .activate(plan, why: "first registration, as in the checkpoint after step \(checkpoint.step)")
             }
@@ -87,7 +87,7 @@ enum PlanDecision {
     {
         try plan.validate(for: request.model, worldSize: request.worldSize)
         let plan = try PlacementPlan(
-            worldSize: request.worldSize, nodes: request.nodes, layers: plan.withoutSwitches.layers)
+            worldSize: request.worldSize, nodes: request.nodes, layers: plan.layers)
         try PlanMemory.check(plan, model: request.model, cluster: Cluster(request))
         return plan
     }

@@ -10,6 +10,8 @@ final class Rendezvous: Sendable {
     private struct State {
         var rooms: WaitingRooms
         var lastTicket = 0
+        /// Connections that were told what is missing, or soon are.
+        var told = Set<Int>()
         var waiting: [Int: CheckedContinuation<Result<WorldJoined, ControlError>, Never>] = [:]
     }
 
@@ -26,12 +28,14 @@ final class Rendezvous: Sendable {
 
     /// Waits for the world, for `Limits.worldWaitTime` at most and as long as the client is there.
     func join(_ request: JoinWorld, from client: Client) async throws -> WorldJoined {
-        let ticket = state.withLock { state in
+        // The first answer comes early, so that people see soon who is missing.
+        let (ticket, wait) = state.withLock { state in
             state.lastTicket += 1
-            return state.lastTicket
+            let isFirst = state.told.insert(client.id).inserted
+            return (state.lastTicket, isFirst ? limits.worldWaitTime / 5 : limits.worldWaitTime)
         }
         let outcome = await withDiscardingTaskGroup { group in
-            group.addTask { await self.expire(ticket, of: client.id) }
+            group.addTask { await self.expire(ticket, of: client.id, after: wait) }
             group.addTask { await self.leaveWhenGone(client) }
             defer { group.cancelAll() }
             return await withCheckedContinuation { continuation in
@@ -54,7 +58,10 @@ final class Rendezvous: Sendable {
 
     /// The connection of that number is over.
     func leave(_ connection: Int) {
-        resolve { $0.rooms.leave(connection) }
+        resolve { state in
+            state.told.remove(connection)
+            return state.rooms.leave(connection)
+        }
     }
 
     private func resolve(_ change: (inout State) throws -> [WaitingRooms.Resolution]) rethrows {
@@ -64,8 +71,8 @@ final class Rendezvous: Sendable {
         for (continuation, outcome) in outcomes { continuation?.resume(returning: outcome) }
     }
 
-    private func expire(_ ticket: Int, of connection: Int) async {
-        guard (try? await Task.sleep(for: limits.worldWaitTime)) != nil else { return }
+    private func expire(_ ticket: Int, of connection: Int, after wait: Duration) async {
+        guard (try? await Task.sleep(for: wait)) != nil else { return }
         resolve { $0.rooms.expire(ticket, of: connection, at: .now - start) }
     }
 

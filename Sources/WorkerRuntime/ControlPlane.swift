@@ -25,6 +25,7 @@ public final class ControlPlane {
     /// Whether plans are made in this job, from all ranks' samples; on rank 0 `localPlanner` makes them.
     private let plansHere: Bool
     private let localPlanner: LocalPlanner?
+    private let replay: PlacementReplay?
     private let incarnation: Int?
     /// The number that checkpoints carry: the coordinator's or, without one, the next after those that the directory knows.
     let fileIncarnation: Int
@@ -67,7 +68,7 @@ public final class ControlPlane {
             }
             return try ControlPlane(
                 registration, options: options, model: model, cluster: cluster,
-                earlierRevision: checkpoint?.largestRevision ?? 0, rank: communicator.rank, logger: logger)
+                checkpoint: checkpoint, rank: communicator.rank, logger: logger)
         }
     }
 
@@ -78,10 +79,15 @@ public final class ControlPlane {
         let run = options.run ?? checkpoint?.run ?? RunRegistration.generatedName()
         guard let address = options.coordinator else {
             let plan =
-                try checkpoint.map {
+                if let path = options.placementReplay {
+                    try PlacementReplay.firstPlan(
+                        PlacementLog(path: path), cluster: cluster, completedSteps: checkpoint?.step ?? 0)
+                } else if let checkpoint {
                     try PlacementChoice.plan(
-                        after: $0, allocator: options.allocator, model: model, cluster: cluster)
-                } ?? PlacementChoice.firstPlan(allocator: options.allocator, model: model, cluster: cluster)
+                        after: checkpoint, allocator: options.allocator, model: model, cluster: cluster)
+                } else {
+                    try PlacementChoice.firstPlan(allocator: options.allocator, model: model, cluster: cluster)
+                }
             return RunRegistration(run: run, incarnation: nil, plan: plan)
         }
         return try RunRegistration.register(
@@ -104,15 +110,23 @@ public final class ControlPlane {
 
     private init(
         _ registration: RunRegistration, options: TrainingOptions, model: ExpertModel, cluster: Cluster,
-        earlierRevision: Int, rank: Int, logger: Logger
+        checkpoint: CheckpointManifest?, rank: Int, logger: Logger
     ) throws {
         run = registration.run
         plan = registration.plan
         self.cluster = cluster
         incarnation = registration.incarnation
         fileIncarnation = registration.incarnation ?? registration.earlierIncarnation + 1
-        self.earlierRevision = earlierRevision
-        plansHere = options.coordinator == nil && PlacementChoice.isMeasured(options.allocator)
+        earlierRevision = checkpoint?.largestRevision ?? 0
+        plansHere =
+            options.coordinator == nil && options.placementReplay == nil
+            && PlacementChoice.isMeasured(options.allocator)
+        replay =
+            rank == 0
+            ? try options.placementReplay.map {
+                try PlacementReplay(
+                    PlacementLog(path: $0), nodes: cluster.nodes, completedSteps: checkpoint?.step ?? 0)
+            } : nil
         isFirstRank = rank == 0
         var logger = logger
         // All ranks see the coordinator come and go; one that says so is enough.
@@ -128,7 +142,9 @@ public final class ControlPlane {
                     allocator: try Allocators.make(named: options.allocator), plan: plan,
                     largestRevision: earlierRevision, model: model, cluster: cluster,
                     intervalSteps: options.reportInterval, logger: logger) : nil
-            origin = "the allocator \(options.allocator) in this job, without a coordinator"
+            origin =
+                options.placementReplay.map { "\($0), and from there on as well" }
+                ?? "the allocator \(options.allocator) in this job, without a coordinator"
             return
         }
         localPlanner = nil
@@ -169,7 +185,7 @@ public final class ControlPlane {
     }
 
     /// Where new plans come from, on rank 0.
-    var planSource: (any PlanSource)? { localPlanner ?? planChannel }
+    var planSource: (any PlanSource)? { replay ?? localPlanner ?? planChannel }
 
     /// The largest revision of the run so far, as rank 0 knows it.
     var largestRevision: Int { max(plan.revision, earlierRevision, planSource?.largestRevision ?? 0) }

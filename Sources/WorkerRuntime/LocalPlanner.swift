@@ -79,7 +79,7 @@ final class LocalPlanner: PlanSource, Sendable {
         }
     }
 
-    var hasPlan: Bool { shared.withLock { $0.pending != nil } }
+    func hasPlan(before step: Int) -> Bool { shared.withLock { $0.pending != nil } }
 
     func takePlan() -> PlacementPlan? {
         shared.withLock { state in

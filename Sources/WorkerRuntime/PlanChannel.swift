@@ -49,7 +49,7 @@ package final class PlanChannel: PlanSource, Sendable {
         task.withLock { $0 = background }
     }
 
-    package var hasPlan: Bool { state.withLock { $0.book.promise() } }
+    package func hasPlan(before step: Int) -> Bool { state.withLock { $0.book.promise() } }
 
     package func takePlan() -> PlacementPlan? { state.withLock { $0.book.take() } }
 

@@ -61,8 +61,8 @@ package final class PlanFollower {
         }
     }
 
-    /// Whether rank 0 has a plan to offer; false on other ranks.
-    package var hasOffer: Bool { current == nil && source?.hasPlan == true }
+    /// Whether rank 0 has a plan to offer before step `step` (from 1); false on other ranks.
+    package func hasOffer(before step: Int) -> Bool { current == nil && source?.hasPlan(before: step) == true }
 
     /// Looks at the plan that rank 0 has, before step `step` (from 1). Collective; all ranks must know that there is one.
     /// - Parameter stepSeconds: of the last step, on rank 0.

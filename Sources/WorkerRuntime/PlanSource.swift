@@ -3,8 +3,8 @@ import ExpertPlacement
 
 /// Where rank 0 has its plans from, and where it says what became of them. Answers at once: no step waits for it.
 package protocol PlanSource: AnyObject {
-    /// Whether `takePlan` has one; it then keeps it until it is taken.
-    var hasPlan: Bool { get }
+    /// Whether `takePlan` has one for step `step` (from 1); it then keeps it until it is taken.
+    func hasPlan(before step: Int) -> Bool
     /// The next plan, its revision set; nil: there is none. What becomes of it has to be noted.
     func takePlan() -> PlacementPlan?
     func note(_ event: PlanEvent)

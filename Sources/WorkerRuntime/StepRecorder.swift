@@ -12,7 +12,7 @@ package final class StepRecorder {
     /// Their dispatchers get this rank's samples.
     private let experts: [ParallelExperts]
     private let display: ProgressDisplay?
-    private let file: MetricsFile?
+    private let file: JSONLinesFile?
     private let requests: CheckpointRequests
     private let ownTokensPerStep: Int
     private let clock = ContinuousClock()
@@ -55,7 +55,7 @@ package final class StepRecorder {
     ///   - completedSteps: by incarnations before, `skippedSteps` of them without an update.
     package init(
         options: TrainingOptions, context: ExpertParallelContext, planRevision: Int, control: ControlPlane,
-        experts: [ParallelExperts], display: ProgressDisplay?, file: MetricsFile?,
+        experts: [ParallelExperts], display: ProgressDisplay?, file: JSONLinesFile?,
         requests: CheckpointRequests = CheckpointRequests(), completedSteps: Int = 0, skippedSteps: Int = 0
     ) {
         self.options = options

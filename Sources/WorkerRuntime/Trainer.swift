@@ -109,13 +109,23 @@ public final class Trainer {
         let follower = PlanFollower(
             plan: control.plan, optimizer: optimizer, model: ExpertModel(inputs.configuration),
             cluster: control.cluster,
-            source: control.planSource, budgetBytes: options.migrationBudgetBytes, communicator: communicator)
+            source: control.planSource,
+            // What a log has in one step moves before it.
+            budgetBytes: options.placementReplay == nil ? options.migrationBudgetBytes : .max,
+            communicator: communicator)
+        try log(Array(follower.placement.layers.indices), of: follower, to: output, step: completedSteps + 1)
         var word = StepRecorder.Word()
         while completedSteps < options.steps, !word.stops {
             let index = completedSteps
             let outcome = try recorder.time {
-                if word.hasOffer { _ = try follower.consider(step: index + 1, stepSeconds: recorder.stepSeconds) }
+                if word.hasOffer {
+                    let refusal = try follower.consider(step: index + 1, stepSeconds: recorder.stepSeconds)
+                    if let refusal, options.placementReplay != nil {
+                        try communicator.agree { throw WorkerError.failed("--placement-replay: \(refusal)") }
+                    }
+                }
                 if let progress = try follower.advance(step: index + 1) {
+                    try log(progress.migration.layers.sorted(), of: follower, to: output, step: index + 1)
                     try recorder.note(progress, step: index + 1)
                     display?.show(progress, step: index + 1)
                 }
@@ -125,7 +135,8 @@ public final class Trainer {
             let evaluates = isLast || (options.evaluationInterval > 0 && (index + 1) % options.evaluationInterval == 0)
             let validationLoss = evaluates ? try validate(evaluation, optimizer, step: index + 1) : nil
             word = try recorder.record(
-                outcome, step: index, validationLoss: validationLoss, hasOffer: follower.hasOffer, isLast: isLast)
+                outcome, step: index, validationLoss: validationLoss, hasOffer: follower.hasOffer(before: index + 2),
+                isLast: isLast)
             completedSteps = index + 1
             let isDue = options.checkpointInterval > 0 && completedSteps % options.checkpointInterval == 0
             if let saver, isLast || isDue || word.saves || word.stops {
@@ -140,6 +151,18 @@ public final class Trainer {
         }
         if options.steps == 0, resume == nil, let saver {
             try save(inputs, saver, step, control, plan: follower.placement, afterSteps: 0)
+        }
+    }
+
+    /// Writes down where layers are from step `step` (from 1) on. Collective.
+    private func log(_ layers: [Int], of follower: PlanFollower, to output: TrainingOutput, step: Int) throws {
+        if options.placementLog == nil { return }
+        let placement = follower.placement
+        try communicator.agree {
+            try output.placements?.append(
+                PlacementLog.Change(
+                    step: step, revision: follower.plan.revision, worldSize: placement.worldSize, layers: layers,
+                    experts: layers.map { placement.layers[$0].experts }))
         }
     }
 

@@ -54,6 +54,10 @@ public struct TrainingOptions: Sendable {
     public var migrationBudgetBytes: Int?
     /// Bytes that experts may take on this rank, as `PlanMemory` counts them; nil: its part of what the node has.
     public var memoryLimitBytes: Int?
+    /// Where the placement of each step is written.
+    public var placementLog: String?
+    /// Such a file: experts are where it says, and nothing else is planned.
+    public var placementReplay: String?
     /// For benchmarks only: experts get the same number of tokens, whatever the router says.
     public var benchmarkEvenRouting = false
 
@@ -141,6 +145,9 @@ public struct TrainingOptions: Sendable {
             try require(memoryLimitBytes > 0, "--memory-limit must be at least 1 byte, not \(memoryLimitBytes)")
         }
         if let coordinator { _ = try access(to: coordinator) }
+        try require(
+            placementReplay == nil || coordinator == nil,
+            "--placement-replay says where experts are, and so does a coordinator: leave one of them out")
         if let run { try require(RunName.isValid(run), "--run \"\(run)\": \(RunName.rule)") }
         try requireRange("learning-rate", schedule.learningRate, 0...Double.greatestFiniteMagnitude)
         try requireRange("minimum-learning-rate", schedule.minimum, 0...Double.greatestFiniteMagnitude)

@@ -36,6 +36,17 @@ struct PlacementOptions: ParsableArguments {
                 + "it).", valueName: "bytes"))
     var memoryLimit: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "Appends a JSON line for each change of placement, for --placement-replay.", valueName: "file"))
+    var placementLog: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Has the experts where such a log has them, step by step, instead of planning: the same number of ranks then gives the "
+                + "same bits.", valueName: "file"))
+    var placementReplay: String?
+
     @Flag(help: .hidden)
     var benchmarkEvenRouting = false
 
@@ -63,6 +74,8 @@ struct PlacementOptions: ParsableArguments {
         options.optimizerPlacement = optimizerPlacement
         options.migrationBudgetBytes = migrationBudget
         options.memoryLimitBytes = memoryLimit
+        options.placementLog = placementLog
+        options.placementReplay = placementReplay
         options.benchmarkEvenRouting = benchmarkEvenRouting
         options.run = run
         options.coordinator = coordinator

@@ -88,6 +88,9 @@ struct LimitTests {
             return Samples.report(sample: sample)
         },
         Case(\.reportsPerFrame, "reports") { count in Samples.reports(1...count) },
+        Case(\.pathBytes, "path") { count in
+            RecordCheckpoint(run: "a", incarnation: 1, step: 1, path: text(count), bytes: 1, seconds: 1)
+        },
         Case(\.reasonBytes, "why") { count in
             ControlPlanning(run: "a", freeze: true, pin: [], unpin: [], dryRun: false, who: "a", why: text(count))
         },
@@ -146,6 +149,8 @@ struct LimitTests {
         "listedWorkers": "QueryTests.listingsAreCut",
         "listedEvents": "QueryTests.listingsAreCut",
         "listedPlans": "QueryTests.listingsAreCut",
+        "listedCheckpoints": "CheckpointRecordTests.theyAreListedTheLastFirst",
+        "storedCheckpointsPerRun": "CheckpointRecordTests.theyAreListedTheLastFirst",
     ]
 
     @Test func everyLimitHasATest() throws {

@@ -23,7 +23,7 @@ struct CheckpointRecordTests {
         limits.storedCheckpointsPerRun = 3
         var core = CoordinatorCore(limits: limits)
         func handle(_ request: ChangeRequest, at milliseconds: Int) async throws {
-            let actions = core.handle(.requested(request, Ticket(0)), at: Timestamp(milliseconds: milliseconds))
+            let actions = core.handle(.requested(request, Ticket(0)), at: Timestamp(milliseconds: Int64(milliseconds)))
             try await store.commit(actions.compactMap { if case .store(let change) = $0 { change } else { nil } })
         }
         try await handle(.registerRun(Samples.registerRun()), at: 1)
@@ -42,6 +42,8 @@ struct CheckpointRecordTests {
                     recordedAt: Timestamp(milliseconds: 65)))
         let cut = try await store.checkpoints(ListCheckpoints(limit: 2), limits: limits)
         #expect(cut.checkpoints.map(\.step) == [25, 15] && cut.truncated)
+        limits.listedCheckpoints = 1
+        #expect(try await store.checkpoints(ListCheckpoints(limit: 2), limits: limits).checkpoints.count == 1)
         #expect(try await store.state(of: "shakespeare")?.checkpointStep == 25)
         #expect(try await store.state(of: "shakespeare") == core.state(of: "shakespeare"))
         try store.close()

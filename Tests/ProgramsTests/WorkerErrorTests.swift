@@ -74,7 +74,8 @@ import Testing
 
     @Test func unwritableOutput() throws {
         try expectFailure(
-            inputs.arguments(["--metrics": "/nonexistent/metrics"]), status: 1, "cannot open the metrics file")
+            inputs.arguments(["--metrics": "/nonexistent/metrics"]), status: 1,
+            "cannot open /nonexistent/metrics: No such file or directory; check --metrics")
         // A file where a directory should be.
         try expectFailure(
             inputs.arguments(["--checkpoint-directory": inputs.path("meta.json")]), status: 1, "meta.json",

@@ -35,9 +35,9 @@ import WorkerRuntime
         plans.with { $0.proposed = try? plan(2) }
         let channel = plans.channel()
         await plans.answered()
-        #expect(channel.hasPlan)
+        #expect(channel.hasPlan(before: 1))
         #expect(channel.takePlan() == (try plan(2)))
-        #expect(!channel.hasPlan)
+        #expect(!channel.hasPlan(before: 1))
         #expect(channel.takePlan() == nil)
         plans.with { $0.proposed = nil }
         channel.note(event(.accepted, step: 7))
@@ -121,7 +121,7 @@ import WorkerRuntime
         await plans.until { !$0.received.isEmpty }
         // The coordinator may offer it until it has noted the refusal; it is the same plan all the same.
         await plans.answered()
-        #expect(!channel.hasPlan)
+        #expect(!channel.hasPlan(before: 1))
         plans.with { $0.proposed = try? plan(3) }
         await plans.answered()
         #expect(channel.takePlan()?.revision == 3)
@@ -156,7 +156,7 @@ import WorkerRuntime
         }
         await plans.until { $0.transitions == [.accepted, .applying, .applied] && $0.polls.count > polls }
         #expect(plans.with { $0.polls[polls] } == 2)
-        #expect(!channel.hasPlan)
+        #expect(!channel.hasPlan(before: 1))
         #expect(try await end(channel) == 0)
     }
 
@@ -216,7 +216,7 @@ import WorkerRuntime
             try await Task.sleep(for: .seconds(3600))
             throw FakePlans.Away()
         }
-        #expect(!channel.hasPlan)
+        #expect(!channel.hasPlan(before: 1))
         #expect(try await end(channel) == 0)
     }
 }

@@ -15,7 +15,7 @@ final class ScriptedPlans: PlanSource {
 
     init(_ plans: [PlacementPlan]) { self.plans = plans }
 
-    var hasPlan: Bool { !plans.isEmpty }
+    func hasPlan(before step: Int) -> Bool { !plans.isEmpty }
     func takePlan() -> PlacementPlan? {
         guard let plan = plans.first else { return nil }
         plans.removeFirst()
@@ -88,7 +88,7 @@ final class ScriptedPlans: PlanSource {
             var outcome = Outcome()
             for index in 0..<Self.steps {
                 // The first plan comes before step 3.
-                var isOffered = [index >= 2 && follower.hasOffer ? 1 : 0]
+                var isOffered = [index >= 2 && follower.hasOffer(before: index + 1) ? 1 : 0]
                 var span = isOffered.mutableSpan
                 try communicator.allReduce(&span, .maximum)
                 if isOffered[0] > 0 {

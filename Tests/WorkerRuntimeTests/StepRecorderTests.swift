@@ -65,8 +65,8 @@ import WorkerRuntime
                     return outcome(step)
                 }
                 isOffered = try recorder.record(
-                    outcome, step: step, validationLoss: nil, hasOffer: step >= 4 && follower.hasOffer,
-                    isLast: step == steps - 1
+                    outcome, step: step, validationLoss: nil,
+                    hasOffer: step >= 4 && follower.hasOffer(before: step + 2), isLast: step == steps - 1
                 ).hasOffer
             }
         }

@@ -12,6 +12,7 @@ struct Job {
     private(set) var isOver = false
     private var registeredWorkers = 0
     private var sequences: [Int]
+    private var checkpoints = 0
     private var hasFinished = false
 
     init(_ registration: RegisterRun, isShort: Bool) {
@@ -36,6 +37,13 @@ struct Job {
         work(using: &random)
         if let message = ranks?.messages.first { return .planProgress(message, withdrawn: nil) }
         if !hasFinished, Int.random(in: 0..<40, using: &random) == 0 { return finish() }
+        if Int.random(in: 0..<10, using: &random) == 0 {
+            checkpoints += 1
+            return .recordCheckpoint(
+                RecordCheckpoint(
+                    run: run, incarnation: incarnation, step: checkpoints, path: "step-\(checkpoints)", bytes: 1,
+                    seconds: 1))
+        }
         return .pollPlan(PollPlan(run: run, incarnation: incarnation, revision: ranks?.revision ?? 0))
     }
 

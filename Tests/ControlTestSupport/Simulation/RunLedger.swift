@@ -23,6 +23,7 @@ struct RunLedger {
     private var reports = Set<ReportKey>()
     private var workers = Set<RegisterWorker>()
     private var finished = Set<Int>()
+    private var checkpoints = Set<RecordCheckpoint>()
     private var switched = [Int: Set<LayerSwitch>]()
     private var found = [String]()
 
@@ -66,6 +67,9 @@ struct RunLedger {
         case .addReport(let new, _, _, _):
             requireCurrent(new.incarnation, "a report")
             if !reports.insert(Self.key(new)).inserted { report("\(Self.key(new)) was applied twice") }
+        case .addCheckpoint(let request, _, _):
+            requireCurrent(request.incarnation, "a checkpoint")
+            if !checkpoints.insert(request).inserted { report("\(request) was applied twice") }
         case .endIncarnation(let request, _):
             requireCurrent(request.incarnation, "an outcome")
             if !finished.insert(request.incarnation).inserted { report("\(request) was applied twice") }
@@ -115,6 +119,7 @@ struct RunLedger {
         case (.reports(let request), .acknowledged(let reply)):
             request.each.allSatisfy { reports.contains(Self.key($0)) }
                 && reply.sequence == request.reports.last?.sequence
+        case (.recordCheckpoint(let request), .acknowledged): checkpoints.contains(request)
         case (.finishRun(let request), .acknowledged): finished.contains(request.incarnation)
         case (.pollPlan, .planOffer(let offer)): offer.plan.map(knows) ?? true
         case (.planProgress(let progress, _), .acknowledged): holds(progress)

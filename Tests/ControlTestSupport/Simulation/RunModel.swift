@@ -16,6 +16,7 @@ public struct RunModel: Sendable {
     private var outcome: FinishRun.Outcome?
     private var archivedAt: Timestamp?
     private var usedRevision = 0
+    private var checkpointStep: Int?
     /// What a run that is not there has used up; nil: it is there, or never was.
     public private(set) var usedNumbers: UsedNumbers?
 
@@ -27,6 +28,7 @@ public struct RunModel: Sendable {
             registration = request
             incarnation = number
             workers = [:]
+            checkpointStep = nil
             outcome = nil
             archivedAt = nil
             usedNumbers = nil
@@ -46,6 +48,7 @@ public struct RunModel: Sendable {
         case .addReport(let report, let number, let window, _):
             workers[report.rank]?.reports = window
             reportCount = number
+        case .addCheckpoint(let request, _, _): checkpointStep = request.step
         case .endIncarnation(let request, _): outcome = request.outcome
         case .raiseRevision(_, let revision): usedRevision = revision
         case .archiveRun(_, let time): archivedAt = time
@@ -72,7 +75,8 @@ public struct RunModel: Sendable {
                 !plan.state.isInFlight && plan.origin != .registration && planIncarnations[revision] == incarnation
             }.mapValues(\.state), planning: planning, lastRevision: max(usedRevision, plans.keys.max() ?? 0),
             incarnation: incarnation,
-            registrations: registrations, outcome: outcome, archivedAt: archivedAt, workers: workers,
+            registrations: registrations, outcome: outcome, archivedAt: archivedAt,
+            checkpointStep: checkpointStep, workers: workers,
             reportCount: reportCount)
     }
 }

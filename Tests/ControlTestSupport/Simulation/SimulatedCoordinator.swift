@@ -158,6 +158,7 @@ extension ChangeRequest {
         case .finishRun(let request): request.incarnation
         case .pollPlan(let request): request.incarnation
         case .planProgress(let request, _): request.incarnation
+        case .recordCheckpoint(let request): request.incarnation
         case .recordPlanning(let record): record.incarnation
         case .registerRun, .proposePlan, .controlPlanning, .archiveRun, .deleteRun: nil
         }

@@ -261,6 +261,7 @@ private enum RequestIdentity: Hashable {
     case report(run: String, RunLedger.ReportKey)
     case reports(Reports)
     case progress(PlanProgress)
+    case checkpoint(RecordCheckpoint)
     case end(run: String, incarnation: Int)
 
     init?(_ request: ChangeRequest) {
@@ -273,6 +274,7 @@ private enum RequestIdentity: Hashable {
                 RunLedger.ReportKey(incarnation: report.incarnation, rank: report.rank, sequence: report.sequence))
         case .reports(let reports): self = .reports(reports)
         case .planProgress(let progress, _): self = .progress(progress)
+        case .recordCheckpoint(let request): self = .checkpoint(request)
         case .finishRun(let request): self = .end(run: request.run, incarnation: request.incarnation)
         case .pollPlan, .proposePlan, .controlPlanning, .recordPlanning, .archiveRun, .deleteRun: return nil
         }
