@@ -48,8 +48,7 @@ struct SlurmTests {
     }
 
     /// As at the end of its time, when Slurm tells the script.
-    @Test(.enabled(if: workerResumes, "moe-worker has no --resume yet"))
-    func goesOnWhereItStopped() throws {
+    @Test func goesOnWhereItStopped() throws {
         let cluster = try SlurmCluster(nodes: 1)
         let changes = ["--steps": "600", "--batch-size": "64", "--metrics": inputs.path("metrics.jsonl")]
         let job = try cluster.submit(
@@ -72,12 +71,6 @@ struct SlurmTests {
         #expect(done.map(\.step) == Array(1...600))
         #expect(try done.map(\.loss) == reference(changes))
     }
-
-    private static let workerResumes: Bool = {
-        guard let help = try? RunningProgram("moe-worker", ["train", "--help"]) else { return false }
-        _ = help.waitForEnd()
-        return help.text.contains("--resume")
-    }()
 
     @Test func whatTheEndOfTheRanksMeansForTheJob() throws {
         let cluster = try SlurmCluster(nodes: 1)
