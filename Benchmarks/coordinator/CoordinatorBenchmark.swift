@@ -37,7 +37,7 @@ struct Measure: AsyncParsableCommand {
     var inFlight = 512
 
     @Option(help: "Reports of a frame, where they go together.")
-    var together = 16
+    var together = 32
 
     @Option(help: "Seconds that a measurement takes.")
     var seconds = 10.0
@@ -67,7 +67,8 @@ struct Measure: AsyncParsableCommand {
         var record = Record(clients: clients, inFlight: inFlight, reportBytes: load.frameBytes, seconds: seconds)
         if rounds > 0 {
             write("\(clients) clients, \(inFlight) reports in flight, \(load.frameBytes) bytes a report")
-            write("| server | per second | p50, ms | p99, ms | longest, ms | resident, MB |\n|---|---|---|---|---|---|")
+            write(
+                "| server | per second | p50, ms | p99, ms | longest, ms | resident, MiB |\n|---|---|---|---|---|---|")
             for _ in 0..<rounds {
                 for isEncrypted in [false, true] { record.rounds += try await round(load, isEncrypted: isEncrypted) }
             }
@@ -138,7 +139,7 @@ struct Measure: AsyncParsableCommand {
         let coordinator = try ServerProcess.coordinator(folder, keyFile: soakNoise ? keyFile(folder) : nil)
         let connections = try load.connect(to: coordinator, reports: together)
         try connections.register()
-        write("\n| seconds | per second | p99, ms | resident, MB | database, MB |\n|---|---|---|---|---|")
+        write("\n| seconds | per second | p99, ms | resident, MiB | database, MiB |\n|---|---|---|---|---|")
         var parts = [SoakPart]()
         for part in 1...20 {
             let figures = try connections.measure(seconds: soakSeconds / 20, warmUp: 0)

@@ -9,9 +9,14 @@ public enum Frame {
         guard payload.count <= limits.frameBytes, let length = UInt32(exactly: payload.count) else {
             throw .frameTooLong(payload.count, limits: limits)
         }
-        var frame = Data(capacity: headerBytes + payload.count)
+        return frame(payload, length: length)
+    }
+
+    /// - Parameter payload: `length` bytes.
+    static func frame(_ payload: some Collection<UInt8>, length: UInt32) -> Data {
+        var frame = Data(capacity: headerBytes + Int(length))
         withUnsafeBytes(of: length.bigEndian) { frame.append(contentsOf: $0) }
-        frame.append(payload)
+        frame.append(contentsOf: payload)
         return frame
     }
 }
@@ -33,7 +38,7 @@ public struct FrameDecoder: Sendable {
     /// Adds what was received; then call `next` until it returns nil.
     public mutating func append(_ bytes: some Collection<UInt8>) {
         if start == buffer.count {
-            buffer.removeAll(keepingCapacity: buffer.capacity <= 1 << 16)
+            buffer.forget()
             start = 0
         }
         buffer.append(contentsOf: bytes)
@@ -49,12 +54,20 @@ public struct FrameDecoder: Sendable {
         guard buffer.count >= end else { return nil }
         let payload = Data(buffer[start + Frame.headerBytes..<end])
         start = end
-        if start >= 1 << 16 {
+        if start == buffer.count {
+            buffer.forget()
+            start = 0
+        } else if start >= 1 << 16 {
             buffer.removeSubrange(..<start)
             start = 0
         }
         return payload
     }
+}
+
+extension [UInt8] {
+    /// Removes all, and keeps no more memory than a small frame takes: thousands of connections have such a buffer.
+    mutating func forget() { removeAll(keepingCapacity: capacity <= 1 << 11) }
 }
 
 extension ControlError {

@@ -132,9 +132,6 @@ extension MessageCodec {
         let sequence = message.sequence.map { "\"sequence\":\($0)," } ?? ""
         let payload =
             "{\(id)\(sequence)\"type\":\"\(Acknowledged.type)\",\"version\":\(ControlProtocolVersion.current)}"
-        var frame = Data(capacity: Frame.headerBytes + payload.utf8.count)
-        withUnsafeBytes(of: UInt32(payload.utf8.count).bigEndian) { frame.append(contentsOf: $0) }
-        frame.append(contentsOf: payload.utf8)
-        return frame
+        return Frame.frame(payload.utf8, length: UInt32(payload.utf8.count))
     }
 }

@@ -106,7 +106,7 @@ package struct RecordDecoder: ~Copyable, Sendable {
             start = end
             hasOpened = true
         }
-        buffer.removeFirst(start)
+        if start == buffer.count { buffer.forget() } else { buffer.removeFirst(start) }
         return payloads
     }
 }
