@@ -31,23 +31,20 @@ public enum CoordinatorAddress: Hashable, Sendable {
         switch self {
         case .endpoints(let endpoints): return endpoints
         case .file(let path):
-            do throws(ControlError) {
-                // A pipe would make the program wait.
-                let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-                guard descriptor >= 0 else {
-                    throw ControlError(.unresolvedHost, String(cString: strerror(errno)))
-                }
-                defer { close(descriptor) }
-                var buffer = [UInt8](repeating: 0, count: Self.fileBytes)
-                let count = max(0, read(descriptor, &buffer, buffer.count))
-                let text = String(decoding: buffer.prefix(count), as: UTF8.self)
+            let reason: String
+            do {
+                let text = String(decoding: try SmallFile(path, limit: Self.fileBytes).bytes, as: UTF8.self)
                 return [try Endpoint(text.trimmingCharacters(in: .whitespacesAndNewlines))]
+            } catch let error as ControlError {
+                reason = error.message
+            } catch SmallFile.Failure.unreadable(let why) {
+                reason = why
             } catch {
-                throw ControlError(
-                    .unresolvedHost,
-                    "the file \(path), which moe-coordinator serve --address-file writes, has no address: \(error.message)"
-                )
+                reason = "it is no file"
             }
+            throw ControlError(
+                .unresolvedHost,
+                "the file \(path), which moe-coordinator serve --address-file writes, has no address: \(reason)")
         }
     }
 }

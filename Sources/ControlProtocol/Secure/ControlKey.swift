@@ -9,28 +9,27 @@ public struct ControlKey: Sendable, Equatable {
 
     /// - Throws: `unusable_key_file` with what to do about it.
     public init(file: String) throws(ControlError) {
-        // A pipe would make the program wait.
-        let descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw .keyFile(file, "cannot be read: \(String(cString: strerror(errno)))") }
-        defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            throw .keyFile(file, "is no file; make a key with moe-ctl key generate FILE")
+        let content: SmallFile
+        do throws(SmallFile.Failure) {
+            content = try SmallFile(file, limit: Self.sizeBytes + 1)
+        } catch {
+            switch error {
+            case .unreadable(let reason): throw .keyFile(file, "cannot be read: \(reason)")
+            case .notRegular: throw .keyFile(file, "is no file; make a key with moe-ctl key generate FILE")
+            }
         }
-        guard status.st_mode & 0o077 == 0 else {
-            let mode = String(status.st_mode & 0o777, radix: 8)
+        if let mode = content.modeForOthers {
             throw .keyFile(
-                file,
-                "may be read or written by others than its owner (mode 0\(mode)); run chmod 600, or make a new key")
+                file, "may be read or written by others than its owner (mode \(mode)); run chmod 600, or make a new key"
+            )
         }
-        var buffer = [UInt8](repeating: 0, count: Self.sizeBytes + 1)
-        let count = read(descriptor, &buffer, buffer.count)
+        let count = content.bytes.count
         guard count == Self.sizeBytes else {
-            let size = count > Self.sizeBytes ? "more than \(Self.sizeBytes)" : "\(max(0, count))"
+            let size = count > Self.sizeBytes ? "more than \(Self.sizeBytes)" : "\(count)"
             throw .keyFile(
                 file, "has \(size) bytes, but a key has \(Self.sizeBytes); make one with moe-ctl key generate FILE")
         }
-        bytes = SymmetricKey(data: buffer.prefix(Self.sizeBytes))
+        bytes = SymmetricKey(data: content.bytes)
     }
 
     /// Writes a new key to `file`, which must not be there yet.

@@ -1,4 +1,4 @@
-import Foundation
+import ControlProtocol
 
 /// A secret that HTTP clients send with each request (RFC 6750, section 2.1).
 public struct BearerToken: Sendable {
@@ -14,17 +14,23 @@ public struct BearerToken: Sendable {
     /// Reads a file that holds the token and nothing else, but for white space at its ends.
     /// - Throws: `BearerTokenError`, which says what to do and never what the file holds.
     public init(file path: String) throws(BearerTokenError) {
-        var status = stat()
-        guard stat(path, &status) == 0 else { throw .unreadable(path, String(cString: strerror(errno))) }
-        guard status.st_mode & S_IFMT == S_IFREG else { throw .unreadable(path, "it is no file") }
-        guard status.st_mode & 0o077 == 0 else {
+        let limit = Self.lengths.upperBound + 2
+        let file: SmallFile
+        do throws(SmallFile.Failure) {
+            file = try SmallFile(path, limit: limit + 1)
+        } catch {
+            switch error {
+            case .unreadable(let reason): throw .unreadable(path, reason)
+            case .notRegular: throw .unreadable(path, "it is no file")
+            }
+        }
+        guard file.modeForOthers == nil else {
             throw BearerTokenError(
                 description: "others may read or write the token file \(path); make it yours alone: chmod 600 \(path)")
         }
-        guard status.st_size <= Self.lengths.upperBound + 2, let data = FileManager.default.contents(atPath: path)
-        else { throw .unreadable(path, "it cannot be read, or is too long") }
+        guard file.bytes.count <= limit else { throw .unreadable(path, "it is too long") }
         let isSpace: (UInt8) -> Bool = { [0x20, 0x09, 0x0A, 0x0D].contains($0) }
-        let token = Array(data.drop(while: isSpace).reversed().drop(while: isSpace).reversed())
+        let token = Array(file.bytes.drop(while: isSpace).reversed().drop(while: isSpace).reversed())
         // What may stand in a header as it is (token68 of RFC 9110, section 11.2, and other visible characters).
         guard Self.lengths.contains(token.count), token.allSatisfy({ 0x21...0x7E ~= $0 }) else {
             throw .unreadable(
