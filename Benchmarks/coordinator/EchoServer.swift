@@ -6,13 +6,10 @@ import Foundation
 /// Sends back what it gets, over the sockets that the coordinator uses and in the way it uses them.
 enum EchoServer {
     static func run(keys: AcceptedKeys) async throws {
-        // The listening socket of the coordinator cannot be had outside of it.
-        let listener = try Socket(domain: AF_INET, type: .stream)
-        try listener.bind(to: try .inet(ip4: "127.0.0.1", port: 0) as sockaddr_in)
-        try listener.listen(maxPendingConnection: 1_024)
-        guard case .ip4(_, let port) = try listener.sockname() else { return }
-        FileHandle.standardError.write(Data("listening on 127.0.0.1:\(port)\n".utf8))
-        let socket = try AsyncSocket(socket: listener, pool: SocketReadiness.shared)
+        let address: sockaddr_in = try .inet(ip4: "127.0.0.1", port: 0)
+        let listening = try ListeningSocket.open(address, limits: .standard)
+        FileHandle.standardError.write(Data("listening on \(listening.endpoint)\n".utf8))
+        let socket = try AsyncSocket(socket: listening.socket, pool: SocketReadiness.shared)
         try await withThrowingDiscardingTaskGroup { connections in
             while true {
                 let client = try await socket.accept()

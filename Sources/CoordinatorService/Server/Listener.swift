@@ -54,29 +54,10 @@ public final class Listener: Sendable {
                     + "may reach the coordinator; \(advice), or use 127.0.0.1:\(endpoint.port)")
         }
         do {
-            socket = try Self.open(address, limits: limits)
-            switch try socket.sockname() {
-            case .ip4(let host, let port), .ip6(let host, let port): self.endpoint = Endpoint(host: host, port: port)
-            case .unix: throw SocketError.unsupportedAddress
-            }
+            (socket, self.endpoint) = try ListeningSocket.open(address, limits: limits)
         } catch {
             throw ControlError(.connectionFailed, "cannot listen on \(endpoint): \(Self.describe(error))")
         }
-    }
-
-    private static func open(_ address: some SocketAddress, limits: Limits) throws -> Socket {
-        let socket = try Socket(domain: Int32(address.family), type: .stream)
-        do {
-            // A restart must not wait for the old connections to time out.
-            try socket.setValue(true, for: .localAddressReuse)
-            try socket.bind(to: address)
-        } catch {
-            try? socket.close()
-            throw error
-        }
-        // Closes the socket itself when it fails.
-        try socket.listen(maxPendingConnection: Int32(clamping: limits.pendingConnections))
-        return socket
     }
 
     private static func describe(_ error: any Error) -> String {

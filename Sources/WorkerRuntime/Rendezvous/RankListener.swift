@@ -26,20 +26,8 @@ struct RankListener {
         let addresses = try await SocketAddresses.resolve(Endpoint(host: host, port: 0))
         guard let address = addresses.first else { throw WorldNotFormed(description: "\(host) has no address") }
         self.limits = limits
-        let socket = try Socket(domain: Int32(address.family), type: .stream)
-        do {
-            try socket.bind(to: address)
-            switch try socket.sockname() {
-            case .ip4(_, let port), .ip6(_, let port): self.port = port
-            case .unix: throw SocketError.unsupportedAddress
-            }
-        } catch {
-            try? socket.close()
-            throw error
-        }
-        // Closes the socket itself when it fails.
-        try socket.listen(maxPendingConnection: Int32(clamping: limits.pendingConnections))
-        self.socket = socket
+        let listening = try ListeningSocket.open(address, limits: limits)
+        (socket, port) = (listening.socket, listening.endpoint.port)
     }
 
     /// Unless `gather` is called.
