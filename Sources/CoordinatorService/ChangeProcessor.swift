@@ -21,10 +21,9 @@ package actor ChangeProcessor {
     private var core: CoordinatorCore
     private var queue: [Item] = []
     private var queuedReports = 0
+    private var shed = RefusedReports()
     /// Reports that were refused because too many waited.
-    package private(set) var shedReports = 0
-    /// Of those, how many the log has not told yet.
-    private var untoldReports = 0
+    package var shedReports: Int { shed.count }
     /// Nobody works through the queue any more.
     private var hasEnded = false
     private let wakeUps: AsyncStream<Void>
@@ -54,7 +53,11 @@ package actor ChangeProcessor {
         guard !hasEnded else { return .refused(ControlError(.overloaded, "the coordinator has stopped")) }
         let reports = request.reportCount
         if reports > 0, queuedReports + reports > limits.queuedReports {
-            shed(reports)
+            if shed.add(reports) {
+                logger.warning(
+                    "reports are refused: too many wait for the database",
+                    metadata: ["limit": "\(limits.queuedReports)"])
+            }
             return .refused(.queueIsFull(limits.queuedReports, "reports"))
         }
         return await withCheckedContinuation { continuation in
@@ -62,15 +65,6 @@ package actor ChangeProcessor {
             queuedReports += reports
             wakeUp.yield()
         }
-    }
-
-    private func shed(_ reports: Int) {
-        if untoldReports == 0 {
-            logger.warning(
-                "reports are refused: too many wait for the database", metadata: ["limit": "\(limits.queuedReports)"])
-        }
-        shedReports += reports
-        untoldReports += reports
     }
 
     /// What planning a run depends on, as the state machine has it, or else the database; nil: there is no such run. It may be
@@ -96,9 +90,8 @@ package actor ChangeProcessor {
     }
 
     private func tellOfShedReports() {
-        guard untoldReports > 0 else { return }
-        logger.notice("reports are taken again", metadata: ["refused": "\(untoldReports)"])
-        untoldReports = 0
+        guard let untold = shed.takeUntold() else { return }
+        logger.notice("reports are taken again", metadata: ["refused": "\(untold)"])
     }
 
     private func processBatch() async {

@@ -18,13 +18,6 @@ package actor PlanningLoop {
         var lastUse = 0
     }
 
-    /// Reports that found no room.
-    private struct Losses {
-        var count = 0
-        /// Of those, how many the log has not told yet.
-        var untold = 0
-    }
-
     /// Intervals of stored reports that a planner is made from.
     static let storedIntervals = 64
 
@@ -40,9 +33,9 @@ package actor PlanningLoop {
     /// Reports that planning left out because too many waited.
     package private(set) var leftOutReports = 0
     package private(set) var isRunning = false
-    private let losses = Mutex(Losses())
+    private let dropped = Mutex(RefusedReports())
     /// Reports that came faster than they were looked at.
-    package nonisolated var droppedReports: Int { losses.withLock { $0.count } }
+    package nonisolated var droppedReports: Int { dropped.withLock { $0.count } }
     private let inbox: AsyncStream<Report>
     private let sender: AsyncStream<Report>.Continuation
 
@@ -66,22 +59,13 @@ package actor PlanningLoop {
     }
 
     private nonisolated func drop() {
-        let isFirst = losses.withLock { losses in
-            losses.count += 1
-            losses.untold += 1
-            return losses.untold == 1
-        }
-        guard isFirst else { return }
+        guard dropped.withLock({ $0.add() }) else { return }
         logger.warning(
             "planning leaves out reports: too many wait for it", metadata: ["limit": "\(limits.queuedReports)"])
     }
 
     private nonisolated func tellOfDroppedReports() {
-        let untold = losses.withLock { losses in
-            defer { losses.untold = 0 }
-            return losses.untold
-        }
-        guard untold > 0 else { return }
+        guard let untold = dropped.withLock({ $0.takeUntold() }) else { return }
         logger.notice("planning takes all reports again", metadata: ["refused": "\(untold)"])
     }
 
