@@ -39,14 +39,6 @@ public struct CheckpointDirectory: Sendable {
         return name == "step-\(step)" ? step : nil
     }
 
-    /// The newest checkpoint; nil when there is none at all.
-    /// - Throws: `CheckpointError` when it is not whole as far as the manifest tells. Older ones are not taken in its place, for
-    ///   whoever runs this should know.
-    public func newest() throws(CheckpointError) -> Checkpoint? {
-        guard let step = try steps().last else { return nil }
-        return try checkpoint(ofStep: step)
-    }
-
     /// The checkpoint `step-N`.
     /// - Throws: `CheckpointError` when it is not whole as far as the manifest tells.
     public func checkpoint(ofStep step: Int) throws(CheckpointError) -> Checkpoint {

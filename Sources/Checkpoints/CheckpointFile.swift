@@ -34,12 +34,8 @@ extension CheckpointFile {
     /// Hands all bytes to `take`, and compares their hash.
     private func read(in directory: String, _ take: (UnsafeRawBufferPointer) throws -> Void) throws {
         let path = "\(directory)/\(name)"
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else {
-            throw errno == ENOENT ? CheckpointError(.damaged, path, "is missing") : .system(path)
-        }
+        let (descriptor, actualBytes) = try Disk.open(path)
         defer { close(descriptor) }
-        let actualBytes = try Disk.size(path)
         guard actualBytes == bytes else {
             throw damaged(in: directory, "it has \(actualBytes) bytes instead of the \(bytes) that were written")
         }

@@ -1,5 +1,6 @@
 import ExpertPlacement
 import Foundation
+import Safetensors
 
 /// What a checkpoint is of, and which files it has: `checkpoint.json`, written last, so that with it the checkpoint is whole.
 public struct CheckpointManifest: Hashable, Sendable {
@@ -102,20 +103,11 @@ extension CheckpointManifest {
             throw error
         } catch {
             throw CheckpointError(
-                .damaged, path, "is not what a checkpoint's manifest has to be: \(Self.reason(of: error))")
+                .damaged, path, "is not what a checkpoint's manifest has to be: \(DecodingError.reason(error))")
         }
     }
 
     private struct Version: Decodable { let format: Int }
-
-    private static func reason(of error: any Error) -> String {
-        switch error {
-        case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context),
-            DecodingError.keyNotFound(_, let context), DecodingError.dataCorrupted(let context):
-            (context.codingPath.map(\.stringValue) + [context.debugDescription]).joined(separator: ": ")
-        default: "\(error)"
-        }
-    }
 
     /// Anything may stand in a file.
     private func check(path: String) throws(CheckpointError) {

@@ -9,14 +9,19 @@ enum Disk {
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
-    /// Bytes of a regular file.
-    static func size(_ path: String) throws(CheckpointError) -> Int {
+    /// Opens a regular file for reading. Somebody has to close it.
+    static func open(_ path: String) throws(CheckpointError) -> (descriptor: Int32, bytes: Int) {
+        // Without waiting: opening a pipe would otherwise wait for a writer.
+        let descriptor = Foundation.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else {
+            throw errno == ENOENT ? CheckpointError(.damaged, path, "is missing") : .system(path)
+        }
         var status = stat()
-        guard stat(path, &status) == 0 else { throw .system(path) }
-        guard status.st_mode & S_IFMT == S_IFREG else {
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            close(descriptor)
             throw CheckpointError(.damaged, path, "is not a regular file")
         }
-        return Int(status.st_size)
+        return (descriptor, Int(status.st_size))
     }
 
     /// Names in a directory, in no order.
@@ -41,7 +46,7 @@ enum Disk {
     /// Opens a new file for writing.
     static func create(_ path: String) throws(CheckpointError) -> Int32 {
         Failpoint.reach()
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666)
+        let descriptor = Foundation.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666)
         guard descriptor >= 0 else { throw .system(path) }
         return descriptor
     }
@@ -65,7 +70,7 @@ enum Disk {
 
     /// Waits until the names in a directory are on the disk.
     static func syncDirectory(_ path: String) throws(CheckpointError) {
-        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        let descriptor = Foundation.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw .system(path) }
         defer { close(descriptor) }
         try sync(descriptor, path: path)
@@ -88,18 +93,11 @@ enum Disk {
 
     /// Reads a small file.
     static func read(_ path: String, limitBytes: Int) throws(CheckpointError) -> Data {
-        // Without waiting: opening a pipe would otherwise wait for a writer.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw .system(path) }
+        let (descriptor, bytes) = try open(path)
         defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw .system(path) }
-        guard status.st_mode & S_IFMT == S_IFREG else {
-            throw CheckpointError(.damaged, path, "is not a regular file")
-        }
-        guard status.st_size <= limitBytes else {
+        guard bytes <= limitBytes else {
             throw CheckpointError(
-                .damaged, path, "has \(status.st_size) bytes, more than the \(limitBytes) that such a file may have")
+                .damaged, path, "has \(bytes) bytes, more than the \(limitBytes) that such a file may have")
         }
         do {
             return try FileHandle(fileDescriptor: descriptor, closeOnDealloc: false).readToEnd() ?? Data()

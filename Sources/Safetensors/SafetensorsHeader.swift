@@ -34,7 +34,7 @@ public struct SafetensorsHeader: Sendable, Equatable {
         do {
             raw = try JSONDecoder().decode(RawHeader.self, from: json)
         } catch {
-            throw SafetensorsError(file: file, cause: .headerNotJSON(reason(of: error)))
+            throw SafetensorsError(file: file, cause: .headerNotJSON(DecodingError.reason(error)))
         }
         metadata = raw.metadata
         var entries = [Entry]()
@@ -82,17 +82,6 @@ public struct SafetensorsHeader: Sendable, Equatable {
             throw .sizeDiffers(shape: raw.shape, elementType: type, bytes: bytes.count)
         }
         return Entry(name: name, elementType: type, shape: raw.shape, bytes: bytes)
-    }
-}
-
-/// What a decoding error complains of, in one line.
-private func reason(of error: any Error) -> String {
-    switch error {
-    case DecodingError.dataCorrupted(let context): context.debugDescription
-    case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context),
-        DecodingError.keyNotFound(_, let context):
-        (context.codingPath.map(\.stringValue) + [context.debugDescription]).joined(separator: ": ")
-    default: "\(error)"
     }
 }
 

@@ -4,6 +4,11 @@ import Foundation
 import Layers
 import Tensors
 
+extension CheckpointDirectory {
+    /// The newest checkpoint; nil when there is none at all.
+    func newest() throws -> Checkpoint? { try steps().last.map { try checkpoint(ofStep: $0) } }
+}
+
 /// A checkpoint of one rank with a little data, not that of a model.
 enum SmallCheckpoint {
     static let data = CheckpointManifest.Data(seed: 7, order: "random", batchSize: 6, sequenceLength: 8, tokens: 600)
