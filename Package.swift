@@ -267,7 +267,7 @@ let package = Package(
             name: "ProgramsTests",
             dependencies: [
                 "Checkpoints", "ControlProtocol", "ControlTestSupport", "ExpertPlacement", "moe-coordinator", "moe-ctl",
-                "moe-worker", "TestSupport",
+                "moe-worker", "Settings", "TestSupport",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ]),
     ],

@@ -102,24 +102,3 @@ extension CommandDescription.Option {
             spellings: names.map { ($0.kind == "long" ? "--" : "-") + $0.name }, abstract: argument.abstract)
     }
 }
-
-/// The part of swift-argument-parser's `--experimental-dump-help` that is used here.
-private struct ToolInfo: Decodable {
-    struct Command: Decodable {
-        var arguments: [Argument]?
-    }
-
-    struct Argument: Decodable {
-        struct Name: Decodable {
-            var kind: String
-            var name: String
-        }
-
-        var kind: String
-        var isRepeating: Bool
-        var names: [Name]?
-        var abstract: String?
-    }
-
-    var command: Command
-}

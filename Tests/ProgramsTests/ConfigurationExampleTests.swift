@@ -1,6 +1,7 @@
 import ControlProtocol
 import ControlTestSupport
 import Foundation
+import Settings
 import Testing
 
 /// The annotated configurations in `deploy/config`.
@@ -38,7 +39,7 @@ import Testing
     private static func options(_ program: String, _ command: String) throws -> Set<String> {
         let help = try RunningProgram(program, ["--experimental-dump-help"])
         _ = help.waitForEnd()
-        let root = try JSONDecoder().decode(Tool.self, from: Data(help.text.utf8)).command
+        let root = try JSONDecoder().decode(ToolInfo.self, from: Data(help.text.utf8)).command
         let arguments = root.subcommands?.first { $0.commandName == command }?.arguments ?? []
         return Set(arguments.filter(\.shouldDisplay).compactMap { $0.names?.first { $0.kind == "long" }?.name })
     }
@@ -100,25 +101,5 @@ import Testing
             #expect(
                 try CtlProgram(["key", "generate", inputs.path(UUID().uuidString)], environment: variables).status == 0)
         }
-    }
-
-    private struct Tool: Decodable {
-        struct Command: Decodable {
-            var commandName: String
-            var subcommands: [Command]?
-            var arguments: [Argument]?
-        }
-
-        struct Argument: Decodable {
-            struct Name: Decodable {
-                var kind: String
-                var name: String
-            }
-
-            var shouldDisplay: Bool
-            var names: [Name]?
-        }
-
-        var command: Command
     }
 }

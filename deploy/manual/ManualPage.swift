@@ -1,4 +1,5 @@
 import Foundation
+import Settings
 
 /// A manual page in mdoc(7), one for a program with all its subcommands.
 struct ManualPage {

@@ -1,4 +1,5 @@
 import Foundation
+import Settings
 
 // Writes a manual page of a program that parses its arguments with swift-argument-parser:
 //   PROGRAM --experimental-dump-help | manual-pages SECTIONS-FILE > PROGRAM.1
