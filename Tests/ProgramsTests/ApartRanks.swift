@@ -71,9 +71,5 @@ final class ApartRanks {
     }
 
     /// The losses that rank 0 wrote.
-    func losses(_ worldSize: Int) throws -> [Double] {
-        struct Line: Decodable { var loss: Double }
-        let text = try String(contentsOfFile: inputs.path("metrics-\(worldSize).jsonl"), encoding: .utf8)
-        return try text.split(separator: "\n").map { try JSONDecoder().decode(Line.self, from: Data($0.utf8)).loss }
-    }
+    func losses(_ worldSize: Int) -> [Double] { inputs.losses("metrics-\(worldSize).jsonl").map(\.loss) }
 }

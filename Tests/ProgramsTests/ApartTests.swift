@@ -28,10 +28,10 @@ import Testing
             let others = try order.dropFirst().map { try world.start($0, of: worldSize, ["--steps": "6"]) }
             for program in [first] + others { #expect(program.waitForEnd() == 0, "\(order): \(program.text)") }
         }
-        let alone = try world.losses(1)
+        let alone = world.losses(1)
         #expect(alone.count == 6)
         for worldSize in 2...4 {
-            let losses = try world.losses(worldSize)
+            let losses = world.losses(worldSize)
             #expect(losses.count == alone.count)
             for (loss, expected) in zip(losses, alone) { #expect(abs(loss - expected) <= 1e-5 * expected) }
         }

@@ -26,27 +26,18 @@ import Testing
 
     /// The losses of a run that nobody disturbs, by step.
     private func undisturbed(steps: Int) throws -> [Int: Double] {
-        let metrics = inputs.path("undisturbed.jsonl")
+        let metrics = "undisturbed.jsonl"
         let whole = try job(
-            steps: steps, ranks: nil, ["--checkpoint-directory": nil, "--metrics": metrics])
+            steps: steps, ranks: nil, ["--checkpoint-directory": nil, "--metrics": inputs.path(metrics)])
         #expect(whole.waitForEnd() == 0, "\(whole.text)")
-        return Dictionary(try lines(metrics), uniquingKeysWith: { $1 })
-    }
-
-    private func lines(_ file: String) throws -> [(Int, Double)] {
-        try String(contentsOfFile: file, encoding: .utf8).split(separator: "\n").compactMap { line in
-            // A kill may have cut one short.
-            let fields = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
-            guard let step = fields?["step"] as? Int, let loss = fields?["loss"] as? Double else { return nil }
-            return (step, loss)
-        }
+        return Dictionary(inputs.losses(metrics).map { ($0.step, $0.loss) }, uniquingKeysWith: { $1 })
     }
 
     /// Every line of the metrics, whichever start wrote it, is that of the undisturbed run.
     private func expectUndisturbed(steps: Int, sourceLocation: SourceLocation = #_sourceLocation) throws {
         let expected = try undisturbed(steps: steps)
-        let found = try lines(inputs.path("metrics.jsonl"))
-        #expect(Set(found.map(\.0)) == Set(1...steps), sourceLocation: sourceLocation)
+        let found = inputs.losses("metrics.jsonl")
+        #expect(Set(found.map(\.step)) == Set(1...steps), sourceLocation: sourceLocation)
         for (step, loss) in found {
             let other = try #require(expected[step])
             #expect(
@@ -121,12 +112,13 @@ import Testing
             #expect(status == SIGKILL, "\(killed.text)")
             // Every third is started again, to the end.
             if operation % 3 == 0 {
-                let metrics = inputs.path("again-\(operation).jsonl")
+                let metrics = "again-\(operation).jsonl"
                 let again = try job(
-                    steps: 6, ranks: nil, directory: directory, changes.merging(["--metrics": metrics]) { $1 })
+                    steps: 6, ranks: nil, directory: directory,
+                    changes.merging(["--metrics": inputs.path(metrics)]) { $1 })
                 #expect(again.waitForEnd() == 0, "\(again.text)")
-                let rest = try lines(metrics)
-                #expect(rest.map(\.0) == Array(last + 1...6), "\(again.text)")
+                let rest = inputs.losses(metrics)
+                #expect(rest.map(\.step) == Array(last + 1...6), "\(again.text)")
                 for (step, loss) in rest { #expect(abs(loss - (expected[step] ?? 0)) < 1e-4, "step \(step)") }
                 #expect(
                     try FileManager.default.contentsOfDirectory(atPath: directory).sorted() == [

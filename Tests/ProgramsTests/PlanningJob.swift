@@ -10,7 +10,6 @@ final class PlanningJob {
     struct TookTooLong: Error, CustomStringConvertible { let description: String }
 
     static let run = "skewed"
-    private static let experts = 4
     private static let patience = Duration.seconds(120)
 
     let inputs: WorkerInputs
@@ -25,15 +24,7 @@ final class PlanningJob {
         worker: [String: String?] = [:]
     ) throws {
         inputs = try WorkerInputs()
-        try Data(count: 4096).write(to: inputs.folder.appending(path: "train.bin"))
-        let model = """
-            {"model_type": "mixtral", "vocab_size": 17, "hidden_size": 64, "intermediate_size": \(width),
-             "num_hidden_layers": \(layers), "num_attention_heads": 2, "num_key_value_heads": 1,
-             "num_local_experts": \(Self.experts), "num_experts_per_tok": 1, "max_position_embeddings": 16,
-             "hidden_act": "silu", "initializer_range": 0.1, "rms_norm_eps": 1e-05, "rope_theta": 10000.0,
-             "router_aux_loss_coef": 0.0, "sliding_window": null, "tie_word_embeddings": false}
-            """
-        try Data(model.utf8).write(to: inputs.folder.appending(path: "config.json"))
+        try inputs.skewLoads(layers: layers, width: width)
         try Data(configuration.utf8).write(to: inputs.folder.appending(path: "moe.yaml"))
         let arguments = [
             "serve", "--database", inputs.path("moe.db"), "--config", inputs.path("moe.yaml"), "--listen",

@@ -10,16 +10,7 @@ import Testing
 
     init() throws {
         inputs = try WorkerInputs()
-        // All tokens are the same and go to the same experts, so that there is something to balance.
-        try Data(count: 4096).write(to: inputs.folder.appending(path: "train.bin"))
-        let model = """
-            {"model_type": "mixtral", "vocab_size": 17, "hidden_size": 64, "intermediate_size": 128,
-             "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "num_local_experts": 4,
-             "num_experts_per_tok": 1, "max_position_embeddings": 16, "hidden_act": "silu",
-             "initializer_range": 0.1, "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "router_aux_loss_coef": 0.0,
-             "sliding_window": null, "tie_word_embeddings": false}
-            """
-        try Data(model.utf8).write(to: inputs.folder.appending(path: "config.json"))
+        try inputs.skewLoads()
     }
 
     private func job(steps: Int, _ changes: [String: String?]) throws -> RunningProgram {
@@ -43,13 +34,8 @@ import Testing
     }
 
     /// The loss of each step; what is said last counts.
-    private func losses(_ file: String) throws -> [Int: Double] {
-        let lines = try String(contentsOfFile: file, encoding: .utf8).split(separator: "\n").compactMap { line in
-            // A kill may have cut one short.
-            let fields = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
-            return (fields?["step"] as? Int).flatMap { step in (fields?["loss"] as? Double).map { (step, $0) } }
-        }
-        return Dictionary(lines, uniquingKeysWith: { $1 })
+    private func losses(_ name: String) -> [Int: Double] {
+        Dictionary(inputs.losses(name).map { ($0.step, $0.loss) }, uniquingKeysWith: { $1 })
     }
 
     /// Switches of some layers that the log has.
@@ -89,10 +75,10 @@ import Testing
         #expect(end.waitForEnd() == 0, "\(end.text)")
         #expect(switches() > 0, "nothing moved")
 
-        let metrics = inputs.path("replayed.jsonl")
-        let replay = try job(steps: steps, ["--placement-replay": log, "--metrics": metrics])
+        let replay = try job(
+            steps: steps, ["--placement-replay": log, "--metrics": inputs.path("replayed.jsonl")])
         #expect(replay.waitForEnd() == 0, "\(replay.text)")
-        let (expected, found) = (try losses(metrics), try losses(inputs.path("metrics.jsonl")))
+        let (expected, found) = (losses("replayed.jsonl"), losses("metrics.jsonl"))
         #expect(Set(found.keys).isSuperset(of: 1...steps) && Set(expected.keys) == Set(1...steps))
         for step in 1...steps { #expect(found[step] == expected[step], "step \(step)") }
     }

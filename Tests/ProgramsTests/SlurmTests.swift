@@ -12,23 +12,13 @@ struct SlurmTests {
 
     init() throws { inputs = try WorkerInputs() }
 
-    /// The steps and losses in a metrics file, as far as its lines are whole.
-    private func losses(_ name: String) throws -> [(step: Int, loss: Double)] {
-        guard let text = try? String(contentsOfFile: inputs.path(name), encoding: .utf8) else { return [] }
-        return try text.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map { line in
-            let fields = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
-            let (step, loss) = (fields?["step"] as? Int, fields?["loss"] as? Double)
-            return (try #require(step), try #require(loss))
-        }
-    }
-
     /// Trains without Slurm.
     private func reference(_ changes: [String: String?]) throws -> [Double] {
         let job = try RunningProgram(
             "moe-worker", inputs.arguments(changes.merging(["--metrics": inputs.path("reference.jsonl")]) { $1 }),
             ranks: 2)
         #expect(job.waitForEnd() == 0, "\(job.text)")
-        return try losses("reference.jsonl").map(\.loss)
+        return inputs.losses("reference.jsonl").map(\.loss)
     }
 
     @Test func trainsOnTwoNodesWithACoordinatorOfItsOwn() throws {
@@ -42,7 +32,7 @@ struct SlurmTests {
         #expect(state == "COMPLETED", "\(log)")
         #expect(log.contains("2 tasks on node[1-2], start 1"), "\(log)")
         #expect(log.contains("placement revision 1 from the coordinator at 127.0.0.1:"), "\(log)")
-        #expect(try losses("metrics.jsonl").map(\.loss) == reference([:]))
+        #expect(try inputs.losses("metrics.jsonl").map(\.loss) == reference([:]))
         // Coordinators and their databases go with their jobs.
         #expect(try cluster.run(["pgrep", "-f", "moe-\(job).*moe.db"]).output == "")
     }
@@ -54,11 +44,11 @@ struct SlurmTests {
         let job = try cluster.submit(
             ["--nodes=1", "--ntasks-per-node=2", "--output=log", Self.script]
                 + inputs.arguments(changes.merging(["--checkpoint-directory": inputs.path("checkpoints")]) { $1 }))
-        try cluster.wait(for: "no steps are done") { try losses("metrics.jsonl").count >= 20 }
+        try cluster.wait(for: "no steps are done") { inputs.losses("metrics.jsonl").count >= 20 }
         let asked = try cluster.run(["scancel", "--batch", "--signal=TERM", job])
         #expect(asked.status == 0, "\(asked.output)")
         try cluster.wait(for: "the job does not go back into the queue") { try cluster.job(job)["Restarts"] == "1" }
-        let before = try losses("metrics.jsonl").count
+        let before = inputs.losses("metrics.jsonl").count
         #expect(before < 600)
 
         let state = try cluster.waitForEnd(of: job)
@@ -67,7 +57,7 @@ struct SlurmTests {
         #expect(log.contains("asked to stop") && log.contains("goes back into the queue"), "\(log)")
         #expect(log.contains("start 1\n") && log.contains("start 2\n"), "\(log)")
         // Every step once, each with the loss that it has in a run without interruption.
-        let done = try losses("metrics.jsonl")
+        let done = inputs.losses("metrics.jsonl")
         #expect(done.map(\.step) == Array(1...600))
         #expect(try done.map(\.loss) == reference(changes))
     }

@@ -38,6 +38,32 @@ final class WorkerInputs {
         return options.sorted { $0.key < $1.key }.flatMap { name, value in value.map { [name, $0] } ?? [] }
     }
 
+    /// All tokens are the same and go to one expert, so that one rank has all the work until experts move.
+    /// - Parameters:
+    ///   - layers: of the model, each with four experts.
+    ///   - width: of an expert.
+    func skewLoads(layers: Int = 2, width: Int = 128) throws {
+        try Data(count: 4096).write(to: folder.appending(path: "train.bin"))
+        let configuration = """
+            {"model_type": "mixtral", "vocab_size": 17, "hidden_size": 64, "intermediate_size": \(width),
+             "num_hidden_layers": \(layers), "num_attention_heads": 2, "num_key_value_heads": 1,
+             "num_local_experts": 4, "num_experts_per_tok": 1, "max_position_embeddings": 16,
+             "hidden_act": "silu", "initializer_range": 0.1, "rms_norm_eps": 1e-05, "rope_theta": 10000.0,
+             "router_aux_loss_coef": 0.0, "sliding_window": null, "tie_word_embeddings": false}
+            """
+        try Data(configuration.utf8).write(to: folder.appending(path: "config.json"))
+    }
+
+    /// The steps and losses that a file of metrics has, line by line; none when there is no such file. A kill may have cut a line short,
+    /// and one may be under way: it is left out.
+    func losses(_ name: String) -> [(step: Int, loss: Double)] {
+        struct Line: Decodable { var step: Int, loss: Double }
+        guard let text = try? String(contentsOfFile: path(name), encoding: .utf8) else { return [] }
+        return text.split(separator: "\n").compactMap { line in
+            (try? JSONDecoder().decode(Line.self, from: Data(line.utf8))).map { ($0.step, $0.loss) }
+        }
+    }
+
     /// Trains a little and saves the weights; the checkpoint's path.
     func checkpoint() throws -> String {
         let job = try RunningProgram(
