@@ -5,7 +5,7 @@ import ExpertPlacement
 enum PlanDecision {
     /// The active one.
     case keep(PlacementPlan)
-    /// Another one, its revision not set yet, and why.
+    /// Another one, which gets a revision of its own, and why.
     case activate(PlacementPlan, why: String)
 
     /// - Parameters:
@@ -17,7 +17,7 @@ enum PlanDecision {
     ) throws(ControlError) -> PlanDecision {
         guard let known else {
             if let checkpoint = request.checkpoint, let earlier = checkpoint.plan,
-                let plan = try? suitable(earlier.withoutSwitches, for: request)
+                let plan = try? earlier.withoutSwitches.adapted(to: request.model, cluster: Cluster(request))
             {
                 return .activate(plan, why: "first registration, as in the checkpoint after step \(checkpoint.step)")
             }
@@ -62,9 +62,7 @@ enum PlanDecision {
     ) throws(ControlError) -> PlacementPlan {
         try ControlError.mapping { () throws(any Error) in
             let cluster = Cluster(request)
-            if let plan = request.plan {
-                return try suitable(plan, for: request)
-            }
+            if let plan = request.plan { return try plan.adapted(to: request.model, cluster: cluster) }
             var allocator: any ExpertsAllocator =
                 programs.contains(request.allocator)
                 ? StaticAllocator(.expertParallel) : try Allocators.make(named: request.allocator)
@@ -79,17 +77,6 @@ enum PlanDecision {
             try PlanMemory.check(plan, model: request.model, cluster: cluster)
             return plan
         }
-    }
-
-    /// A plan that was made elsewhere, on these ranks' nodes.
-    private static func suitable(_ plan: PlacementPlan, for request: RegisterRun) throws(PlacementError)
-        -> PlacementPlan
-    {
-        try plan.validate(for: request.model, worldSize: request.worldSize)
-        let plan = try PlacementPlan(
-            worldSize: request.worldSize, nodes: request.nodes, layers: plan.layers)
-        try PlanMemory.check(plan, model: request.model, cluster: Cluster(request))
-        return plan
     }
 
     /// Refuses a plan that would be too large before it is made. One expert, the widest, is placed first: plans of the known

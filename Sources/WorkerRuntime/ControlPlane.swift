@@ -25,6 +25,7 @@ public final class ControlPlane {
     /// Whether plans are made in this job, from all ranks' samples; on rank 0 `localPlanner` makes them.
     private let plansHere: Bool
     private let localPlanner: LocalPlanner?
+    /// On rank 0, when placements are those of a log.
     private let replay: PlacementReplay?
     private let incarnation: Int?
     /// The number that checkpoints carry: the coordinator's or, without one, the next after those that the directory knows.
@@ -46,14 +47,18 @@ public final class ControlPlane {
         options: TrainingOptions, model: ExpertModel, cluster: Cluster, checkpoint: CheckpointManifest? = nil,
         communicator: any Communicator, logger: Logger = Logger(label: "moe.worker")
     ) throws -> ControlPlane {
+        var replay: PlacementReplay?
         let message = try communicator.agree { () -> [UInt8] in
             if let coordinator = options.coordinator { try options.access(to: coordinator).checkKey() }
             guard communicator.rank == 0 else { return [] }
             let earlierIncarnation = max(
                 checkpoint?.incarnation ?? 0,
                 options.checkpointDirectory.map { CheckpointClaim.lastIncarnation(in: CheckpointDirectory($0)) } ?? 0)
+            replay = try options.placementReplay.map {
+                try PlacementReplay(path: $0, cluster: cluster, completedSteps: checkpoint?.step ?? 0)
+            }
             var registration = try register(
-                options: options, model: model, cluster: cluster, checkpoint: checkpoint,
+                options: options, model: model, cluster: cluster, checkpoint: checkpoint, replay: replay,
                 earlierIncarnation: earlierIncarnation)
             registration.earlierIncarnation = earlierIncarnation
             return try Array(JSONEncoder().encode(registration))
@@ -67,27 +72,19 @@ public final class ControlPlane {
                 throw WorkerError(.refused, "the coordinator's plan is of no use here: \(error)")
             }
             return try ControlPlane(
-                registration, options: options, model: model, cluster: cluster,
-                checkpoint: checkpoint, rank: communicator.rank, logger: logger)
+                registration, options: options, model: model, cluster: cluster, checkpoint: checkpoint, replay: replay,
+                rank: communicator.rank, logger: logger)
         }
     }
 
     private static func register(
         options: TrainingOptions, model: ExpertModel, cluster: Cluster, checkpoint: CheckpointManifest?,
-        earlierIncarnation: Int
+        replay: PlacementReplay?, earlierIncarnation: Int
     ) throws -> RunRegistration {
         let run = options.run ?? checkpoint?.run ?? RunRegistration.generatedName()
         guard let address = options.coordinator else {
-            let plan =
-                if let path = options.placementReplay {
-                    try PlacementReplay.firstPlan(
-                        PlacementLog(path: path), cluster: cluster, completedSteps: checkpoint?.step ?? 0)
-                } else if let checkpoint {
-                    try PlacementChoice.plan(
-                        after: checkpoint, allocator: options.allocator, model: model, cluster: cluster)
-                } else {
-                    try PlacementChoice.firstPlan(allocator: options.allocator, model: model, cluster: cluster)
-                }
+            let plan = try PlacementChoice.plan(
+                replay: replay, after: checkpoint, allocator: options.allocator, model: model, cluster: cluster)
             return RunRegistration(run: run, incarnation: nil, plan: plan)
         }
         return try RunRegistration.register(
@@ -110,7 +107,7 @@ public final class ControlPlane {
 
     private init(
         _ registration: RunRegistration, options: TrainingOptions, model: ExpertModel, cluster: Cluster,
-        checkpoint: CheckpointManifest?, rank: Int, logger: Logger
+        checkpoint: CheckpointManifest?, replay: PlacementReplay?, rank: Int, logger: Logger
     ) throws {
         run = registration.run
         plan = registration.plan
@@ -121,12 +118,7 @@ public final class ControlPlane {
         plansHere =
             options.coordinator == nil && options.placementReplay == nil
             && PlacementChoice.isMeasured(options.allocator)
-        replay =
-            rank == 0
-            ? try options.placementReplay.map {
-                try PlacementReplay(
-                    PlacementLog(path: $0), nodes: cluster.nodes, completedSteps: checkpoint?.step ?? 0)
-            } : nil
+        self.replay = replay
         isFirstRank = rank == 0
         var logger = logger
         // All ranks see the coordinator come and go; one that says so is enough.

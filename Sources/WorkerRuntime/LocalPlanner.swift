@@ -25,8 +25,7 @@ final class LocalPlanner: PlanSource, Sendable {
     /// - Parameter largestRevision: that a plan of the run has had.
     init(
         allocator: any ExpertsAllocator, plan: PlacementPlan, largestRevision: Int, model: ExpertModel,
-        cluster: Cluster,
-        intervalSteps: Int, logger: Logger
+        cluster: Cluster, intervalSteps: Int, logger: Logger
     ) {
         planner = Mutex(
             PlacementPlanner(allocator: allocator, model: model, cluster: cluster, intervalSteps: intervalSteps))

@@ -45,6 +45,19 @@ enum PlacementChoice {
         isMeasured(allocator) ? "weighted" : TokenDispatchers.defaultName
     }
 
+    /// The plan that a run without a coordinator begins with, or goes on with.
+    /// - Throws: `WorkerError` when there can be none.
+    static func plan(
+        replay: PlacementReplay?, after checkpoint: CheckpointManifest?, allocator: String, model: ExpertModel,
+        cluster: Cluster
+    ) throws -> PlacementPlan {
+        if let replay { return try replay.firstPlan() }
+        if let checkpoint {
+            return try plan(after: checkpoint, allocator: allocator, model: model, cluster: cluster)
+        }
+        return try firstPlan(allocator: allocator, model: model, cluster: cluster)
+    }
+
     /// The plan that a run without a coordinator goes on with: that of its checkpoint, when it fits this world and the
     /// allocator would not have another one by a rule; else the allocator's first, with a revision that no plan has had.
     static func plan(
@@ -52,7 +65,7 @@ enum PlacementChoice {
     ) throws -> PlacementPlan {
         var plan: PlacementPlan
         if keepsPlan(of: checkpoint, allocator: allocator),
-            let earlier = try? self.plan(of: checkpoint, model: model, cluster: cluster)
+            let earlier = try? checkpoint.plan.adapted(to: model, cluster: cluster)
         {
             plan = earlier
         } else {
@@ -66,18 +79,6 @@ enum PlacementChoice {
     /// Whether the allocator goes on with another's plan, or one of its own: one by a rule has its own only.
     static func keepsPlan(of checkpoint: CheckpointManifest, allocator: String) -> Bool {
         isMeasured(allocator) || allocator == checkpoint.allocator
-    }
-
-    private static func plan(
-        of checkpoint: CheckpointManifest, model: ExpertModel, cluster: Cluster
-    ) throws -> PlacementPlan {
-        let earlier = checkpoint.plan
-        try earlier.validate(for: model, worldSize: cluster.worldSize)
-        // The ranks may be on other nodes now.
-        let plan = try PlacementPlan(
-            revision: earlier.revision, worldSize: cluster.worldSize, nodes: cluster.nodes, layers: earlier.layers)
-        try PlanMemory.check(plan, model: model, cluster: cluster)
-        return plan
     }
 
     /// The allocator's first plan for this model and world.

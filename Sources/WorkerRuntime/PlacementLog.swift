@@ -25,7 +25,10 @@ struct PlacementLog {
     }
 
     let path: String
+    /// Ascending by step.
     private(set) var changes = [Change]()
+    /// Where all layers are after the last change.
+    private var experts = [[ExpertPlacement]]()
     var worldSize: Int { changes[0].worldSize }
 
     /// Reads a log. A last line that was cut short is left out.
@@ -57,41 +60,38 @@ struct PlacementLog {
         func require(_ condition: Bool, _ message: String) throws {
             if !condition { throw PlacementError.invalidPlan(message) }
         }
-        let layerCount = changes.first?.layers.count ?? change.layers.count
+        let layerCount = changes.isEmpty ? change.layers.count : experts.count
         try require((1...1 << 53).contains(change.step), "step \(change.step) cannot be")
         try require(
             !change.layers.isEmpty && change.layers.count == change.experts.count
                 && zip(change.layers, change.layers.dropFirst()).allSatisfy { $0 < $1 }
                 && change.layers[0] >= 0 && change.layers[change.layers.count - 1] < layerCount,
             "the layers \(change.layers) are not some of \(layerCount), in their order, with experts for each")
-        let isStart = change.layers.count == layerCount
-        try require(isStart || !changes.isEmpty, "the first line must have all layers")
-        if isStart {
+        if change.layers.count == layerCount {
             changes.removeAll { $0.step >= change.step }
-            try require(!changes.isEmpty || change.layers == Array(0..<layerCount), "a layer is missing")
+            experts = change.experts
+        } else {
+            for (layer, placements) in zip(change.layers, change.experts) { experts[layer] = placements }
         }
         if let last = changes.last {
             try require(change.step >= last.step, "step \(change.step) comes after step \(last.step)")
             try require(change.worldSize == last.worldSize, "\(change.worldSize) ranks follow \(last.worldSize)")
         }
-        changes.append(change)
         // Meshes of ranks that are none.
-        _ = try placement(before: change.step + 1)
+        _ = try PlacementPlan(worldSize: change.worldSize, layers: experts.map { LayerPlacement(experts: $0) })
+        changes.append(change)
     }
 
-    /// Where all layers are in step `step - 1`, under the revision in force; of the first line, when that is later.
-    private func placement(before step: Int) throws -> PlacementPlan {
-        var layers = [Int: [ExpertPlacement]]()
-        var revision = 0
-        for (index, change) in changes.enumerated() where index == 0 || change.step < step {
-            for (layer, experts) in zip(change.layers, change.experts) { layers[layer] = experts }
+    /// Where all layers are in step `step`, under the revision in force; of the first line, when that is later.
+    func placement(inStep step: Int, nodes: [Int]) throws -> PlacementPlan {
+        var experts = changes[0].experts
+        var revision = changes[0].revision
+        for change in changes where change.step <= step {
+            for (layer, placements) in zip(change.layers, change.experts) { experts[layer] = placements }
             revision = change.revision
         }
         return try PlacementPlan(
-            revision: revision, worldSize: worldSize,
-            layers: layers.sorted { $0.key < $1.key }.map { LayerPlacement(experts: $0.value) })
+            revision: revision, worldSize: worldSize, nodes: nodes,
+            layers: experts.map { LayerPlacement(experts: $0) })
     }
-
-    /// Where all layers are in step `step`.
-    func placement(inStep step: Int) throws -> PlacementPlan { try placement(before: step + 1) }
 }

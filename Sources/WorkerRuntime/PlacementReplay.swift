@@ -10,35 +10,24 @@ final class PlacementReplay: PlanSource {
     private var nextStep: Int?
 
     /// - Parameter completedSteps: steps that are done already.
-    init(_ log: PlacementLog, nodes: [Int], completedSteps: Int) {
-        self.log = log
-        self.nodes = nodes
+    /// - Throws: `WorkerError` when the log cannot be read, or was written by other ranks.
+    init(path: String, cluster: Cluster, completedSteps: Int) throws(WorkerError) {
+        log = try PlacementLog(path: path)
+        guard log.worldSize == cluster.worldSize else {
+            throw .usage(
+                "\(path) was written by \(log.worldSize) ranks, and there are \(cluster.worldSize): "
+                    + "--placement-replay takes as many")
+        }
+        nodes = cluster.nodes
         givenStep = completedSteps + 1
     }
 
-    /// Where experts are in the step after `completedSteps`.
-    /// - Throws: `WorkerError` when the log was written by other ranks.
-    static func firstPlan(
-        _ log: PlacementLog, cluster: Cluster, completedSteps: Int
-    ) throws -> PlacementPlan {
-        guard log.worldSize == cluster.worldSize else {
-            throw WorkerError.usage(
-                "\(log.path) was written by \(log.worldSize) ranks, and there are \(cluster.worldSize): "
-                    + "--placement-replay takes as many")
-        }
-        return try plan(log, nodes: cluster.nodes, step: completedSteps + 1)
-    }
-
-    private static func plan(_ log: PlacementLog, nodes: [Int], step: Int) throws -> PlacementPlan {
-        let placement = try log.placement(inStep: step)
-        return try PlacementPlan(
-            revision: placement.revision, worldSize: placement.worldSize, nodes: nodes, layers: placement.layers)
-    }
+    /// Where experts are in the first step.
+    func firstPlan() throws -> PlacementPlan { try log.placement(inStep: givenStep, nodes: nodes) }
 
     func hasPlan(before step: Int) -> Bool {
-        let isChanged = log.changes.contains { givenStep < $0.step && $0.step <= step }
-        nextStep = isChanged ? step : nil
-        return isChanged
+        nextStep = log.changes.contains { givenStep < $0.step && $0.step <= step } ? step : nil
+        return nextStep != nil
     }
 
     func takePlan() -> PlacementPlan? {
@@ -46,7 +35,7 @@ final class PlacementReplay: PlanSource {
         givenStep = step
         nextStep = nil
         // The log was checked when it was read.
-        return try? Self.plan(log, nodes: nodes, step: step)
+        return try? log.placement(inStep: step, nodes: nodes)
     }
 
     var largestRevision: Int { log.changes.map(\.revision).max() ?? 0 }

@@ -28,6 +28,9 @@ package struct PlanBook {
     package private(set) var checkpoints = Deque<RecordCheckpoint>()
     package static let checkpointLimit = 64
 
+    /// Whether the coordinator has still to hear something.
+    var hasNews: Bool { !messages.isEmpty || !checkpoints.isEmpty }
+
     package init(run: String, incarnation: Int, revision: Int) {
         self.run = run
         self.incarnation = incarnation

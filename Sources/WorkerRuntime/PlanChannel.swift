@@ -87,7 +87,7 @@ package final class PlanChannel: PlanSource, Sendable {
     package func finish(within limit: Duration) -> Int {
         let isLeft = state.withLock { state in
             state.isFinishing = true
-            return !state.book.messages.isEmpty || !state.book.checkpoints.isEmpty
+            return state.book.hasNews
         }
         wake()
         // A question that is open interests no more.
@@ -112,9 +112,7 @@ package final class PlanChannel: PlanSource, Sendable {
                 state.withLock { $0.isSuperseded = true }
                 break
             } catch {
-                if state.withLock({ $0.isFinishing && $0.book.messages.isEmpty && $0.book.checkpoints.isEmpty }) {
-                    break
-                }
+                if state.withLock({ $0.isFinishing && !$0.book.hasNews }) { break }
                 if !(error is PlanRefused || error is CoordinatorBusy) {
                     await connection?.close()
                     connection = nil

@@ -101,3 +101,16 @@ public enum PlanMemory {
         }
     }
 }
+
+extension PlacementPlan {
+    /// The plan, which was made elsewhere or earlier, on the ranks of `cluster`: the meshes stay, the nodes are those where the ranks
+    /// are now.
+    /// - Throws: `PlacementError` when it was not made for `model` and as many ranks, or does not fit their memory.
+    public func adapted(to model: ExpertModel, cluster: Cluster) throws(PlacementError) -> PlacementPlan {
+        try validate(for: model, worldSize: cluster.worldSize)
+        let plan = try PlacementPlan(
+            revision: revision, worldSize: worldSize, nodes: cluster.nodes, layers: layers)
+        try PlanMemory.check(plan, model: model, cluster: cluster)
+        return plan
+    }
+}
