@@ -1,6 +1,6 @@
 # `make help` lists what there is. Variables: MARCH (the CPU to compile for, default: this one; `make MARCH=x86-64-v3 …`),
-# FUZZ_SECONDS (of `make test` and `make fuzz`), PREFIX, DESTDIR, SYSCONFDIR, UNITDIR (of `make install`), TEXT (a text file to train on), STEPS, RANKS, ALLOCATOR (of `make train`),
-# TINYSHAKESPEARE (a text for `make bench`).
+# FUZZ_SECONDS (of `make test` and `make fuzz`), PREFIX, DESTDIR, SYSCONFDIR, UNITDIR (of `make install`), TEXT (a text file to
+# train on), STEPS, RANKS, ALLOCATOR (of `make train`), TINYSHAKESPEARE (a text for `make bench`).
 
 MARCH ?= native
 SWIFT ?= swift

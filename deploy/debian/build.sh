@@ -46,14 +46,13 @@ libraries=$(cd "$work" && dpkg-shlibdeps -O --ignore-missing-info tree/usr/bin/*
 }
 {
     sed -n 's/^Package:/&/p' "$work/stanza"
-    echo "Source: moe-training"
     echo "Version: $version-1"
     echo "Architecture: $architecture"
     echo "Maintainer: $maintainer"
     echo "Installed-Size: $(du -k -s "$tree" | cut -f 1)"
     sed -n '/^Section:/p; /^Priority:/p' deploy/debian/control
     sed -e '/^Package:/d; /^Architecture:/d' -e "s/\${shlibs:Depends}/$libraries/" "$work/stanza"
-} | sed '/^Source: moe-training$/d' >"$tree/DEBIAN/control"
+} >"$tree/DEBIAN/control"
 (cd "$tree" && find etc -type f | sed 's,^,/,' | sort) >"$tree/DEBIAN/conffiles"
 for script in postinst prerm postrm; do install -m 755 "deploy/debian/$script" "$tree/DEBIAN/$script"; done
 (cd "$tree" && find usr lib -type f -exec md5sum {} +) >"$tree/DEBIAN/md5sums"
