@@ -214,7 +214,8 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
-            name: "ControlTestSupport", dependencies: ["ControlProtocol", "CoordinatorCore", "ExpertPlacement"],
+            name: "ControlTestSupport",
+            dependencies: ["ControlProtocol", "CoordinatorCore", "ExpertPlacement", "TestSupport"],
             path: "Tests/ControlTestSupport"),
         .testTarget(
             name: "ControlProtocolTests",

@@ -19,7 +19,7 @@ package enum ExchangeProbe {
     /// - Returns: nil when there is one rank only.
     package static func measure(_ communicator: any Communicator, model: ExpertModel) throws -> ExchangeCosts? {
         guard communicator.size > 1 else { return nil }
-        let kept = StoragePool.shared.freeBlocks
+        let kept = StoragePool.shared.freeBytes
         defer { StoragePool.shared.trim(to: kept) }
         let latency = try latencySeconds(communicator)
         let (bytes, seconds) = try exchange(communicator, bytes: min(model.size, mostBytes / weightBytes) * weightBytes)

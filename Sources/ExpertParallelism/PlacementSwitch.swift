@@ -30,7 +30,7 @@ public struct PlacementSwitch: Sendable {
         _ optimizer: MoEOptimizer, chunkBytes: Int = MoEOptimizer.defaultChunkBytes
     ) throws -> MigrationReport {
         if isComplete { return MigrationReport() }
-        let usual = StoragePool.shared.freeBlocks
+        let usual = StoragePool.shared.freeBytes
         let report = try optimizer.carryOut(
             schedule.layersByStep[stepsDone].map { migration.layers[$0] }, planRevision: plan.revision,
             chunkBytes: chunkBytes)

@@ -21,17 +21,16 @@ final class Storage {
     let elementType: ElementType
     let count: Int
     let base: UnsafeMutablePointer<Float>
-    private let capacity: Int
 
     /// Uninitialised memory for `count` entries.
     init(count: Int, elementType: ElementType = .float32) {
         precondition(count >= 0, "negative count")
         self.elementType = elementType
         self.count = count
-        (base, capacity) = StoragePool.shared.take(count: count)
+        base = StoragePool.shared.take(count: count)
     }
 
     deinit {
-        StoragePool.shared.give(base, count: count, capacity: capacity)
+        StoragePool.shared.give(base, count: count)
     }
 }

@@ -1,20 +1,18 @@
 import Glibc
 import Synchronization
 
-/// Freed blocks kept for the next request of their size class, because the system's allocator returns large blocks to
-/// the kernel and pays for fresh pages at each step. When experts have moved, what they have left is of no use any more:
-/// `trim` gives it back.
+/// Memory of tensors, kept when they go for those that come, because the system's allocator returns large blocks to the kernel and
+/// pays for fresh pages at each step. When experts have moved, what they have left is of no use any more: `trim` gives it back.
 package final class StoragePool: Sendable {
     package static let shared = StoragePool()
 
     private struct Block: @unchecked Sendable {  // A free block belongs to the pool alone.
         let base: UnsafeMutablePointer<Float>
     }
-    private struct State {
-        /// By capacity.
+    private struct State: @unchecked Sendable {  // As above.
+        /// Of blocks that are not large, by capacity.
         var free = [Int: [Block]]()
-        /// Free ones as well, whose pages the system has back.
-        var trimmed = [Int: [Block]]()
+        var arena = Arena()
         var use = Use()
     }
     private let state = Mutex(State())
@@ -26,76 +24,59 @@ package final class StoragePool: Sendable {
         package var peakBytes = 0
     }
 
-    /// Large blocks ask for huge pages, which make passes over them up to 40 % faster.
-    private static let hugePageBytes = 2 << 20
-    private static let largeBytes = 2 * hugePageBytes
+    /// Entries of a block that the arena has. Smaller ones would cut it to pieces.
+    private static let largeCount = 1 << 15
 
     package init() {}
 
-    /// Size classes: powers of two and the three quarters between, at least 64 entries.
+    /// Size classes of blocks that are not large: powers of two and the three quarters between, at least 64 entries.
     package static func capacity(for count: Int) -> Int {
         guard count > 64 else { return 64 }
         let power = 1 << (Int.bitWidth - (count - 1).leadingZeroBitCount)
         return count <= power / 4 * 3 ? power / 4 * 3 : power
     }
 
-    package func take(count: Int) -> (base: UnsafeMutablePointer<Float>, capacity: Int) {
-        let capacity = Self.capacity(for: count)
-        let block = state.withLock { state in
+    /// Uninitialised memory for `count` entries.
+    package func take(count: Int) -> UnsafeMutablePointer<Float> {
+        let block = state.withLock { state -> Block? in
             state.use.bytes += count * MemoryLayout<Float>.stride
             state.use.peakBytes = max(state.use.peakBytes, state.use.bytes)
-            return state.free[capacity]?.popLast() ?? state.trimmed[capacity]?.popLast()
+            if count < Self.largeCount { return state.free[Self.capacity(for: count)]?.popLast() }
+            let bytes = Self.arenaBytes(count)
+            return Block(base: state.arena.take(bytes).bindMemory(to: Float.self, capacity: count))
         }
-        if let block { return (block.base, capacity) }
-        let byteCount = Self.bytes(capacity)
-        let isLarge = Self.isLarge(capacity)
+        if let block { return block.base }
+        let capacity = Self.capacity(for: count)
         let raw = UnsafeMutableRawPointer.allocate(
-            byteCount: byteCount, alignment: isLarge ? Self.hugePageBytes : Storage.alignment)
-        // Advice only: where there are no huge pages, nothing changes.
-        if isLarge { madvise(raw, byteCount, MADV_HUGEPAGE) }
-        return (raw.bindMemory(to: Float.self, capacity: capacity), capacity)
+            byteCount: capacity * MemoryLayout<Float>.stride, alignment: Storage.alignment)
+        return raw.bindMemory(to: Float.self, capacity: capacity)
     }
 
-    package func give(_ base: UnsafeMutablePointer<Float>, count: Int, capacity: Int) {
+    /// Takes back what `take` gave for as many entries.
+    package func give(_ base: UnsafeMutablePointer<Float>, count: Int) {
         let block = Block(base: base)
         state.withLock { state in
             state.use.bytes -= count * MemoryLayout<Float>.stride
-            state.free[capacity, default: []].append(block)
-        }
-    }
-
-    /// Large blocks that are free, by capacity.
-    package struct FreeBlocks: Sendable {
-        fileprivate var counts = [Int: Int]()
-    }
-
-    /// What is free now: what a training step takes and gives back, when it is asked between two.
-    package var freeBlocks: FreeBlocks {
-        state.withLock { state in FreeBlocks(counts: state.free.filter { Self.isLarge($0.key) }.mapValues(\.count)) }
-    }
-
-    /// Gives the system the pages of large free blocks back, as far as more are free than in `kept`. Their addresses stay, for
-    /// requests that no other free block fits.
-    package func trim(to kept: FreeBlocks) {
-        let surplus = state.withLock { state in
-            var surplus = [(capacity: Int, block: Block)]()
-            for (capacity, blocks) in state.free where Self.isLarge(capacity) {
-                let count = max(0, blocks.count - kept.counts[capacity, default: 0])
-                surplus += blocks.suffix(count).map { (capacity, $0) }
-                state.free[capacity]?.removeLast(count)
+            if count < Self.largeCount {
+                state.free[Self.capacity(for: count), default: []].append(block)
+            } else {
+                state.arena.give(UnsafeMutableRawPointer(block.base), Self.arenaBytes(count))
             }
-            return surplus
-        }
-        for (capacity, block) in surplus { madvise(block.base, Self.bytes(capacity), MADV_DONTNEED) }
-        state.withLock { state in
-            for (capacity, block) in surplus { state.trimmed[capacity, default: []].append(block) }
         }
     }
 
-    private static func bytes(_ capacity: Int) -> Int { capacity * MemoryLayout<Float>.stride }
-    private static func isLarge(_ capacity: Int) -> Bool { bytes(capacity) >= largeBytes }
+    /// Bytes of large blocks that are free: what a training step takes and gives back, when it is asked between two.
+    package var freeBytes: Int { state.withLock { $0.arena.freeBytes } }
 
-    /// What the tensors of this process take now, and took at most since `resetPeak`. For tests of memory.
+    /// Gives the system the memory of large free blocks back, as far as it is more than `kept` bytes.
+    package func trim(to kept: Int) { state.withLock { $0.arena.trim(to: kept) } }
+
+    private static func arenaBytes(_ count: Int) -> Int {
+        let bytes = count * MemoryLayout<Float>.stride
+        return (bytes + Storage.alignment - 1) / Storage.alignment * Storage.alignment
+    }
+
+    /// What the tensors of this process take now, and took at most since `resetPeak`.
     package var use: Use { state.withLock { $0.use } }
 
     package func resetPeak() { state.withLock { $0.use.peakBytes = $0.use.bytes } }

@@ -1,6 +1,7 @@
 import ControlProtocol
 import CoordinatorCore
 import ExpertPlacement
+import TestSupport
 
 /// Where a state machine's changes go.
 public protocol PlanLifeDatabase {

@@ -1,4 +1,5 @@
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct StoragePoolTests {
@@ -14,50 +15,90 @@ import Testing
         let pool = StoragePool()
         let first = pool.take(count: 1_000)
         let second = pool.take(count: 1_000)
-        #expect(first.base != second.base)
-        pool.give(first.base, count: 1_000, capacity: first.capacity)
+        #expect(first != second)
+        pool.give(first, count: 1_000)
         let third = pool.take(count: 990)
-        #expect(third.base == first.base)
-        pool.give(second.base, count: 1_000, capacity: second.capacity)
-        pool.give(third.base, count: 990, capacity: third.capacity)
-        #expect(pool.take(count: 10).base != first.base)
+        #expect(third == first)
+        pool.give(second, count: 1_000)
+        pool.give(third, count: 990)
+        #expect(pool.take(count: 10) != first)
     }
 
     @Test func useIsWhatWasAskedFor() {
         let pool = StoragePool()
         let first = pool.take(count: 1_000)
         let second = pool.take(count: 10)
-        pool.give(first.base, count: 1_000, capacity: first.capacity)
+        pool.give(first, count: 1_000)
         #expect(pool.use.bytes == 40)
         #expect(pool.use.peakBytes == 4_040)
         pool.resetPeak()
         #expect(pool.use.peakBytes == 40)
-        pool.give(second.base, count: 10, capacity: second.capacity)
+        pool.give(second, count: 10)
         #expect(pool.use.bytes == 0)
     }
 
     @Test func blocksAreAligned() {
         let pool = StoragePool()
-        for count in [1, 63, 64, 65, 1_000, 100_000] {
-            #expect(Int(bitPattern: pool.take(count: count).base) % 64 == 0)
+        for count in [1, 63, 64, 65, 1_000, 100_000, 100_001, 3_000_000] {
+            #expect(Int(bitPattern: pool.take(count: count)) % 64 == 0)
         }
+    }
+
+    /// Whatever is taken and given back in whatever order: no two blocks overlap, entries stay, and the lowest place is taken.
+    @Test func largeBlocksAreApart() {
+        var random = SeededGenerator(seed: TestRuns.seed())
+        let pool = StoragePool()
+        var blocks = [(base: UnsafeMutablePointer<Float>, count: Int, mark: Float)]()
+        for round in 0..<2_000 {
+            if blocks.count < 40, Bool.random(using: &random) || blocks.isEmpty {
+                let count = Int.random(in: 32_768...200_000, using: &random)
+                let base = pool.take(count: count)
+                let mark = Float(round)
+                base.update(repeating: mark, count: count)
+                blocks.append((base, count, mark))
+            } else {
+                let (base, count, mark) = blocks.remove(at: Int.random(in: blocks.indices, using: &random))
+                let entries = [base[0], base[count / 2], base[count - 1]]
+                #expect(entries == [mark, mark, mark], "round \(round)")
+                pool.give(base, count: count)
+            }
+        }
+        for (base, count, _) in blocks { pool.give(base, count: count) }
+        #expect(pool.use.bytes == 0)
+        // All of it is one piece again, at most as large as what was taken at once with its gaps.
+        #expect(pool.freeBytes <= 2 * pool.use.peakBytes)
+        let count = pool.freeBytes / 4
+        _ = pool.take(count: count)
+        #expect(pool.freeBytes == 0)
+    }
+
+    @Test func aBlockMayBeLargerThanAChunk() {
+        let pool = StoragePool()
+        let count = 300 << 20
+        let first = pool.take(count: count)
+        let second = pool.take(count: 100_000)
+        first[count - 1] = 1
+        second[99_999] = 2
+        #expect(first[count - 1] == 1 && second[99_999] == 2)
+        pool.give(first, count: count)
+        #expect(pool.take(count: 100_000) == first)
     }
 
     /// Pages that the system has back read as zeros.
     @Test func trimmingKeepsWhatWasFreeAndGivesTheRestBack() {
         let pool = StoragePool()
         let count = 3 << 20
-        func takeTwo() -> [UnsafeMutablePointer<Float>] {
-            (0..<2).map { _ in pool.take(count: count).base }
-        }
+        func takeTwo() -> [UnsafeMutablePointer<Float>] { (0..<2).map { _ in pool.take(count: count) } }
         let blocks = takeTwo()
         for block in blocks { block.update(repeating: 1, count: count) }
-        pool.give(blocks[0], count: count, capacity: count)
-        let usual = pool.freeBlocks
+        pool.give(blocks[0], count: count)
+        let usual = pool.freeBytes
+        #expect(usual == 4 * count)
         pool.trim(to: usual)
         #expect(blocks[0][count - 1] == 1)
-        pool.give(blocks[1], count: count, capacity: count)
+        pool.give(blocks[1], count: count)
         pool.trim(to: usual)
+        #expect(pool.freeBytes == usual)
         #expect([blocks[0][0], blocks[0][count - 1]] == [1, 1])
         #expect([blocks[1][0], blocks[1][count - 1]] == [0, 0])
         #expect(takeTwo() == blocks)

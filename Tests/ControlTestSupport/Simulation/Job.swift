@@ -1,6 +1,7 @@
 import ControlProtocol
 import CoordinatorCore
 import ExpertPlacement
+import TestSupport
 
 /// One start of a run: rank 0, which speaks for all ranks, and each rank's reports.
 struct Job {

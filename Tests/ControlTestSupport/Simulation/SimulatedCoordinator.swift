@@ -1,6 +1,7 @@
 import ControlProtocol
 import CoordinatorCore
 import ExpertPlacement
+import TestSupport
 
 /// A coordinator that may die between any two of: an event, the commit of its changes, the answers. Its database is a value that
 /// survives; all else is gone then.

@@ -1,4 +1,5 @@
 import CoordinatorCore
+import TestSupport
 
 /// Messages under way: they come in any order, twice or not at all, and old ones come again at any time.
 struct SimulatedNetwork {

@@ -1,6 +1,7 @@
 import ControlProtocol
 import CoordinatorCore
 import ExpertPlacement
+import TestSupport
 
 /// Workers and operators of several runs, a network that duplicates, delays, reorders, loses and replays, and a coordinator that
 /// dies at any point; all of it follows from the seed. What the coordinator promises is checked at each step.

@@ -1,0 +1,121 @@
+import Glibc
+
+/// Address space in which blocks of any size are laid out: each at the lowest place that has room, and neighbours that are free
+/// become one. What a training step takes then ends not far above what its tensors hold at once, whatever sizes routing gives them.
+struct Arena {
+    /// The pages that the system is asked for: huge ones make passes over large blocks up to 40 % faster.
+    static let pageBytes = 2 << 20
+    private static let chunkBytes = 1 << 30
+
+    /// Address space from the system. It takes memory, page by page, when it is first written.
+    private struct Chunk {
+        let base: UnsafeMutableRawPointer
+        /// Pages that were in a block since the system had them last.
+        var isTouched: [Bool]
+
+        var bytes: Int { isTouched.count * pageBytes }
+
+        static func pages(_ range: Range<Int>) -> Range<Int> {
+            range.lowerBound / pageBytes..<(range.upperBound + pageBytes - 1) / pageBytes
+        }
+        /// Pages that lie in `range` as a whole.
+        static func wholePages(_ range: Range<Int>) -> Range<Int> {
+            let first = (range.lowerBound + pageBytes - 1) / pageBytes
+            return first..<max(first, range.upperBound / pageBytes)
+        }
+    }
+
+    private struct Extent {
+        let chunk: Int
+        var range: Range<Int>
+    }
+
+    private var chunks = [Chunk]()
+    /// Ascending, and no two of them touch.
+    private var free = [Extent]()
+
+    /// Uninitialised memory for `bytes` bytes, which are a multiple of the alignment.
+    mutating func take(_ bytes: Int) -> UnsafeMutableRawPointer {
+        let index = free.firstIndex { $0.range.count >= bytes } ?? grow(bytes)
+        let (chunk, start) = (free[index].chunk, free[index].range.lowerBound)
+        if free[index].range.count == bytes {
+            free.remove(at: index)
+        } else {
+            free[index].range = start + bytes..<free[index].range.upperBound
+        }
+        for page in Chunk.pages(start..<start + bytes) { chunks[chunk].isTouched[page] = true }
+        return chunks[chunk].base + start
+    }
+
+    /// Takes back what `take` gave.
+    mutating func give(_ block: UnsafeMutableRawPointer, _ bytes: Int) {
+        guard let chunk = chunks.firstIndex(where: { $0.base <= block && block < $0.base + $0.bytes }) else {
+            preconditionFailure("a block of another arena")
+        }
+        var range = block - chunks[chunk].base..<block - chunks[chunk].base + bytes
+        // The first extent behind the block.
+        var index = free.partitioningIndex {
+            $0.chunk > chunk || ($0.chunk == chunk && $0.range.lowerBound >= range.upperBound)
+        }
+        if index < free.count, free[index].chunk == chunk, free[index].range.lowerBound == range.upperBound {
+            range = range.lowerBound..<free[index].range.upperBound
+            free.remove(at: index)
+        }
+        if index > 0, free[index - 1].chunk == chunk, free[index - 1].range.upperBound == range.lowerBound {
+            index -= 1
+            range = free[index].range.lowerBound..<range.upperBound
+            free.remove(at: index)
+        }
+        free.insert(Extent(chunk: chunk, range: range), at: index)
+    }
+
+    /// Bytes of free pages that still take memory.
+    var freeBytes: Int {
+        free.reduce(0) { sum, extent in
+            sum + Chunk.wholePages(extent.range).count { chunks[extent.chunk].isTouched[$0] } * Self.pageBytes
+        }
+    }
+
+    /// Gives free pages back to the system, the highest first, until they take `kept` bytes.
+    mutating func trim(to kept: Int) {
+        var surplus = (freeBytes - kept) / Self.pageBytes
+        for extent in free.reversed() {
+            for page in Chunk.wholePages(extent.range).reversed() where chunks[extent.chunk].isTouched[page] {
+                if surplus <= 0 { return }
+                surplus -= 1
+                chunks[extent.chunk].isTouched[page] = false
+                madvise(chunks[extent.chunk].base + page * Self.pageBytes, Self.pageBytes, MADV_DONTNEED)
+            }
+        }
+    }
+
+    /// - Returns: the index of a free extent of `bytes` bytes or more.
+    private mutating func grow(_ bytes: Int) -> Int {
+        let pages = (max(bytes, Self.chunkBytes) + Self.pageBytes - 1) / Self.pageBytes
+        // A page more, so that one can begin where pages do.
+        let space = mmap(
+            nil, (pages + 1) * Self.pageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+            0)
+        guard let space, space != MAP_FAILED else {
+            fatalError("the system has no \(pages * Self.pageBytes) bytes: \(String(cString: strerror(errno)))")
+        }
+        let base = space.alignedUp(toMultipleOf: Self.pageBytes)
+        // Advice only: where there are no huge pages, nothing changes.
+        madvise(base, pages * Self.pageBytes, MADV_HUGEPAGE)
+        chunks.append(Chunk(base: base, isTouched: [Bool](repeating: false, count: pages)))
+        free.append(Extent(chunk: chunks.count - 1, range: 0..<pages * Self.pageBytes))
+        return free.count - 1
+    }
+}
+
+extension Array {
+    /// The index of the first element that meets `condition`, as all behind it do.
+    fileprivate func partitioningIndex(where condition: (Element) -> Bool) -> Int {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if condition(self[middle]) { high = middle } else { low = middle + 1 }
+        }
+        return low
+    }
+}
