@@ -91,6 +91,14 @@ let package = Package(
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Yams", package: "Yams"),
             ]),
+        // What the programs print for people and for other programs.
+        .target(
+            name: "Listings",
+            dependencies: [
+                "ControlProtocol", "ExpertPlacement",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Yams", package: "Yams"),
+            ]),
         .target(
             name: "StructuredLogs",
             dependencies: [
@@ -120,20 +128,20 @@ let package = Package(
         .executableTarget(
             name: "moe-worker",
             dependencies: [
-                "ExpertParallelism", "ExpertPlacement", "MPIMessagePassing", "MessagePassing", "Settings",
+                "ExpertParallelism", "ExpertPlacement", "Listings", "MPIMessagePassing", "MessagePassing", "Settings",
                 "StructuredLogs", "Tensors", "WorkerRuntime",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .executableTarget(
             name: "moe-ctl",
             dependencies: [
-                "Checkpoints", "ControlProtocol", "ExpertPlacement", "Safetensors", "Settings", "TokenData",
+                "Checkpoints", "ControlProtocol", "ExpertPlacement", "Listings", "Safetensors", "Settings", "TokenData",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ]),
 
         // Makes manual pages of what the programs tell of themselves.
-        .executableTarget(name: "manual-pages", path: "deploy/manual"),
+        .executableTarget(name: "manual-pages", dependencies: ["Settings"], path: "deploy/manual"),
 
         // Measures the planner; Benchmarks/planner.py makes tables of it.
         .executableTarget(

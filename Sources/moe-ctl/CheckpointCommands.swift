@@ -2,6 +2,7 @@ import ArgumentParser
 import Checkpoints
 import ControlProtocol
 import ExpertPlacement
+import Listings
 
 struct CheckpointCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -21,7 +22,7 @@ struct CheckpointCommands: AsyncParsableCommand {
         @Option(help: "Name of the run (default: the one that was started last).")
         var run: String?
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func validate() throws {
             if directory != nil, run != nil {
@@ -95,7 +96,7 @@ struct CheckpointCommands: AsyncParsableCommand {
 
         @Argument(help: ArgumentHelp("The checkpoint, <dir>/step-<n>.", valueName: "checkpoint"))
         var path: String
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func run() async throws {
             let checkpoint = try Checkpoint(path: path)
@@ -123,7 +124,7 @@ struct CheckpointCommands: AsyncParsableCommand {
         var target: String
         @Flag(help: "Change nothing; show what would be.")
         var dryRun = false
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func run() async throws {
             let checkpoint = try Checkpoint(path: path)

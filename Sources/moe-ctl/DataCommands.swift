@@ -1,4 +1,5 @@
 import ArgumentParser
+import Listings
 import TokenData
 
 struct DataCommands: AsyncParsableCommand {
@@ -29,7 +30,7 @@ struct DataCommands: AsyncParsableCommand {
         @Option(help: ArgumentHelp("Part of the tokens that is kept for validation, below 1.", valueName: "fraction"))
         var validationFraction = 0.1
 
-        @OptionGroup var outputOptions: OutputOptions
+        @OptionGroup var outputOptions: ListingOptions
 
         func validate() throws {
             guard validationFraction >= 0, validationFraction < 1 else {

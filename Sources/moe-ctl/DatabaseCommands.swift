@@ -1,5 +1,6 @@
 import ArgumentParser
 import ControlProtocol
+import Listings
 
 struct DatabaseCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -23,7 +24,7 @@ struct DatabaseCommands: AsyncParsableCommand {
         @Flag(help: "Change nothing; show what would be.")
         var dryRun = false
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func validate() throws {
             guard BackupName.isValid(file) else { throw ValidationError("\(file): \(BackupName.rule)") }

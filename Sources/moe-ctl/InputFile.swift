@@ -1,5 +1,6 @@
 import ExpertPlacement
 import Foundation
+import Listings
 
 /// Files that commands read; `-` is standard input.
 enum InputFile {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ControlProtocol
+import Listings
 
 extension RunCommands {
     struct Archive: AsyncParsableCommand {
@@ -14,7 +15,7 @@ extension RunCommands {
         var run: String
         @OptionGroup var record: RecordOptions
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func run() async throws {
             let request = ArchiveRun(
@@ -42,7 +43,7 @@ extension RunCommands {
         var run: String
         @OptionGroup var record: RecordOptions
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func run() async throws {
             let request = DeleteRun(

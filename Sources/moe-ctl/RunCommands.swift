@@ -1,5 +1,6 @@
 import ArgumentParser
 import ControlProtocol
+import Listings
 
 struct RunCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -14,7 +15,7 @@ struct RunCommands: AsyncParsableCommand {
         var all = false
 
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func run() async throws {
             let request = ListRuns(all: all ? true : nil)
@@ -49,7 +50,7 @@ struct RunCommands: AsyncParsableCommand {
         @Argument(help: "Name of the run (default: the one that was started last).")
         var run: String?
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func run() async throws {
             let reply = try await coordinator.ask { client in

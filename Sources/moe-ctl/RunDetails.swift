@@ -1,5 +1,6 @@
 import ControlProtocol
 import ExpertPlacement
+import Listings
 
 /// One run for people to read.
 enum RunDetails {

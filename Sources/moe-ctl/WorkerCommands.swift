@@ -1,5 +1,6 @@
 import ArgumentParser
 import ControlProtocol
+import Listings
 
 struct WorkerCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -12,7 +13,7 @@ struct WorkerCommands: AsyncParsableCommand {
         @Option(help: "Name of the run (default: all).")
         var run: String?
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func run() async throws {
             let reply = try await coordinator.ask { client in

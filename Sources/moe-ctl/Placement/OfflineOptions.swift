@@ -1,6 +1,7 @@
 import ArgumentParser
 import ControlProtocol
 import ExpertPlacement
+import Listings
 
 /// What `placement plan` needs to know when there is no run that tells.
 struct OfflineOptions: ParsableArguments {

@@ -1,4 +1,5 @@
 import ExpertPlacement
+import Listings
 
 /// A plan made without a coordinator, beside whole experts placed in turn (`expert-parallel`), for people to read.
 struct OfflineReport {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import ControlProtocol
 import ExpertPlacement
+import Listings
 
 extension PlacementCommands {
     struct Apply: AsyncParsableCommand {
@@ -19,7 +20,7 @@ extension PlacementCommands {
         var file: String
         @OptionGroup var change: ChangeOptions
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func run() async throws {
             let plan = try PlanFile.read(file)
@@ -45,7 +46,7 @@ extension PlacementCommands {
         var revision: Int?
         @OptionGroup var change: ChangeOptions
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func validate() throws {
             if let revision, revision < 1 { throw ValidationError("revisions count from 1, but \(revision) is given") }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import ControlProtocol
 import ExpertPlacement
+import Listings
 
 extension PlacementCommands {
     struct Diff: AsyncParsableCommand {
@@ -22,7 +23,7 @@ extension PlacementCommands {
         var run: String?
         @OptionGroup var files: FileOptions
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         /// What a run tells and files do not.
         struct FileOptions: ParsableArguments {

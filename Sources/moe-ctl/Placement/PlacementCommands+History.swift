@@ -1,6 +1,7 @@
 import ArgumentParser
 import ControlProtocol
 import ExpertPlacement
+import Listings
 
 extension PlacementCommands {
     struct History: AsyncParsableCommand {
@@ -19,7 +20,7 @@ extension PlacementCommands {
         @Option(help: ArgumentHelp("At most so many plans.", valueName: "n"))
         var limit: Int?
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func validate() throws {
             if let limit, limit < 1 { throw ValidationError("--limit must be 1 at least, but is \(limit)") }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import ControlProtocol
 import ExpertPlacement
+import Listings
 
 extension PlacementCommands {
     struct Plan: AsyncParsableCommand {
@@ -23,7 +24,7 @@ extension PlacementCommands {
         @OptionGroup(title: "Without a coordinator") var offline: OfflineOptions
         @OptionGroup var change: ChangeOptions
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func validate() throws {
             guard offline.loads != nil else { return }

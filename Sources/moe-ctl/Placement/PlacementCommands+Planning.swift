@@ -1,6 +1,7 @@
 import ArgumentParser
 import ControlProtocol
 import ExpertPlacement
+import Listings
 
 extension PlacementCommands {
     struct Freeze: AsyncParsableCommand {
@@ -14,7 +15,7 @@ extension PlacementCommands {
 
         @OptionGroup var change: ChangeOptions
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func run() async throws {
             try await PlacementCommands.control(change, coordinator, output, otherwise: "frozen by an operator") {
@@ -29,7 +30,7 @@ extension PlacementCommands {
 
         @OptionGroup var change: ChangeOptions
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func run() async throws {
             try await PlacementCommands.control(change, coordinator, output, otherwise: "unfrozen by an operator") {
@@ -47,7 +48,7 @@ extension PlacementCommands {
         @OptionGroup var selection: SelectionArguments
         @OptionGroup var change: ChangeOptions
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func run() async throws {
             try await PlacementCommands.control(change, coordinator, output, otherwise: "pinned by an operator") {
@@ -63,7 +64,7 @@ extension PlacementCommands {
         @OptionGroup var selection: SelectionArguments
         @OptionGroup var change: ChangeOptions
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func run() async throws {
             try await PlacementCommands.control(change, coordinator, output, otherwise: "unpinned by an operator") {
@@ -92,7 +93,7 @@ extension PlacementCommands {
 
     /// Asks for a change of what the planner may do, and shows what it may do then.
     fileprivate static func control(
-        _ change: ChangeOptions, _ coordinator: CoordinatorOptions, _ output: OutputOptions, otherwise why: String,
+        _ change: ChangeOptions, _ coordinator: CoordinatorOptions, _ output: ListingOptions, otherwise why: String,
         _ fill: (inout ControlPlanning) -> Void
     ) async throws {
         var request = ControlPlanning(dryRun: change.dryRun, who: change.who, why: change.why(otherwise: why))

@@ -1,6 +1,7 @@
 import ArgumentParser
 import ControlProtocol
 import ExpertPlacement
+import Listings
 
 extension PlacementCommands {
     struct Show: AsyncParsableCommand {
@@ -21,7 +22,7 @@ extension PlacementCommands {
         @Option(help: "Revision of the plan (default: the active one); placement history lists them.")
         var revision: Int?
         @OptionGroup var coordinator: CoordinatorOptions
-        @OptionGroup var output: OutputOptions
+        @OptionGroup var output: ListingOptions
 
         func validate() throws {
             if let layer, layer < 0 { throw ValidationError("--layer counts from 0, but is \(layer)") }

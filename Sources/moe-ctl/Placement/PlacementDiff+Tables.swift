@@ -1,4 +1,5 @@
 import ExpertPlacement
+import Listings
 
 extension PlacementDiff {
     var tables: [Table] { [heading] + (experts.isEmpty ? [] : [expertTable, rankTable]) }

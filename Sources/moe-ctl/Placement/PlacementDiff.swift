@@ -1,4 +1,5 @@
 import ExpertPlacement
+import Listings
 
 /// What changes from one plan to another.
 struct PlacementDiff: Encodable {

@@ -1,5 +1,6 @@
 import ControlProtocol
 import ExpertPlacement
+import Listings
 
 /// A placement, and what it means for each rank.
 struct PlacementReport: Encodable {

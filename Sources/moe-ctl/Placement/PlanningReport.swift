@@ -1,5 +1,6 @@
 import ControlProtocol
 import ExpertPlacement
+import Listings
 
 /// What operators have said about a run's planning, for people to read.
 enum PlanningReport {

@@ -1,5 +1,6 @@
 import ControlProtocol
 import ExpertPlacement
+import Listings
 
 /// What came of a proposal, or would come, for people to read.
 enum ProposalReport {

@@ -1,20 +1,18 @@
-import ExpertPlacement
-
 /// What one rank holds under a plan, over its layers.
-struct RankHoldings: Encodable {
-    var rank: Int
-    var node: Int
+public struct RankHoldings: Hashable, Sendable, Encodable {
+    public internal(set) var rank: Int
+    public internal(set) var node: Int
     /// Experts, whole or in part.
-    var residentExperts = 0
+    public internal(set) var residentExperts = 0
     /// Neurons to compute with.
-    var residentNeurons = 0
+    public internal(set) var residentNeurons = 0
     /// Bytes in fp32 of the weights to compute with, and of those owned besides.
-    var weightBytes = 0
+    public internal(set) var weightBytes = 0
     /// Neurons whose optimizer state is here, and the bytes of AdamW's two moments in fp32.
-    var ownedNeurons = 0
-    var stateBytes = 0
+    public internal(set) var ownedNeurons = 0
+    public internal(set) var stateBytes = 0
 
-    enum CodingKeys: String, CodingKey {
+    private enum CodingKeys: String, CodingKey {
         case rank, node
         case residentExperts = "resident_experts"
         case residentNeurons = "resident_neurons"
@@ -24,7 +22,7 @@ struct RankHoldings: Encodable {
     }
 
     /// - Parameter firstLayer: index of the plan's first layer in the model, for a plan that has one layer alone.
-    static func all(
+    public static func all(
         _ plan: PlacementPlan, hiddenSize: Int, ownership: OwnershipPolicy, firstLayer: Int = 0
     ) -> [RankHoldings] {
         var ranks = (0..<plan.worldSize).map { RankHoldings(rank: $0, node: plan.nodes[$0]) }

@@ -1,6 +1,6 @@
 extension Collection where Index == Int {
     /// Cuts the indices where neighbours are not alike.
-    func runs(where alike: (Element, Element) -> Bool) -> [Range<Int>] {
+    package func runs(where alike: (Element, Element) -> Bool) -> [Range<Int>] {
         var runs = [Range<Int>]()
         for index in indices {
             if let last = runs.last, alike(self[index - 1], self[index]) {

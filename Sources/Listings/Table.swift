@@ -1,6 +1,6 @@
 /// Aligned columns with upper-case headers, as kubectl prints them.
-struct Table {
-    enum Alignment {
+package struct Table {
+    package enum Alignment {
         case left, right
     }
 
@@ -10,18 +10,18 @@ struct Table {
     private let placeholder: String
 
     /// - Parameter columns: header and alignment; numbers are aligned to the right.
-    init(_ columns: [(header: String, alignment: Alignment)], whenEmpty placeholder: String = "") {
+    package init(_ columns: [(header: String, alignment: Alignment)], whenEmpty placeholder: String = "") {
         self.columns = columns
         self.placeholder = placeholder
     }
 
-    mutating func add(_ row: [String]) {
+    package mutating func add(_ row: [String]) {
         precondition(row.count == columns.count, "\(row.count) cells in a table of \(columns.count) columns")
         rows.append(row.map { $0.isEmpty ? Readable.nothing : $0 })
     }
 
     /// Lines that end in a newline, without trailing blanks.
-    var text: String {
+    package var text: String {
         if rows.isEmpty, !placeholder.isEmpty { return placeholder + "\n" }
         let widths = columns.indices.map { column in
             rows.reduce(columns[column].header.count) { max($0, $1[column].count) }
@@ -38,7 +38,7 @@ struct Table {
 
     /// Names and what they stand for, without headers; for one thing in detail.
     /// - Parameter isDryRun: adds that nothing was changed.
-    static func details(_ entries: [(name: String, value: String)], isDryRun: Bool = false) -> Table {
+    package static func details(_ entries: [(name: String, value: String)], isDryRun: Bool = false) -> Table {
         var table = Table([("", .left), ("", .left)])
         for entry in entries { table.add([entry.name + ":", entry.value]) }
         if isDryRun { table.add(["Changed:", "nothing, this is a dry run"]) }

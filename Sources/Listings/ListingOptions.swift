@@ -2,19 +2,23 @@ import ArgumentParser
 import Foundation
 import Yams
 
-enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
+/// How a listing is written.
+package enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
     /// For people: aligned columns, times and sizes rounded.
     case table
     /// For programs: exact, as the control protocol has them.
     case json, yaml
 }
 
-struct OutputOptions: ParsableArguments {
+/// What listings of the programs have in common.
+package struct ListingOptions: ParsableArguments {
     @Option(name: [.customShort("o"), .customLong("format")], help: "Form of the output.")
-    var format = OutputFormat.table
+    package var format = OutputFormat.table
+
+    package init() {}
 
     /// Writes `value` to stdout as JSON or YAML, or else the tables.
-    func write(_ value: some Encodable, tables: () -> [Table]) throws {
+    package func write(_ value: some Encodable, tables: () -> [Table]) throws {
         switch format {
         case .table:
             print(tables().map(\.text).joined(separator: "\n"), terminator: "")

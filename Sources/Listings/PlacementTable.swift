@@ -1,9 +1,9 @@
 import ExpertPlacement
 
 /// Who holds which expert, one line for neighbours that are placed alike.
-enum PlacementTable {
+package enum PlacementTable {
     /// - Parameter firstLayer: index of the plan's first layer in the model, for a plan that has one layer alone.
-    static func make(_ plan: PlacementPlan, ownership: OwnershipPolicy, firstLayer: Int = 0) -> Table {
+    package static func make(_ plan: PlacementPlan, ownership: OwnershipPolicy, firstLayer: Int = 0) -> Table {
         let showsFractions = plan.layers.contains { $0.experts.contains { $0.fractions != nil } }
         var table = Table(
             [
@@ -35,7 +35,7 @@ enum PlacementTable {
     }
 
     /// A bracket for each replica.
-    static func ranks(of mesh: DeviceMesh) -> String {
+    package static func ranks(of mesh: DeviceMesh) -> String {
         (0..<mesh.dataParallel).map { replica in
             "[" + mesh.ranks(ofReplica: replica).map(String.init).joined(separator: " ") + "]"
         }.joined(separator: " ")
@@ -54,7 +54,7 @@ enum PlacementTable {
     }
 
     /// Share of the tokens that each replica takes.
-    static func fractions(of expert: ExpertPlacement) -> String {
+    package static func fractions(of expert: ExpertPlacement) -> String {
         expert.replicaFractions.map { "\(Int(($0 * 100).rounded()))%" }.joined(separator: " ")
     }
 }

@@ -2,12 +2,12 @@ import ControlProtocol
 import Foundation
 
 /// Numbers for people. Programs read JSON, which has them exactly.
-enum Readable {
+package enum Readable {
     /// In place of what is not known.
-    static let nothing = "-"
+    package static let nothing = "-"
 
     /// How long ago `moment` was, in one or two units, as kubectl's `AGE`.
-    static func age(_ moment: Timestamp?, now: Timestamp = .now()) -> String {
+    package static func age(_ moment: Timestamp?, now: Timestamp = .now()) -> String {
         guard let moment else { return nothing }
         let seconds = Int(max(0, now.milliseconds - moment.milliseconds) / 1000)
         let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400)
@@ -25,14 +25,14 @@ enum Readable {
     }
 
     /// UTC to the second.
-    static func moment(_ moment: Timestamp?) -> String {
+    package static func moment(_ moment: Timestamp?) -> String {
         guard let moment else { return nothing }
         let text = moment.description
         return text.prefix(10) + " " + text.dropFirst(11).prefix(8) + " UTC"
     }
 
     /// Bytes in a binary unit with three significant digits or so.
-    static func bytes(_ bytes: Int?) -> String {
+    package static func bytes(_ bytes: Int?) -> String {
         guard let bytes else { return nothing }
         if bytes < 1024 { return "\(bytes) B" }
         var value = Double(bytes)
@@ -45,41 +45,41 @@ enum Readable {
     }
 
     /// A duration in milliseconds below a second.
-    static func seconds(_ seconds: Double?) -> String {
+    package static func seconds(_ seconds: Double?) -> String {
         guard let seconds else { return nothing }
         return seconds < 1 ? String(format: "%.1f ms", seconds * 1000) : String(format: "%.2f s", seconds)
     }
 
     /// Mean over largest; 1 is perfect.
-    static func balance(_ balance: Double?) -> String {
+    package static func balance(_ balance: Double?) -> String {
         balance.map { String(format: "%.3f", $0) } ?? nothing
     }
 
     /// Rows in a step, which need not be whole.
-    static func load(_ rows: Double?) -> String {
+    package static func load(_ rows: Double?) -> String {
         rows.map { String(format: $0 < 100 ? "%.2f" : "%.0f", $0) } ?? nothing
     }
 
-    static func part(_ value: Double?, of whole: Double) -> String {
+    package static func part(_ value: Double?, of whole: Double) -> String {
         guard let value, whole > 0 else { return nothing }
         return String(format: "%.1f%%", 100 * value / whole)
     }
 
     /// What was and what is to be.
-    static func change(_ before: Double?, _ after: Double?, _ text: (Double?) -> String) -> String {
+    package static func change(_ before: Double?, _ after: Double?, _ text: (Double?) -> String) -> String {
         before == nil && after == nil ? nothing : "\(text(before)) → \(text(after))"
     }
 
-    static func loss(_ loss: Double?) -> String {
+    package static func loss(_ loss: Double?) -> String {
         loss.map { String(format: "%.4f", $0) } ?? nothing
     }
 
-    static func number(_ number: Int?) -> String {
+    package static func number(_ number: Int?) -> String {
         number.map(String.init) ?? nothing
     }
 
     /// 0, 1, 2, 5 as "0-2,5". Ascending.
-    static func ranges(_ numbers: [Int]) -> String {
+    package static func ranges(_ numbers: [Int]) -> String {
         var ranges = [ClosedRange<Int>]()
         for number in numbers {
             if let last = ranges.last, last.upperBound + 1 == number {
@@ -93,12 +93,12 @@ enum Readable {
     }
 
     /// Layers of so many experts.
-    static func shape(_ experts: [Int]) -> String {
+    package static func shape(_ experts: [Int]) -> String {
         "\(experts.count) layer\(experts.count == 1 ? "" : "s") of \(sizes(experts)) experts"
     }
 
     /// The one size, or the least and the largest.
-    static func sizes(_ sizes: [Int]) -> String {
+    package static func sizes(_ sizes: [Int]) -> String {
         guard let least = sizes.min(), let largest = sizes.max() else { return nothing }
         return least == largest ? "\(least)" : "\(least)-\(largest)"
     }
