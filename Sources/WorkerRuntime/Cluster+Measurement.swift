@@ -11,10 +11,14 @@ extension Cluster {
         nodes: [Int], model: ExpertModel, memoryLimit: Int?, ownership: OwnershipPolicy,
         communicator: any Communicator
     ) throws -> Cluster {
-        let neighbours = nodes.count { $0 == nodes[communicator.rank] }
-        let limit = memoryLimit ?? MemoryLimit.bytes().map { $0 / neighbours } ?? Int.max
-        return Cluster(
-            nodes: nodes, memoryLimits: try communicator.allGather([limit]),
+        Cluster(
+            nodes: nodes, memoryLimits: try memoryLimits(nodes, memoryLimit, communicator),
             exchange: try ExchangeProbe.measure(communicator, model: model), ownership: ownership)
+    }
+
+    /// Bytes that each rank may use for experts. Collective; parameters as above.
+    static func memoryLimits(_ nodes: [Int], _ memoryLimit: Int?, _ communicator: any Communicator) throws -> [Int] {
+        let neighbours = nodes.count { $0 == nodes[communicator.rank] }
+        return try communicator.allGather([memoryLimit ?? MemoryLimit.bytes().map { $0 / neighbours } ?? Int.max])
     }
 }

@@ -22,6 +22,43 @@ struct CoordinatorAccess: Sendable {
         try await ControlClient.connect(to: address, key: key())
     }
 
+    /// Sends a request; tries again until `limit` has passed while the coordinator is away.
+    /// - Parameter task: what the coordinator refuses, if it does.
+    /// - Throws: `WorkerError` `coordinatorUnreachable`, or `refused` with the coordinator's reason; a `ControlError` that
+    ///   `passes` lets through.
+    func ask<Request: ControlRequest>(
+        _ request: Request, for task: String, within limit: Duration,
+        passing passes: @escaping @Sendable (ControlError) -> Bool = { _ in false }
+    ) throws -> Request.Reply {
+        let lastFailure = LastFailure()
+        let reply = try AsynchronousCall.run(within: limit) {
+            let backOff = BackOff(first: .milliseconds(50), longest: .seconds(1))
+            var failures = 0
+            while true {
+                do throws(ControlError) {
+                    let client = try await connect()
+                    defer { client.close() }
+                    return try await client.send(request)
+                } catch {
+                    if passes(error) { throw error }
+                    guard error.isTransient else {
+                        throw WorkerError(
+                            .refused, "the coordinator at \(address) refused \(task): \(error.message)")
+                    }
+                    lastFailure.message = error.message
+                }
+                failures += 1
+                try await Task.sleep(for: backOff.pause(afterFailures: failures))
+            }
+        }
+        if let reply { return reply }
+        let reason = lastFailure.message.map { ": \($0)" } ?? ""
+        throw WorkerError(
+            .coordinatorUnreachable,
+            "no coordinator answered at \(address) within \(limit / .seconds(1)) s\(reason); start one with "
+                + "moe-coordinator serve, or leave --coordinator out")
+    }
+
     /// - Throws: `WorkerError`, before anything depends on the key.
     func checkKey() throws(WorkerError) {
         do {

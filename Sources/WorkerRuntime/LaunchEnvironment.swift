@@ -14,7 +14,7 @@ public struct LaunchEnvironment: Sendable {
     private var isUnderMPIRun: Bool { environment["OMPI_COMM_WORLD_RANK"] != nil }
 
     /// Whether a process manager that MPI can ask for the world started this process: mpirun, or `srun --mpi=pmix`.
-    private var isLaunched: Bool { isUnderMPIRun || environment["PMIX_RANK"] != nil }
+    public var isLaunched: Bool { isUnderMPIRun || environment["PMIX_RANK"] != nil }
 
     /// Tasks of the Slurm job step that this process belongs to, or of the whole job when it was not `srun` that started it.
     private var slurmTasks: Int? {

@@ -25,39 +25,7 @@ struct RunRegistration: Codable, Sendable {
     static func register(
         _ request: RegisterRun, with coordinator: CoordinatorAccess, within limit: Duration
     ) throws -> RunRegistration {
-        let lastFailure = LastFailure()
-        let reply = try AsynchronousCall.run(within: limit) {
-            try await attempt(request, with: coordinator, noting: lastFailure)
-        }
-        guard let reply else {
-            let reason = lastFailure.message.map { ": \($0)" } ?? ""
-            throw WorkerError(
-                .coordinatorUnreachable,
-                "no coordinator answered at \(coordinator.address) within \(limit / .seconds(1)) s\(reason); start one with "
-                    + "moe-coordinator serve, or leave --coordinator out")
-        }
+        let reply = try coordinator.ask(request, for: "the run", within: limit)
         return RunRegistration(run: reply.run, incarnation: reply.incarnation, plan: reply.plan)
-    }
-
-    private static func attempt(
-        _ request: RegisterRun, with coordinator: CoordinatorAccess, noting lastFailure: LastFailure
-    ) async throws -> RunRegistered {
-        let backOff = BackOff(first: .milliseconds(50), longest: .seconds(1))
-        var failures = 0
-        while true {
-            do throws(ControlError) {
-                let client = try await coordinator.connect()
-                defer { client.close() }
-                return try await client.send(request)
-            } catch {
-                guard error.isTransient else {
-                    throw WorkerError(
-                        .refused, "the coordinator at \(coordinator.address) refused the run: \(error.message)")
-                }
-                lastFailure.message = error.message
-            }
-            failures += 1
-            try await Task.sleep(for: backOff.pause(afterFailures: failures))
-        }
     }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Dispatch
+import ExpertPlacement
 import Foundation
 import MPIMessagePassing
 import Settings
@@ -30,6 +31,9 @@ enum Program {
                 throw CleanExit.helpRequest(Worker.self)
             }
             command = ranked
+            if command.isDryRun, !launch.isLaunched {
+                return rehearse(command, isReporter: launch.expectedRank == 0)
+            }
             try launch.validate(rank: command.world.rank, worldSize: command.world.worldSize)
             guard (1...Threads.limit).contains(command.world.threads) else {
                 throw WorkerError.usage(
@@ -44,6 +48,25 @@ enum Program {
         // Before BLAS is first used.
         Threads.configure(command.world.threads)
         return run(command, launch: launch, environment: environment)
+    }
+
+    /// Without other ranks.
+    private static func rehearse(_ command: any RankCommand, isReporter: Bool) -> Int32 {
+        guard isReporter else { return 0 }
+        do {
+            let worldSize = command.world.worldSize ?? 1
+            guard (1...PlacementPlan.worldSizeLimit).contains(worldSize) else {
+                throw WorkerError.usage(
+                    "--world-size must be at least 1 and at most \(PlacementPlan.worldSizeLimit), not \(worldSize)")
+            }
+            try command.rehearse(worldSize: worldSize)
+            return 0
+        } catch let failure as JobFailure {
+            report("\(failure)")
+            return failure.exitCode
+        } catch {
+            return fail(error, isReporter: true)
+        }
     }
 
     private static func run(

@@ -1,5 +1,8 @@
 import ArgumentParser
 import Foundation
+import Listings
+import MPIMessagePassing
+import MessagePassing
 import WorkerRuntime
 
 /// `moe-worker`, `moe-worker train`.
@@ -24,8 +27,13 @@ struct Train: RankCommand {
     @OptionGroup(title: "Output")
     var output: OutputOptions
 
+    @OptionGroup(title: "Dry run")
+    var rehearsal: DryRunOptions
+
     @OptionGroup(title: "Ranks")
     var world: WorldOptions
+
+    var isDryRun: Bool { rehearsal.dryRun }
 
     func rendezvous(rank: Int, worldSize: Int) throws -> RendezvousOptions? {
         guard let coordinator = placement.coordinator else {
@@ -40,14 +48,12 @@ struct Train: RankCommand {
     }
 
     func run(in world: World) throws {
-        var options = TrainingOptions(
-            data: input.data, steps: input.steps, batchSize: input.batchSize, sequenceLength: input.sequenceLength,
-            schedule: optimization.schedule(steps: input.steps))
-        input.apply(to: &options)
-        optimization.apply(to: &options)
-        placement.apply(to: &options)
-        output.apply(to: &options)
-        options.threads = self.world.threads
+        let options = trainingOptions
+        if isDryRun {
+            let dryRun = try DryRun(options: options, communicator: world.communicator, nodes: world.nodes)
+            if world.communicator.rank == 0 { try show(dryRun) }
+            return
+        }
         let display = ProgressDisplay(
             steps: options.steps, interval: max(1, options.logInterval),
             isTerminal: TerminalDetection.isTerminal(STDOUT_FILENO, environment: world.environment))
@@ -57,4 +63,42 @@ struct Train: RankCommand {
             options: options, communicator: world.communicator, nodes: world.nodes, display: display, requests: requests
         ).run()
     }
+
+    func rehearse(worldSize: Int) throws {
+        let options = trainingOptions
+        let outcomes = try ThreadCommunicator.run(worldSize: 1) { communicator in
+            Result {
+                try DryRun(
+                    options: options, communicator: communicator, nodes: [Int](repeating: 0, count: worldSize))
+            }
+        }
+        for outcome in outcomes { try show(outcome.get()) }
+    }
+
+    private func show(_ dryRun: DryRun) throws {
+        try rehearsal.listing.write(dryRun) { DryRunReport(dryRun: dryRun).tables }
+    }
+
+    private var trainingOptions: TrainingOptions {
+        var options = TrainingOptions(
+            data: input.data, steps: input.steps, batchSize: input.batchSize, sequenceLength: input.sequenceLength,
+            schedule: optimization.schedule(steps: input.steps))
+        input.apply(to: &options)
+        optimization.apply(to: &options)
+        placement.apply(to: &options)
+        output.apply(to: &options)
+        options.threads = world.threads
+        return options
+    }
+}
+
+/// What would be, without training.
+struct DryRunOptions: ParsableArguments {
+    @Flag(
+        help: ArgumentHelp(
+            "Reads and checks all that a start reads, prints parameters, memory per rank and the placement, and ends. Alone, "
+                + "without a launcher, --world-size says for how many ranks."))
+    var dryRun = false
+
+    @OptionGroup var listing: ListingOptions
 }

@@ -21,11 +21,17 @@ protocol RankCommand: ParsableCommand {
     var world: WorldOptions { get }
     /// How ranks find each other that no launcher started; nil: they do not.
     func rendezvous(rank: Int, worldSize: Int) throws -> RendezvousOptions?
+    /// Whether the command only tells what it would do, for which one process can speak for all ranks.
+    var isDryRun: Bool { get }
+    /// Tells what a world of so many ranks would do, without it.
+    func rehearse(worldSize: Int) throws
     /// Collective.
     func run(in world: World) throws
 }
 
 extension RankCommand {
+    var isDryRun: Bool { false }
+    func rehearse(worldSize: Int) throws {}
     func rendezvous(rank: Int, worldSize: Int) throws -> RendezvousOptions? { nil }
 }
 

@@ -1,0 +1,126 @@
+import Checkpoints
+import ControlProtocol
+import ExpertParallelism
+import ExpertPlacement
+import MessagePassing
+import Mixtral
+
+/// What a training run would be: all that is read at its start is read and checked, and nothing is written, told to a coordinator,
+/// or trained.
+public struct DryRun: Sendable, Encodable {
+    /// The run's name; nil: it gets one when it starts.
+    public let run: String?
+    public let layers: Int
+    public let expertsPerLayer: Int
+    public let expertsPerToken: Int
+    public let hiddenSize: Int
+    public let intermediateSize: Int
+    /// Weights of the whole model, of its experts, and those that one token meets.
+    public let parameters: Int
+    public let expertParameters: Int
+    public let activeParameters: Int
+    /// Sequences of all ranks in a step, and tokens of each.
+    public let batchSize: Int
+    public let sequenceLength: Int
+    public let microBatches: Int
+    /// Steps in all, and those that are done already.
+    public let steps: Int
+    public let completedSteps: Int
+    /// What it goes on from; nil: it begins.
+    public let checkpoint: String?
+    public let dispatcher: String
+    public let ownership: OwnershipPolicy
+    public let plan: PlacementPlan
+    /// Whose plan it is, for people to read.
+    public let origin: String
+    /// Bytes that each rank may use for experts; nil: not known, because the ranks are not here.
+    public let memoryLimits: [Int]?
+    public let ranks: [RankMemory]
+
+    private enum CodingKeys: String, CodingKey {
+        case run, layers, parameters, steps, checkpoint, dispatcher, ownership, plan, origin, ranks
+        case expertsPerLayer = "experts_per_layer"
+        case expertsPerToken = "experts_per_token"
+        case hiddenSize = "hidden_size"
+        case intermediateSize = "intermediate_size"
+        case expertParameters = "expert_parameters"
+        case activeParameters = "active_parameters"
+        case batchSize = "batch_size"
+        case sequenceLength = "sequence_length"
+        case microBatches = "micro_batches"
+        case completedSteps = "completed_steps"
+        case memoryLimits = "memory_limits"
+    }
+
+    /// Collective.
+    /// - Parameters:
+    ///   - communicator: the ranks that run, or one that stands for all.
+    ///   - nodes: the node of each rank.
+    /// - Throws: `JobFailure` on all ranks, with what would keep the run from starting.
+    public init(options: TrainingOptions, communicator: any Communicator, nodes: [Int]) throws {
+        let inputs = try communicator.agree { try TrainingInputs(options, worldSize: nodes.count) }
+        let resume = try ResumePoint.find(options, inputs, communicator: communicator)
+        let manifest = resume?.manifest
+        let configuration = inputs.configuration
+        let model = ExpertModel(configuration)
+        // One rank cannot tell what others have.
+        let limits: [Int]? =
+            if communicator.size == nodes.count {
+                try Cluster.memoryLimits(nodes, options.memoryLimitBytes, communicator)
+            } else {
+                options.memoryLimitBytes.map { [Int](repeating: $0, count: nodes.count) }
+            }
+        let cluster = Cluster(nodes: nodes, memoryLimits: limits, ownership: options.optimizerPlacement)
+        let run = options.run ?? manifest?.run
+        (plan, origin) = try communicator.agree {
+            if let coordinator = options.coordinator, let run,
+                let plan = try Self.activePlan(of: run, at: options.access(to: coordinator), options, model, cluster)
+            {
+                return (plan, "the coordinator at \(coordinator)")
+            }
+            let replay = try options.placementReplay.map {
+                try PlacementReplay(path: $0, cluster: cluster, completedSteps: manifest?.step ?? 0)
+            }
+            // A program decides from measurements.
+            let allocator =
+                PlacementChoice.isProgram(options.allocator) ? "expert-parallel" : options.allocator
+            let plan = try PlacementChoice.plan(
+                replay: replay, after: manifest, allocator: allocator, model: model, cluster: cluster)
+            return (plan, options.placementReplay ?? "the allocator \(allocator)")
+        }
+        self.run = run
+        layers = configuration.layers
+        expertsPerLayer = configuration.experts
+        expertsPerToken = configuration.expertsPerToken
+        hiddenSize = configuration.hiddenSize
+        intermediateSize = configuration.intermediateSize
+        parameters = configuration.parameterCount
+        expertParameters = 3 * model.size
+        activeParameters =
+            parameters - expertParameters + expertParameters / configuration.experts * configuration.expertsPerToken
+        (batchSize, sequenceLength) = (options.batchSize, options.sequenceLength)
+        microBatches = options.microBatches
+        (steps, completedSteps) = (options.steps, manifest?.step ?? 0)
+        checkpoint = resume?.checkpoint.path
+        dispatcher = options.dispatcherName
+        ownership = options.optimizerPlacement
+        memoryLimits = limits
+        ranks = RankMemory.all(configuration, plan: plan, options: options)
+    }
+
+    /// The plan of a run that the coordinator knows; nil when it does not, or would make another one for these ranks.
+    private static func activePlan(
+        of run: String, at coordinator: CoordinatorAccess, _ options: TrainingOptions, _ model: ExpertModel,
+        _ cluster: Cluster
+    ) throws -> PlacementPlan? {
+        try coordinator.checkKey()
+        do {
+            let reply = try coordinator.ask(
+                ShowPlacement(run: run), for: "to show the run's placement",
+                within: .seconds(options.coordinatorTimeoutSeconds), passing: { $0.code == .unknownRun })
+            return try? reply.plan.adapted(to: model, cluster: cluster)
+        } catch is ControlError {
+            return nil
+        }
+    }
+}

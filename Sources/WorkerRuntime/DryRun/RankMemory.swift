@@ -1,0 +1,140 @@
+import ExpertPlacement
+import Mixtral
+
+/// What a rank's memory holds while it trains, in bytes: worked out from the model and the plan, with experts that get the same
+/// number of tokens.
+public struct RankMemory: Hashable, Sendable, Encodable {
+    public let rank: Int
+    public let node: Int
+    /// Dense weights, and the experts' that the rank computes with or owns.
+    public let weightBytes: Int
+    /// Of the same, and the sums of what it owns of the dense ones.
+    public let gradientBytes: Int
+    /// The two moments of AdamW.
+    public let optimizerBytes: Int
+    /// What forward passes keep for backward, and what the layer at work needs besides.
+    public let activationBytes: Int
+    /// The program itself with its libraries.
+    public let processBytes: Int
+
+    public var totalBytes: Int { weightBytes + gradientBytes + optimizerBytes + activationBytes + processBytes }
+
+    private enum CodingKeys: String, CodingKey {
+        case rank, node
+        case weightBytes = "weight_bytes"
+        case gradientBytes = "gradient_bytes"
+        case optimizerBytes = "optimizer_bytes"
+        case activationBytes = "activation_bytes"
+        case processBytes = "process_bytes"
+        case totalBytes = "total_bytes"
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(rank, forKey: .rank)
+        try values.encode(node, forKey: .node)
+        try values.encode(weightBytes, forKey: .weightBytes)
+        try values.encode(gradientBytes, forKey: .gradientBytes)
+        try values.encode(optimizerBytes, forKey: .optimizerBytes)
+        try values.encode(activationBytes, forKey: .activationBytes)
+        try values.encode(processBytes, forKey: .processBytes)
+        try values.encode(totalBytes, forKey: .totalBytes)
+    }
+}
+
+extension RankMemory {
+    /// Code, BLAS and MPI of a rank that holds nothing yet.
+    static let idleBytes = 44 << 20
+
+    /// Of all ranks of a job.
+    static func all(
+        _ configuration: MixtralConfiguration, plan: PlacementPlan, options: TrainingOptions
+    ) -> [RankMemory] {
+        let value = MemoryLayout<Float>.stride
+        let holdings = RankHoldings.all(
+            plan, hiddenSize: configuration.hiddenSize, ownership: options.optimizerPlacement)
+        let dense = configuration.parameterCount - 3 * ExpertModel(configuration).size
+        let worldSize = plan.worldSize
+        let activations = Activations(configuration, plan: plan, options: options)
+        return holdings.map { held in
+            // Dense parameters are owned in even parts.
+            let owned = value * (dense / worldSize + (held.rank < dense % worldSize ? 1 : 0))
+            let sums = worldSize > 1 ? owned : 0
+            return RankMemory(
+                rank: held.rank, node: held.node, weightBytes: value * dense + held.weightBytes,
+                gradientBytes: value * dense + sums + held.weightBytes, optimizerBytes: 2 * owned + held.stateBytes,
+                // The owner hands its part of the weights on in a buffer.
+                activationBytes: activations.bytes(of: held.rank) + sums, processBytes: idleBytes)
+        }
+    }
+}
+
+/// What a training step of one rank holds besides weights and their state.
+private struct Activations {
+    private struct Layer {
+        /// Rows that ranks compute, and rows times neurons.
+        let work: RankWork
+        /// Rows that a token's rank sends to experts, wherever they are, for each token.
+        let copies: Double
+        /// The most rows times neurons of one expert, by rank.
+        let largest: [Double]
+
+        /// - Parameters:
+        ///   - tokens: of all ranks.
+        ///   - load: rows of each expert.
+        init(_ layer: LayerPlacement, tokens: Double, load: Double, worldSize: Int) {
+            var (work, largest) = (RankWork(worldSize: worldSize), [Double](repeating: 0, count: worldSize))
+            for expert in layer.experts {
+                var one = RankWork(worldSize: worldSize)
+                one.add(LayerPlacement(experts: [expert]), loads: [load])
+                for rank in expert.mesh.ranks { largest[rank] = max(largest[rank], one.work[rank]) }
+            }
+            work.add(layer, loads: layer.experts.map { _ in load })
+            self.work = work
+            self.largest = largest
+            copies = work.rows.reduce(0, +) / tokens
+        }
+    }
+
+    private let configuration: MixtralConfiguration
+    private let options: TrainingOptions
+    private let worldSize: Int
+    private let layers: [Layer]
+
+    init(_ configuration: MixtralConfiguration, plan: PlacementPlan, options: TrainingOptions) {
+        self.configuration = configuration
+        self.options = options
+        worldSize = plan.worldSize
+        let tokens = Double(options.batchSize / options.microBatches * options.sequenceLength)
+        let load = tokens * Double(configuration.expertsPerToken) / Double(configuration.experts)
+        layers = plan.layers.map { Layer($0, tokens: tokens, load: load, worldSize: plan.worldSize) }
+    }
+
+    func bytes(of rank: Int) -> Int {
+        let blocks = BatchBlocks(options, rank: rank, worldSize: worldSize)
+        let sequences = (0..<blocks.microBatches).map { blocks.own(microBatch: $0).count }.max() ?? 0
+        // Entries a token: of the model's state, all queries, all keys.
+        let tokens = Double(sequences * options.sequenceLength)
+        let state = Double(configuration.hiddenSize)
+        let queries = Double(configuration.heads * configuration.headDimension)
+        let keys = Double(configuration.keyValueHeads * configuration.headDimension)
+
+        // Attention: both norms' inputs and outputs, queries, keys, values, their sum; router: probabilities and choices.
+        let attention = 4 * state + 2 * queries + 2 * keys + Double(configuration.heads + 2)
+        let router = Double(configuration.experts + 6 * configuration.expertsPerToken)
+        var kept = tokens * (2 * state + Double(layers.count) * (attention + router))
+        var experts = 0.0
+        for layer in layers {
+            let (rows, neuronRows) = (layer.work.rows[rank], layer.work.work[rank])
+            // Each rank has its part of every expert's tokens.
+            let staying = rows / Double(worldSize)
+            let leaving = max(0, tokens * layer.copies - staying)
+            kept += 2 * rows * state + 2 * neuronRows + leaving * state
+            // Rows on their way, there and back, gradients of those that are there, and one activation of one expert.
+            experts = max(experts, (leaving + 2 * rows - staying) * state + layer.largest[rank])
+        }
+        // The gradients that attention works with; logits; the gradient that goes through all layers.
+        let working = tokens * (2 * queries + 2 * keys + state + Double(configuration.vocabularySize) + 2 * state)
+        return Int((Double(MemoryLayout<Float>.stride) * (kept + experts + working)).rounded())
+    }
+}

@@ -1,0 +1,158 @@
+import ExpertPlacement
+import Foundation
+import Testing
+
+/// `moe-worker --dry-run`: what a run would be.
+@Suite(.serialized) struct DryRunTests {
+    private let inputs: WorkerInputs
+
+    init() throws { inputs = try WorkerInputs() }
+
+    private struct Answer: Decodable {
+        struct Rank: Decodable {
+            var totalBytes: Int
+
+            private enum CodingKeys: String, CodingKey { case totalBytes = "total_bytes" }
+        }
+        var completedSteps: Int
+        var checkpoint: String?
+        var memoryLimits: [Int]?
+        var plan: PlacementPlan
+        var ranks: [Rank]
+
+        private enum CodingKeys: String, CodingKey {
+            case checkpoint, plan, ranks
+            case completedSteps = "completed_steps"
+            case memoryLimits = "memory_limits"
+        }
+    }
+
+    /// - Parameter ranks: under mpirun.
+    private func answer(_ changes: [String: String?] = [:], ranks: Int? = nil) throws -> Answer {
+        let program = try RunningProgram(
+            "moe-worker", inputs.arguments(changes) + ["--dry-run", "-o", "json"], ranks: ranks)
+        #expect(program.waitForEnd() == 0, "\(program.text)")
+        return try JSONDecoder().decode(Answer.self, from: Data(program.text.utf8))
+    }
+
+    @Test func tellsPeopleAndLeavesNothing() throws {
+        let before = try FileManager.default.contentsOfDirectory(atPath: inputs.folder.path).sorted()
+        let program = try RunningProgram(
+            "moe-worker",
+            inputs.arguments([
+                "--world-size": "3", "--allocator": "expert-parallel", "--run": "small",
+                "--metrics": inputs.path("metrics.jsonl"), "--checkpoint-directory": inputs.path("checkpoints"),
+            ]) + ["--dry-run"])
+        #expect(program.waitForEnd() == 0, "\(program.text)")
+        // Two embeddings, five norms; attention and router of two layers; two times four experts.
+        let attention = 16 * 16 + 2 * 8 * 16 + 16 * 16
+        let dense = 2 * 17 * 16 + 5 * 16 + 2 * (attention + 4 * 16)
+        for line in [
+            "Run:                small", "Ranks:              3 on 1 node",
+            "Parameters:         \(dense + 6144): \(dense) dense, 6144 of experts; a token meets \(dense + 3072)",
+            "Placement:          revision 1 from the allocator expert-parallel",
+            "Changed:            nothing, this is a dry run", "0-1     3        1×1    [0]          16      16",
+            "RANK   NODE    WEIGHTS   GRADIENTS   OPTIMIZER   ACTIVATIONS    PROGRAM      TOTAL",
+        ] { #expect(program.text.contains(line), "\(line) in \(program.text)") }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: inputs.folder.path).sorted() == before)
+    }
+
+    /// Rank 0 of a launched job speaks for all, with what the ranks' machines have.
+    @Test func underALauncherOneRankSpeaks() throws {
+        let launched = try answer(["--allocator": "replicated"], ranks: 2)
+        #expect(launched.plan.worldSize == 2 && launched.memoryLimits?.count == 2)
+        let alone = try answer(["--allocator": "replicated", "--world-size": "2"])
+        #expect(alone.plan == launched.plan && alone.memoryLimits == nil)
+        #expect(alone.ranks.map(\.totalBytes) == launched.ranks.map(\.totalBytes))
+        let limited = try answer(["--world-size": "2", "--memory-limit": "1000000"])
+        #expect(limited.memoryLimits == [1_000_000, 1_000_000])
+    }
+
+    @Test func aCheckpointIsGoneOnFrom() throws {
+        let path = try inputs.checkpoint()
+        let directory = ["--checkpoint-directory": inputs.path("checkpoints"), "--steps": "5"]
+        let answer = try answer(directory.merging(["--world-size": "4"]) { $1 })
+        #expect(answer.completedSteps == 3 && answer.checkpoint == path)
+        #expect(answer.plan.worldSize == 4 && answer.plan.revision == 2)
+        // What is damaged is told before a job waits in a queue.
+        try Data("x".utf8).write(to: URL(fileURLWithPath: "\(path)/config.json"))
+        let damaged = try RunningProgram("moe-worker", inputs.arguments(directory.mapValues { $0 }) + ["--dry-run"])
+        #expect(damaged.waitForEnd() == 1)
+        #expect(
+            damaged.text.hasPrefix("moe-worker: error: ") && damaged.text.contains("config.json"), "\(damaged.text)")
+        #expect(damaged.text.split(separator: "\n").count == 1, "\(damaged.text)")
+    }
+
+    @Test(
+        arguments: [
+            (["--world-size": "0"], 64, "--world-size must be at least 1"),
+            (["--world-size": "20000"], 64, "at most 16384"),
+            (["--world-size": "5"], 64, "--batch-size 4"),
+            (["--world-size": "2", "--memory-limit": "1000"], 64, "over its limit of 1000"),
+            (["--allocator": "best"], 64, "unknown allocator"),
+            (["--data": "/nonexistent"], 1, "/nonexistent/train.bin"),
+            (["--coordinator": "127.0.0.1:1", "--run": "x", "--coordinator-timeout": "0.1"], 69, "127.0.0.1:1"),
+        ] as [([String: String], Int32, String)])
+    func whatWouldEndTheJobEndsIt(changes: [String: String], status: Int32, words: String) throws {
+        let program = try RunningProgram(
+            "moe-worker", inputs.arguments(changes.mapValues { $0 }) + ["--dry-run"])
+        #expect(program.waitForEnd() == status, "\(program.text)")
+        #expect(program.text.contains(words), "\(program.text)")
+        #expect(program.text.split(separator: "\n").count == 1, "\(program.text)")
+    }
+
+    /// The plan is the coordinator's, which hears of no new incarnation.
+    @Test func theCoordinatorIsOnlyAsked() throws {
+        let coordinator = try RunningProgram(
+            "moe-coordinator", ["serve", "--database", inputs.path("moe.db"), "--listen", "127.0.0.1:0"])
+        defer { coordinator.terminate() }
+        let address = try #require(
+            coordinator.readLine(after: "moe-coordinator: listening on "), "\(coordinator.text)")
+        let access = ["--coordinator": address, "--run": "small"]
+        #expect(
+            try answer(access.merging(["--allocator": "replicated", "--world-size": "2"]) { $1 }).plan.revision == 1)
+        let variables = ["MOE_COORDINATOR": address]
+        #expect(try CtlProgram(["run", "show", "small"], environment: variables).status != 0)
+
+        let job = try RunningProgram(
+            "moe-worker", inputs.arguments(access.merging(["--allocator": "expert-parallel"]) { $1 }), ranks: 2)
+        #expect(job.waitForEnd() == 0, "\(job.text)")
+        func show() throws -> CtlProgram {
+            try CtlProgram(["run", "show", "small", "-o", "json"], environment: variables)
+        }
+        let before = try show()
+        let plan = try answer(access.merging(["--world-size": "2"]) { $1 }).plan
+        #expect(plan.layers.allSatisfy { $0.experts.map(\.mesh.ranks) == [[0], [1], [0], [1]] })
+        // For other ranks it would make another.
+        #expect(try answer(access.merging(["--world-size": "3"]) { $1 }).plan.worldSize == 3)
+        #expect(try show().output == before.output)
+    }
+
+    /// Resident memory of a rank is what was said, within 5 %.
+    @Test(arguments: [
+        ["--allocator": "tensor-parallel"],
+        ["--allocator": "expert-parallel", "--micro-batches": "2"],
+        ["--allocator": "replicated", "--optimizer-placement": "decoupled"],
+    ])
+    func memoryIsWhatWasSaid(setting: [String: String]) throws {
+        let configuration = """
+            {"model_type": "mixtral", "vocab_size": 1024, "hidden_size": 192, "intermediate_size": 640,
+             "num_hidden_layers": 4, "num_attention_heads": 6, "num_key_value_heads": 3, "num_local_experts": 8,
+             "num_experts_per_tok": 2, "max_position_embeddings": 256, "hidden_act": "silu", "initializer_range": 0.02,
+             "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "router_aux_loss_coef": 0.0, "sliding_window": null,
+             "tie_word_embeddings": false}
+            """
+        try Data(configuration.utf8).write(to: inputs.folder.appending(path: "config.json"))
+        let shape = setting.merging(["--batch-size": "16", "--sequence-length": "256"]) { $1 }
+        let said = try answer(shape.merging(["--world-size": "2"]) { $1 }).ranks[0].totalBytes
+        // Which experts tokens choose is not known before; here they choose all alike.
+        let job = try RunningProgram(
+            "moe-worker",
+            inputs.arguments(shape.merging(["--metrics": inputs.path("metrics.jsonl")]) { $1 })
+                + ["--benchmark-even-routing"], ranks: 2)
+        #expect(job.waitForEnd() == 0, "\(job.text)")
+        let found = try #require(try MemoryTests.residentBytes(inMetrics: inputs.path("metrics.jsonl")).last)
+        print("said \(said) bytes, found \(found): \(Double(said) / Double(found))")
+        #expect(abs(said - found) * 20 <= found, "\(said) bytes were said, \(found) are resident")
+    }
+}
