@@ -42,6 +42,8 @@ export PREFIX DESTDIR SYSCONFDIR UNITDIR ZSHDIR
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
 
 install deb: PROGRAMS = .build/static
+# Where the Debian package goes.
+PACKAGES ?= .build/deb
 install: build
 	@sh deploy/setup.sh package
 	@sh deploy/link-static.sh $(PROGRAMS)
@@ -53,7 +55,7 @@ uninstall:
 deb: build
 	@sh deploy/setup.sh package
 	@sh deploy/link-static.sh $(PROGRAMS)
-	@PROGRAMS=$(PROGRAMS) sh deploy/debian/build.sh .build/deb
+	@PROGRAMS=$(PROGRAMS) sh deploy/debian/build.sh $(PACKAGES)
 
 train: build
 	@sh deploy/setup.sh text
@@ -61,7 +63,7 @@ train: build
 
 test: setup
 	@sh deploy/setup.sh test
-	@sh Tests/python.sh
+	@sh deploy/python.sh
 	$(SWIFT) build $(BUILD) --build-tests
 	@sh Tests/Fuzzing/fuzz.sh $(FUZZ_SECONDS)
 	@$(SWIFT) test $(BUILD) --skip-build --disable-xctest --no-parallel
@@ -72,7 +74,7 @@ fuzz: setup
 
 soak: setup
 	@sh deploy/setup.sh test
-	@sh Tests/python.sh
+	@sh deploy/python.sh
 	$(SWIFT) build $(BUILD) --build-tests
 	@sh Tests/Fuzzing/fuzz.sh 3600
 	@MOE_SOAK=1 $(SWIFT) test $(BUILD) --skip-build --disable-xctest --no-parallel
@@ -85,4 +87,4 @@ bench: build
 	@sh Benchmarks/bench.sh
 
 clean:
-	rm -rf .build .build-fuzz .venv-bench .venv-test
+	rm -rf .build .build-fuzz .venv

@@ -13,12 +13,12 @@ struct NoiseInteropTests {
     init() throws {
         keys = try KeyFolder()
         // Nothing to do after `make test`, which has made it.
-        let setUp = try Self.run("/bin/sh", [Repository.root.appending(path: "Tests/python.sh").path])
+        let setUp = try Self.run("/bin/sh", [Repository.root.appending(path: "deploy/python.sh").path])
         try #require(setUp.status == 0, "\(setUp.output)")
     }
 
     private static let peer = Repository.root.appending(path: "Tests/CoordinatorServiceTests/noise_peer.py").path
-    private static let python = Repository.root.appending(path: ".venv-test/bin/python").path
+    private static let python = Repository.root.appending(path: ".venv/bin/python").path
 
     private static func start(_ program: String, _ arguments: [String], input: Data = Data()) throws -> (Process, Pipe)
     {

@@ -166,6 +166,41 @@ import Testing
         try expectUndisturbed(steps: last + 20)
     }
 
+    /// A job that was started again elsewhere, while the one before stands still and then goes on: the former one ends, told by the
+    /// coordinator, or by the directory when it writes its next checkpoint there.
+    @Test(arguments: [false, true]) func aPredecessorThatStillRunsEnds(hasCoordinator: Bool) throws {
+        var access = [String: String]()
+        var coordinator: RunningProgram?
+        defer { coordinator?.terminate() }
+        if hasCoordinator {
+            let server = try RunningProgram(
+                "moe-coordinator", ["serve", "--database", inputs.path("moe.db"), "--listen", "127.0.0.1:0"])
+            coordinator = server
+            let address = try #require(server.readLine(after: "moe-coordinator: listening on "), "\(server.text)")
+            access = ["--coordinator": address, "--run": "small"]
+        }
+        let first = try job(
+            steps: 1 << 30, access.merging(["--checkpoint-interval": hasCoordinator ? "0" : "10"]) { $1 })
+        _ = first.readLine(after: "step")
+        let former = ranks(of: first)
+        #expect(former.count == 2)
+        kill(former[0], SIGUSR1)
+        _ = first.readLine(containing: ": checkpoint ")
+        for rank in former { kill(rank, SIGSTOP) }
+        let stopped = try #require(try CheckpointDirectory(checkpoints).steps().last)
+
+        let second = try job(steps: stopped + 5, access)
+        #expect(second.waitForEnd() == 0, "\(second.text)")
+        let steps = try CheckpointDirectory(checkpoints).steps()
+        for rank in former { kill(rank, SIGCONT) }
+        #expect(first.waitForEnd() == 77, "\(first.text)")
+        let errors = first.text.split(separator: "\n").filter { $0.contains("rror:") }
+        #expect(errors.count == 1, "\(first.text)")
+        // It has left nothing behind.
+        #expect(try CheckpointDirectory(checkpoints).steps() == steps)
+        for step in steps { try CheckpointDirectory(checkpoints).checkpoint(ofStep: step).verify() }
+    }
+
     // MARK: - moe-ctl
 
     @Test func checkpointsAreListedVerifiedAndExported() throws {

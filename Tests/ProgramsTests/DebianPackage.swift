@@ -14,6 +14,9 @@ struct DebianPackage {
         return missing.isEmpty ? nil : "there is no \(missing.joined(separator: ", ")): run deploy/setup.sh test"
     }()
 
+    /// The Makefile's command, which compiles nothing: the programs are there.
+    static let make = ["make", "--no-print-directory", "-C", Repository.root.path, "SWIFT=true"]
+
     /// Made once.
     static let shared = Result { try DebianPackage() }
 
@@ -22,17 +25,13 @@ struct DebianPackage {
         // It is large, and stays until the next one.
         let folder = root.appending(path: ".build/package")
         try? FileManager.default.removeItem(at: folder)
-        let programs = root.appending(path: ".build/static").path
         var environment = ProcessInfo.processInfo.environment
-        environment["PROGRAMS"] = programs
         // Quick rather than small.
         environment["DPKG_DEB_COMPRESSOR_TYPE"] = "gzip"
         environment["DPKG_DEB_COMPRESSOR_LEVEL"] = "1"
-        for command in [["link-static.sh", programs], ["debian/build.sh", folder.path]] {
-            let result = try ShellCommand(
-                ["sh", root.appending(path: "deploy/\(command[0])").path, command[1]], environment: environment)
-            guard result.status == 0 else { throw Failure(output: result.output) }
-        }
+        // What is built already.
+        let result = try ShellCommand(Self.make + ["deb", "PACKAGES=\(folder.path)"], environment: environment)
+        guard result.status == 0 else { throw Failure(output: result.output) }
         let files = try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
         guard let file = files.first(where: { $0.pathExtension == "deb" }) else { throw Failure(output: "\(files)") }
         self.file = file

@@ -37,13 +37,16 @@ struct SlurmTests {
         #expect(try cluster.run(["pgrep", "-f", "moe-\(job).*moe.db"]).output == "")
     }
 
-    /// As at the end of its time, when Slurm tells the script.
-    @Test func goesOnWhereItStopped() throws {
-        let cluster = try SlurmCluster(nodes: 1)
+    /// As at the end of its time, when Slurm tells the script. A coordinator of the job's own begins with an empty database then, and
+    /// knows what it must from the checkpoint.
+    @Test(arguments: [false, true]) func goesOnWhereItStopped(hasOwnCoordinator: Bool) throws {
+        let nodes = hasOwnCoordinator ? 2 : 1
+        let cluster = try SlurmCluster(nodes: nodes)
         let changes = ["--steps": "600", "--batch-size": "64", "--metrics": inputs.path("metrics.jsonl")]
         let job = try cluster.submit(
-            ["--nodes=1", "--ntasks-per-node=2", "--output=log", Self.script]
-                + inputs.arguments(changes.merging(["--checkpoint-directory": inputs.path("checkpoints")]) { $1 }))
+            ["--nodes=\(nodes)", "--ntasks-per-node=\(2 / nodes)", "--output=log", Self.script]
+                + inputs.arguments(changes.merging(["--checkpoint-directory": inputs.path("checkpoints")]) { $1 }),
+            variables: hasOwnCoordinator ? ["MOE_OWN_COORDINATOR": "1"] : [:])
         try cluster.wait(for: "no steps are done") { inputs.losses("metrics.jsonl").count >= 20 }
         let asked = try cluster.run(["scancel", "--batch", "--signal=TERM", job])
         #expect(asked.status == 0, "\(asked.output)")
@@ -56,6 +59,9 @@ struct SlurmTests {
         #expect(state == "COMPLETED", "\(log)")
         #expect(log.contains("asked to stop") && log.contains("goes back into the queue"), "\(log)")
         #expect(log.contains("start 1\n") && log.contains("start 2\n"), "\(log)")
+        if hasOwnCoordinator {
+            for incarnation in 1...2 { #expect(log.contains(", incarnation \(incarnation)\n"), "\(log)") }
+        }
         // Every step once, each with the loss that it has in a run without interruption.
         let done = inputs.losses("metrics.jsonl")
         #expect(done.map(\.step) == Array(1...600))

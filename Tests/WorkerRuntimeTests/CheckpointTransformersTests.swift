@@ -10,10 +10,8 @@ import WorkerRuntime
 /// A checkpoint is a model as transformers has it.
 @Suite struct CheckpointTransformersTests {
     private static let golden = Repository.root.appending(path: "Tests/MixtralTests/Golden")
-    /// With transformers, from `make bench`.
-    private static let python =
-        ProcessInfo.processInfo.environment["MOE_TRANSFORMERS_PYTHON"]
-        ?? Repository.root.appending(path: ".venv-bench/bin/python").path
+    /// With transformers, from deploy/python.sh.
+    private static let python = Repository.root.appending(path: ".venv/bin/python").path
     private let fixture: TrainingFixture
 
     init() throws { fixture = try TrainingFixture() }
@@ -72,9 +70,8 @@ import WorkerRuntime
         }
     }
 
-    @Test(
-        .enabled(if: FileManager.default.isExecutableFile(atPath: python), "needs transformers, as make bench has it"))
-    func transformersLoadsItWithTheSameLogits() throws {
+    @Test func transformersLoadsItWithTheSameLogits() throws {
+        try #require(FileManager.default.isExecutableFile(atPath: Self.python), "run deploy/python.sh")
         for worldSize in [1, 2] {
             let process = Process()
             process.executableURL = URL(fileURLWithPath: Self.python)
