@@ -98,14 +98,18 @@ package final class CheckpointSaver {
             }
         }
         let sink: any WeightSink = if let weights { weights } else { Discard() }
+        // Moments are this rank's alone: another thread hashes and writes them, while weights come together from all ranks.
+        let (state, worldSize) = (optimizer.ownedState, communicator.size)
+        let moments = ConcurrentCall {
+            try OptimizerStateFile.write(state, directory: directory, rank: rank, worldSize: worldSize)
+        }
+        defer { _ = moments.result }
         // Collective: a rank that cannot write takes part to the end.
         let stored = Result { try distribution.store(to: sink, communicator: communicator) }
         let own = try agree { () -> [UInt8] in
             try stored.get()
             var files = try weights.map { [try $0.finish()] } ?? []
-            files.append(
-                try OptimizerStateFile.write(
-                    optimizer.ownedState, directory: directory, rank: rank, worldSize: communicator.size))
+            files.append(try moments.result.get())
             return try Array(JSONEncoder().encode(files))
         }
         let all = try communicator.allGatherBlocks(own)
