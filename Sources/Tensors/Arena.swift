@@ -5,7 +5,8 @@ import Glibc
 struct Arena {
     /// The pages that the system is asked for: huge ones make passes over large blocks up to 40 % faster.
     static let pageBytes = 2 << 20
-    private static let chunkBytes = 1 << 30
+    /// What the system is asked for at least, and so much again as there is, up to the largest: address space may be limited, too.
+    private static let chunkBytes = (least: 64 << 20, largest: 1 << 30)
 
     /// Address space from the system. It takes memory, page by page, when it is first written.
     private struct Chunk {
@@ -91,20 +92,32 @@ struct Arena {
 
     /// - Returns: the index of a free extent of `bytes` bytes or more.
     private mutating func grow(_ bytes: Int) -> Int {
-        let pages = (max(bytes, Self.chunkBytes) + Self.pageBytes - 1) / Self.pageBytes
+        let usual = min(max(Self.chunkBytes.least, chunks.reduce(0) { $0 + $1.bytes }), Self.chunkBytes.largest)
+        guard let chunk = Self.chunk(max(bytes, usual)) ?? Self.chunk(bytes) else { Self.endWithoutMemory(bytes) }
+        chunks.append(chunk)
+        free.append(Extent(chunk: chunks.count - 1, range: 0..<chunk.bytes))
+        return free.count - 1
+    }
+
+    /// Address space for `bytes` bytes; nil: the system has none.
+    private static func chunk(_ bytes: Int) -> Chunk? {
+        let pages = (bytes + pageBytes - 1) / pageBytes
         // A page more, so that one can begin where pages do.
         let space = mmap(
-            nil, (pages + 1) * Self.pageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-            0)
-        guard let space, space != MAP_FAILED else {
-            fatalError("the system has no \(pages * Self.pageBytes) bytes: \(String(cString: strerror(errno)))")
-        }
-        let base = space.alignedUp(toMultipleOf: Self.pageBytes)
+            nil, (pages + 1) * pageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        guard let space, space != MAP_FAILED else { return nil }
+        let base = space.alignedUp(toMultipleOf: pageBytes)
         // Advice only: where there are no huge pages, nothing changes.
-        madvise(base, pages * Self.pageBytes, MADV_HUGEPAGE)
-        chunks.append(Chunk(base: base, isTouched: [Bool](repeating: false, count: pages)))
-        free.append(Extent(chunk: chunks.count - 1, range: 0..<pages * Self.pageBytes))
-        return free.count - 1
+        madvise(base, pages * pageBytes, MADV_HUGEPAGE)
+        return Chunk(base: base, isTouched: [Bool](repeating: false, count: pages))
+    }
+
+    /// Nothing can go on without memory, and an error could not be handed on without some.
+    private static func endWithoutMemory(_ bytes: Int) -> Never {
+        var text =
+            "the system has no memory for a tensor of \(bytes) bytes; use more ranks, more --micro-batches, or a smaller model\n"
+        text.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        _exit(1)
     }
 }
 

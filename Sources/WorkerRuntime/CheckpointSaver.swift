@@ -26,15 +26,26 @@ package final class CheckpointSaver {
     /// - Parameters:
     ///   - run: with `incarnation`, who writes; rank 0's count.
     ///   - keep: how many of the newest checkpoints stay; 0: all.
+    ///   - resumed: the step of the checkpoint that the run goes on from; nil: it begins.
     ///   - tokenizer: contents of `meta.json`.
+    /// - Throws: `JobFailure` with the code `stopped` when the incarnation before has written a newer checkpoint since.
     package init(
-        _ directory: CheckpointDirectory, run: String, incarnation: Int, keep: Int, tokenizer: Data? = nil,
-        communicator: any Communicator
+        _ directory: CheckpointDirectory, run: String, incarnation: Int, keep: Int, resumed: Int? = nil,
+        tokenizer: Data? = nil, communicator: any Communicator
     ) throws {
         let message = try communicator.agree { () -> [UInt8] in
             guard communicator.rank == 0 else { return [] }
-            return try Array(
-                JSONEncoder().encode(CheckpointClaim.take(directory, run: run, incarnation: incarnation)))
+            let claim = try CheckpointClaim.take(directory, run: run, incarnation: incarnation)
+            // From here on nobody else writes.
+            let newest = try directory.steps().last
+            guard newest == resumed else {
+                let path = newest.map(directory.path(ofStep:)) ?? "nothing"
+                throw WorkerError(
+                    .stopped,
+                    "while this job started, the one before it went on: the newest checkpoint is \(path) now; start again "
+                        + "to go on from it")
+            }
+            return try Array(JSONEncoder().encode(claim))
         }
         let bytes = try communicator.broadcast(message, root: 0)
         claim = try communicator.agree { try JSONDecoder().decode(CheckpointClaim.self, from: Data(bytes)) }

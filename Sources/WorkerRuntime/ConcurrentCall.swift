@@ -1,7 +1,9 @@
 import Dispatch
 
 /// Synchronous work on a thread of its own, beside what the caller does until it asks for the result.
-final class ConcurrentCall<Value>: @unchecked Sendable {  // `outcome` is set before `hasEnded` is signalled, and read after.
+///
+/// Unchecked: `outcome` is set before `hasEnded` is signalled, and read after.
+final class ConcurrentCall<Value>: @unchecked Sendable {
     private var outcome: Result<Value, any Error>?
     private let hasEnded = DispatchSemaphore(value: 0)
 

@@ -17,7 +17,7 @@ public struct LaunchEnvironment: Sendable {
     public var isLaunched: Bool { isUnderMPIRun || environment["PMIX_RANK"] != nil }
 
     /// Tasks of the Slurm job step that this process belongs to, or of the whole job when it was not `srun` that started it.
-    private var slurmTasks: Int? {
+    public var slurmTasks: Int? {
         isUnderMPIRun ? nil : number("SLURM_STEP_NUM_TASKS") ?? number("SLURM_NTASKS")
     }
 

@@ -54,7 +54,8 @@ public final class Trainer {
             let saver = try options.checkpointDirectory.map {
                 try CheckpointSaver(
                     CheckpointDirectory($0), run: control.run, incarnation: control.fileIncarnation,
-                    keep: options.checkpointKeep, tokenizer: inputs.tokenizer, communicator: communicator)
+                    keep: options.checkpointKeep, resumed: resume?.manifest.step, tokenizer: inputs.tokenizer,
+                    communicator: communicator)
             }
             try train(inputs, output, control, resume, saver, completedSteps: &completedSteps)
         } catch {

@@ -46,13 +46,13 @@ struct DryRunReport {
     private var rankTable: Table {
         var table = Table([
             ("RANK", .left), ("NODE", .left), ("WEIGHTS", .right), ("GRADIENTS", .right), ("OPTIMIZER", .right),
-            ("ACTIVATIONS", .right), ("PROGRAM", .right), ("TOTAL", .right),
+            ("ACTIVATIONS", .right), ("DATA", .right), ("PROGRAM", .right), ("TOTAL", .right),
         ])
         let ranks = dryRun.ranks
         let cells = ranks.map { rank in
             [
-                rank.weightBytes, rank.gradientBytes, rank.optimizerBytes, rank.activationBytes, rank.processBytes,
-                rank.totalBytes,
+                rank.weightBytes, rank.gradientBytes, rank.optimizerBytes, rank.activationBytes, rank.dataBytes,
+                rank.processBytes, rank.totalBytes,
             ].map { Readable.bytes($0) }
         }
         for alike in cells.runs(where: ==) {

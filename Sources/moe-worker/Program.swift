@@ -31,9 +31,7 @@ enum Program {
                 throw CleanExit.helpRequest(Worker.self)
             }
             command = ranked
-            if command.isDryRun, !launch.isLaunched {
-                return rehearse(command, isReporter: launch.expectedRank == 0)
-            }
+            if command.isDryRun, !launch.isLaunched { return rehearse(command, launch: launch) }
             try launch.validate(rank: command.world.rank, worldSize: command.world.worldSize)
             guard (1...Threads.limit).contains(command.world.threads) else {
                 throw WorkerError.usage(
@@ -51,13 +49,19 @@ enum Program {
     }
 
     /// Without other ranks.
-    private static func rehearse(_ command: any RankCommand, isReporter: Bool) -> Int32 {
-        guard isReporter else { return 0 }
+    private static func rehearse(_ command: any RankCommand, launch: LaunchEnvironment) -> Int32 {
+        guard launch.expectedRank == 0 else { return 0 }
         do {
-            let worldSize = command.world.worldSize ?? 1
+            let worldSize = command.world.worldSize ?? launch.slurmTasks ?? 1
             guard (1...PlacementPlan.worldSizeLimit).contains(worldSize) else {
                 throw WorkerError.usage(
                     "--world-size must be at least 1 and at most \(PlacementPlan.worldSizeLimit), not \(worldSize)")
+            }
+            if let rank = command.world.rank {
+                guard (0..<worldSize).contains(rank) else {
+                    throw WorkerError.usage("--rank \(rank) is not in a world of \(worldSize) ranks")
+                }
+                if worldSize > 1 { try command.rendezvous(rank: rank, worldSize: worldSize)?.validate() }
             }
             try command.rehearse(worldSize: worldSize)
             return 0

@@ -22,8 +22,8 @@ struct Ranks {
         end: @escaping @Sendable (String, WorkerError.Code) -> Void
     ) throws -> Ranks {
         try options.validate()
-        try OpenMPIServer(environment: environment).check()
         let deadline = ContinuousClock.now + .seconds(options.timeoutSeconds)
+        try OpenMPIServer.wait(environment: environment, until: deadline)
         // Before there are sockets, which the helper that Open MPI starts would keep open after this process's end.
         var communicator = try MPICommunicator.initialize()
         let watch: RankWatch

@@ -124,10 +124,24 @@ import Testing
             // The discard port, at which nothing listens.
             ("1.0;tcp://127.0.0.1:9", 69, "no ompi-server answers at 127.0.0.1:9"),
         ] {
-            let program = try world.start(0, of: 2, variables: ["OMPI_MCA_pmix_server_uri": contact])
+            let program = try world.start(
+                0, of: 2, ["--rendezvous-timeout": "0.5"], variables: ["OMPI_MCA_pmix_server_uri": contact])
             #expect(program.waitForEnd() == Int32(status), "\(program.text)")
             #expect(error(of: program).contains(words), "\(program.text)")
         }
+    }
+
+    /// Its machine may start last.
+    @Test func anOMPIServerThatComesLate() throws {
+        let world = try ApartRanks()
+        let file = world.inputs.path("late")
+        let variables = ["OMPI_MCA_pmix_server_uri": "file:\(file)"]
+        let ranks = try (0..<2).map { try world.start($0, of: 2, variables: variables) }
+        for rank in ranks {
+            #expect(rank.readLine(containing: "waits for Open MPI's server") != nil, "\(rank.text)")
+        }
+        try FileManager.default.copyItem(atPath: world.inputs.path("ompi-server"), toPath: file)
+        for rank in ranks { #expect(rank.waitForEnd() == 0, "\(rank.text)") }
     }
 
     /// The coordinator ends and comes back at another port while a rank trains: the reports arrive there.

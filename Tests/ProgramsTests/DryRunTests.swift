@@ -52,7 +52,7 @@ import Testing
             "Parameters:         \(dense + 6144): \(dense) dense, 6144 of experts; a token meets \(dense + 3072)",
             "Placement:          revision 1 from the allocator expert-parallel",
             "Changed:            nothing, this is a dry run", "0-1     3        1×1    [0]          16      16",
-            "RANK   NODE    WEIGHTS   GRADIENTS   OPTIMIZER   ACTIVATIONS    PROGRAM      TOTAL",
+            "RANK   NODE    WEIGHTS   GRADIENTS   OPTIMIZER   ACTIVATIONS      DATA    PROGRAM      TOTAL",
         ] { #expect(program.text.contains(line), "\(line) in \(program.text)") }
         #expect(try FileManager.default.contentsOfDirectory(atPath: inputs.folder.path).sorted() == before)
     }
@@ -91,7 +91,14 @@ import Testing
             (["--world-size": "2", "--memory-limit": "1000"], 64, "over its limit of 1000"),
             (["--allocator": "best"], 64, "unknown allocator"),
             (["--data": "/nonexistent"], 1, "/nonexistent/train.bin"),
-            (["--coordinator": "127.0.0.1:1", "--run": "x", "--coordinator-timeout": "0.1"], 69, "127.0.0.1:1"),
+            (["--coordinator": "127.0.0.1:1", "--coordinator-timeout": "0.1"], 69, "127.0.0.1:1"),
+            (["--world-size": "2", "--rank": "2"], 64, "--rank 2"),
+            (
+                ["--world-size": "2", "--rank": "1", "--coordinator": "127.0.0.1:1", "--rank-timeout": "0"], 64,
+                "--rank-timeout"
+            ),
+            (["--metrics": "/nonexistent/metrics.jsonl"], 1, "--metrics /nonexistent/metrics.jsonl cannot be written"),
+            (["--checkpoint-directory": "/dev/null/x"], 1, "--checkpoint-directory /dev/null/x cannot be written"),
         ] as [([String: String], Int32, String)])
     func whatWouldEndTheJobEndsIt(changes: [String: String], status: Int32, words: String) throws {
         let program = try RunningProgram(
@@ -121,9 +128,12 @@ import Testing
             try CtlProgram(["run", "show", "small", "-o", "json"], environment: variables)
         }
         let before = try show()
-        let plan = try answer(access.merging(["--world-size": "2"]) { $1 }).plan
+        let other = ["--allocator": "expert-parallel", "--world-size": "2"]
+        let plan = try answer(access.merging(other) { $1 }).plan
         #expect(plan.layers.allSatisfy { $0.experts.map(\.mesh.ranks) == [[0], [1], [0], [1]] })
-        // For other ranks it would make another.
+        // For another allocator or other ranks it would make another.
+        #expect(
+            try answer(access.merging(["--world-size": "2"]) { $1 }).plan.layers[0].experts[0].mesh.ranks == [0, 1])
         #expect(try answer(access.merging(["--world-size": "3"]) { $1 }).plan.worldSize == 3)
         #expect(try show().output == before.output)
     }

@@ -68,6 +68,29 @@ struct SlurmTests {
         #expect(try done.map(\.loss) == reference(changes))
     }
 
+    /// The last checkpoint is gone on from, and what comes after it is as if nothing had happened.
+    @Test func aRankThatIsKilledIsReplaced() throws {
+        let cluster = try SlurmCluster(nodes: 1)
+        let changes = ["--steps": "400", "--batch-size": "64", "--metrics": inputs.path("metrics.jsonl")]
+        let checkpoints = ["--checkpoint-directory": inputs.path("checkpoints"), "--checkpoint-interval": "30"]
+        let job = try cluster.submit(
+            ["--nodes=1", "--ntasks-per-node=2", "--output=log", Self.script]
+                + inputs.arguments(changes.merging(checkpoints) { $1 }))
+        try cluster.wait(for: "no checkpoint is written") { inputs.losses("metrics.jsonl").count >= 40 }
+        let killed = try cluster.run(["sh", "-c", "kill -9 $(pgrep -n -x moe-worker)"])
+        #expect(killed.status == 0, "\(killed.output)")
+
+        let state = try cluster.waitForEnd(of: job)
+        let log = try cluster.text("log")
+        #expect(state == "COMPLETED", "\(log)")
+        #expect(try cluster.job(job)["Restarts"] == "1")
+        #expect(log.contains("a rank was killed (signal 9); goes back into the queue"), "\(log)")
+        #expect(log.contains("goes on after step "), "\(log)")
+        // Steps since the checkpoint are done twice.
+        let done = Dictionary(inputs.losses("metrics.jsonl").map { ($0.step, $0.loss) }) { $1 }
+        #expect(try done.sorted { $0.key < $1.key }.map(\.value) == reference(changes))
+    }
+
     @Test func whatTheEndOfTheRanksMeansForTheJob() throws {
         let cluster = try SlurmCluster(nodes: 1)
         // Ranks that end as they are told.

@@ -338,4 +338,22 @@ import WorkerRuntime
         _ = try train(Setting(), directory: directory, steps: 1)
         #expect(try Checkpoint(path: "\(directory)/step-1").manifest.incarnation == 10)
     }
+
+    /// A job before that goes on while this one starts may write a checkpoint after this one has looked for the newest.
+    @Test(arguments: [nil, 0]) func aCheckpointThatCameSinceIsNotLeftBehind(resumed: Int?) throws {
+        let directory = fixture.path("checkpoints")
+        _ = try train(Setting(), directory: directory, steps: 1)
+        let codes = try ThreadCommunicator.run(worldSize: 2) { communicator -> Int32 in
+            do {
+                _ = try CheckpointSaver(
+                    CheckpointDirectory(directory), run: "tiny", incarnation: 7, keep: 1, resumed: resumed,
+                    communicator: communicator)
+                return 0
+            } catch let failure as JobFailure {
+                if communicator.rank == 0 { #expect("\(failure)".contains("\(directory)/step-1"), "\(failure)") }
+                return failure.exitCode
+            }
+        }
+        #expect(codes == [75, 75])
+    }
 }

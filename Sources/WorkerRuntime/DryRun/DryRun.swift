@@ -2,8 +2,10 @@ import Checkpoints
 import ControlProtocol
 import ExpertParallelism
 import ExpertPlacement
+import Foundation
 import MessagePassing
 import Mixtral
+import TokenData
 
 /// What a training run would be: all that is read at its start is read and checked, and nothing is written, told to a coordinator,
 /// or trained.
@@ -73,7 +75,8 @@ public struct DryRun: Sendable, Encodable {
         let cluster = Cluster(nodes: nodes, memoryLimits: limits, ownership: options.optimizerPlacement)
         let run = options.run ?? manifest?.run
         (plan, origin) = try communicator.agree {
-            if let coordinator = options.coordinator, let run,
+            try Self.checkOutput(options)
+            if let coordinator = options.coordinator,
                 let plan = try Self.activePlan(of: run, at: options.access(to: coordinator), options, model, cluster)
             {
                 return (plan, "the coordinator at \(coordinator)")
@@ -82,11 +85,15 @@ public struct DryRun: Sendable, Encodable {
                 try PlacementReplay(path: $0, cluster: cluster, completedSteps: manifest?.step ?? 0)
             }
             // A program decides from measurements.
-            let allocator =
-                PlacementChoice.isProgram(options.allocator) ? "expert-parallel" : options.allocator
+            let isProgram = PlacementChoice.isProgram(options.allocator)
+            let allocator = isProgram ? "expert-parallel" : options.allocator
             let plan = try PlacementChoice.plan(
                 replay: replay, after: manifest, allocator: allocator, model: model, cluster: cluster)
-            return (plan, options.placementReplay ?? "the allocator \(allocator)")
+            if let replay = options.placementReplay { return (plan, replay) }
+            if let resume, resume.manifest.plan.revision == plan.revision { return (plan, resume.checkpoint.path) }
+            return (
+                plan, "the allocator \(allocator)" + (isProgram ? ", until \(options.allocator) has measurements" : "")
+            )
         }
         self.run = run
         layers = configuration.layers
@@ -105,22 +112,50 @@ public struct DryRun: Sendable, Encodable {
         dispatcher = options.dispatcherName
         ownership = options.optimizerPlacement
         memoryLimits = limits
-        ranks = RankMemory.all(configuration, plan: plan, options: options)
+        ranks = RankMemory.all(
+            configuration, plan: plan, options: options,
+            dataBytes: 2 * (inputs.training.file.count + (inputs.validation?.file.count ?? 0)))
     }
 
     /// The plan of a run that the coordinator knows; nil when it does not, or would make another one for these ranks.
     private static func activePlan(
-        of run: String, at coordinator: CoordinatorAccess, _ options: TrainingOptions, _ model: ExpertModel,
+        of run: String?, at coordinator: CoordinatorAccess, _ options: TrainingOptions, _ model: ExpertModel,
         _ cluster: Cluster
     ) throws -> PlacementPlan? {
         try coordinator.checkKey()
-        do {
-            let reply = try coordinator.ask(
-                ShowPlacement(run: run), for: "to show the run's placement",
-                within: .seconds(options.coordinatorTimeoutSeconds), passing: { $0.code == .unknownRun })
-            return try? reply.plan.adapted(to: model, cluster: cluster)
-        } catch is ControlError {
-            return nil
+        func ask<Request: ControlRequest>(_ request: Request) throws -> Request.Reply? {
+            do {
+                return try coordinator.ask(
+                    request, for: "to tell of the run", within: .seconds(options.coordinatorTimeoutSeconds),
+                    passing: { $0.code == .unknownRun })
+            } catch is ControlError {
+                return nil
+            }
+        }
+        // Without a name the answer says only that there is one.
+        guard let known = try ask(ShowRun(run: run)), let run, known.summary.allocator == options.allocator,
+            known.model == model, let placement = try ask(ShowPlacement(run: run))
+        else { return nil }
+        return try? placement.plan.adapted(to: model, cluster: cluster)
+    }
+
+    /// What a run leaves behind can be written where it is to be.
+    private static func checkOutput(_ options: TrainingOptions) throws(WorkerError) {
+        for (flag, path, isDirectory) in [
+            ("--checkpoint-directory", options.checkpointDirectory, true), ("--metrics", options.metrics, false),
+            ("--placement-log", options.placementLog, false),
+        ] {
+            guard let path else { continue }
+            var place = URL(fileURLWithPath: path)
+            // Directories on the way to checkpoints are made; those of files are not.
+            var steps = isDirectory ? Int.max : 1
+            while access(place.path, F_OK) != 0, errno == ENOENT, steps > 0, place.path != "/" {
+                place.deleteLastPathComponent()
+                steps -= 1
+            }
+            guard access(place.path, W_OK) == 0 else {
+                throw .failed("\(flag) \(path) cannot be written: \(place.path): \(String(cString: strerror(errno)))")
+            }
         }
     }
 }

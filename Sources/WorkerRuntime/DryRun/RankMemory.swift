@@ -14,10 +14,14 @@ public struct RankMemory: Hashable, Sendable, Encodable {
     public let optimizerBytes: Int
     /// What forward passes keep for backward, and what the layer at work needs besides.
     public let activationBytes: Int
+    /// Tokens, which the ranks of a node map and share.
+    public let dataBytes: Int
     /// The program itself with its libraries.
     public let processBytes: Int
 
-    public var totalBytes: Int { weightBytes + gradientBytes + optimizerBytes + activationBytes + processBytes }
+    public var totalBytes: Int {
+        weightBytes + gradientBytes + optimizerBytes + activationBytes + dataBytes + processBytes
+    }
 
     private enum CodingKeys: String, CodingKey {
         case rank, node
@@ -25,6 +29,7 @@ public struct RankMemory: Hashable, Sendable, Encodable {
         case gradientBytes = "gradient_bytes"
         case optimizerBytes = "optimizer_bytes"
         case activationBytes = "activation_bytes"
+        case dataBytes = "data_bytes"
         case processBytes = "process_bytes"
         case totalBytes = "total_bytes"
     }
@@ -37,6 +42,7 @@ public struct RankMemory: Hashable, Sendable, Encodable {
         try values.encode(gradientBytes, forKey: .gradientBytes)
         try values.encode(optimizerBytes, forKey: .optimizerBytes)
         try values.encode(activationBytes, forKey: .activationBytes)
+        try values.encode(dataBytes, forKey: .dataBytes)
         try values.encode(processBytes, forKey: .processBytes)
         try values.encode(totalBytes, forKey: .totalBytes)
     }
@@ -47,8 +53,9 @@ extension RankMemory {
     static let idleBytes = 44 << 20
 
     /// Of all ranks of a job.
+    /// - Parameter dataBytes: of the token files.
     static func all(
-        _ configuration: MixtralConfiguration, plan: PlacementPlan, options: TrainingOptions
+        _ configuration: MixtralConfiguration, plan: PlacementPlan, options: TrainingOptions, dataBytes: Int
     ) -> [RankMemory] {
         let value = MemoryLayout<Float>.stride
         let holdings = RankHoldings.all(
@@ -64,7 +71,8 @@ extension RankMemory {
                 rank: held.rank, node: held.node, weightBytes: value * dense + held.weightBytes,
                 gradientBytes: value * dense + sums + held.weightBytes, optimizerBytes: 2 * owned + held.stateBytes,
                 // The owner hands its part of the weights on in a buffer.
-                activationBytes: activations.bytes(of: held.rank) + sums, processBytes: idleBytes)
+                activationBytes: activations.bytes(of: held.rank) + sums, dataBytes: dataBytes,
+                processBytes: idleBytes)
         }
     }
 }

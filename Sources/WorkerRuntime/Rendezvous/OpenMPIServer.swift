@@ -1,5 +1,6 @@
 import ControlProtocol
 import Foundation
+import Logging
 
 /// Open MPI's `ompi-server`, without which processes that no launcher started cannot connect to each other (ompi-server(1)).
 public struct OpenMPIServer: Sendable {
@@ -25,6 +26,23 @@ public struct OpenMPIServer: Sendable {
             contact = text
         }
         endpoints = Self.endpoints(in: contact)
+    }
+
+    /// Waits until it is there: its machine may start later than this one.
+    /// - Throws: `WorkerError` when there can be none, or when it is away still at `deadline`.
+    public static func wait(environment: [String: String], until deadline: ContinuousClock.Instant) throws {
+        let logger = Logger(label: "moe.worker")
+        var isTold = false
+        while true {
+            do {
+                return try OpenMPIServer(environment: environment).check()
+            } catch let error as WorkerError where error.code == .coordinatorUnreachable {
+                guard ContinuousClock.now < deadline else { throw error }
+                if !isTold { logger.notice("waits for Open MPI's server: \(error)") }
+                isTold = true
+            }
+            usleep(200_000)
+        }
     }
 
     /// Connects to it, so that one that is away is told of before MPI waits for it.
