@@ -42,10 +42,11 @@ def validation_loss(model, case, tokens):
     return total / (sequences * length)
 
 
-def make_model(case, attention, experts):
+def make_model(case, attention, experts, dtype):
     configuration = transformers.MixtralConfig(**case.configuration())
-    return transformers.AutoModelForCausalLM.from_config(
+    model = transformers.AutoModelForCausalLM.from_config(
         configuration, attn_implementation=attention, experts_implementation=experts).train()
+    return model.to(torch.bfloat16) if dtype == "bf16" else model
 
 
 def make_optimizer(model, case):
@@ -56,22 +57,23 @@ def make_optimizer(model, case):
         lr=case.learning_rate, betas=(case.beta1, case.beta2), fused=True)
 
 
-def train(case, data, seed, attention, experts, compiled):
+def train(case, data, seed, attention, experts, dtype, compiled):
     """Seconds and loss of each step, and the model."""
     tokens = numpy.memmap(os.path.join(data, "train.bin"), dtype="<u2", mode="r")
     starts = [
         philox.starts(seed, step, case.batch_size, len(tokens), case.sequence_length) for step in range(case.steps)
     ]
     torch.manual_seed(seed)
-    model = make_model(case, attention, experts)
+    model = make_model(case, attention, experts, dtype)
     optimizer = make_optimizer(model, case)
     forward = torch.compile(model) if compiled else model
     seconds, losses = [], []
     for step in range(case.steps):
         start = time.perf_counter()
         inputs, targets = batch(tokens, starts[step], case.sequence_length)
-        output = forward(input_ids=inputs, use_cache=False, output_router_logits=True)
-        loss = cross_entropy(output.logits, targets)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "autocast"):
+            output = forward(input_ids=inputs, use_cache=False, output_router_logits=True)
+        loss = cross_entropy(output.logits.float(), targets)
         auxiliary = load_balancing_loss_func(
             output.router_logits, case.num_local_experts, case.num_experts_per_tok)
         (loss + case.auxiliary_loss * auxiliary).backward()
@@ -93,13 +95,15 @@ def main():
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--attention", required=True, choices=["eager", "sdpa"])
     parser.add_argument("--experts", required=True, choices=["eager", "batched_mm", "grouped_mm"])
+    parser.add_argument("--dtype", default="fp32", choices=["fp32", "bf16", "autocast"],
+                        help="bf16: weights and all else in it; autocast: fp32 weights, products in bf16")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--validate", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     case = cases.Case(**json.loads(options.case))
     seconds, losses, model = train(
-        case, options.data, options.seed, options.attention, options.experts, options.compile)
+        case, options.data, options.seed, options.attention, options.experts, options.dtype, options.compile)
     result = {"step_seconds": seconds, "losses": losses, "versions": {
         "torch": torch.__version__, "transformers": transformers.__version__, "numpy": numpy.__version__}}
     if options.validate:

@@ -4,6 +4,9 @@
 #define CVECTORS_SHIM_H
 
 #include <string.h>
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#endif
 #ifdef __AVX512F__
 #include <immintrin.h>
 #endif
@@ -116,6 +119,37 @@ static inline void lanes_stream(float *restrict to, const float *restrict from, 
 #ifdef __SSE__
     __builtin_ia32_sfence();
 #endif
+}
+
+// Rounds count floats to bfloat16, to the nearest and to even ones halfway.
+static inline void lanes_round_to_bfloat16(const float *restrict from, unsigned short *restrict to, long count) {
+    long done = 0;
+#ifdef __AVX512BF16__
+    for (; done + 16 <= count; done += 16) {
+        __m256bh rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(from + done));
+        memcpy(to + done, &rounded, sizeof rounded);
+    }
+#endif
+    for (; done < count; done++) {
+        unsigned bits;
+        memcpy(&bits, from + done, sizeof bits);
+        // A number that is none stays so.
+        if ((bits & 0x7fffffff) > 0x7f800000) {
+            to[done] = (unsigned short)(bits >> 16 | 0x40);
+        } else {
+            to[done] = (unsigned short)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+        }
+    }
+}
+
+// Whether this processor multiplies bfloat16: AVX512_BF16 (leaf 7.1, EAX bit 5) or AMX-BF16 (leaf 7.0, EDX bit 22).
+static inline int processor_has_bfloat16(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    unsigned a, b, c, d;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1)) return 1;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1)) return 1;
+#endif
+    return 0;
 }
 
 #endif

@@ -4,10 +4,13 @@ import Tensors
 public final class Linear: Module {
     /// W, [out, in].
     public let weight: Parameter
+    /// What the products round their factors to; nil: as all products do.
+    private let precision: Precision?
     private var savedInput: Tensor?
 
-    public init(inputSize: Int, outputSize: Int) {
+    public init(inputSize: Int, outputSize: Int, precision: Precision? = nil) {
         weight = Parameter(shape: [outputSize, inputSize])
+        self.precision = precision
     }
 
     public var inputSize: Int { weight.columns }
@@ -48,16 +51,18 @@ public final class Linear: Module {
 extension Linear {
     /// y = x·Wᵀ
     func apply(_ x: Tensor, into y: Tensor) {
-        GEMM.multiply(x, weight.value, transposeB: true, into: y)
+        GEMM.multiply(x, weight.value, transposeB: true, into: y, precision: precision ?? .current)
     }
 
     /// dL/dx = dL/dy·W, written or added.
     func applyTransposed(_ outputGradient: Tensor, into inputGradient: Tensor, adds: Bool) {
-        GEMM.multiply(outputGradient, weight.value, into: inputGradient, beta: adds ? 1 : 0)
+        GEMM.multiply(
+            outputGradient, weight.value, into: inputGradient, beta: adds ? 1 : 0, precision: precision ?? .current)
     }
 
     /// dL/dW += (dL/dy)ᵀ·x
     func addWeightGradient(_ outputGradient: Tensor, input: Tensor) {
-        GEMM.multiply(outputGradient, transposeA: true, input, into: weight.gradient, beta: 1)
+        GEMM.multiply(
+            outputGradient, transposeA: true, input, into: weight.gradient, beta: 1, precision: precision ?? .current)
     }
 }

@@ -31,7 +31,7 @@ public final class Router: Module {
     /// - Parameter expertsPerToken: K, 1 ... `expertCount`.
     public init(hiddenSize: Int, expertCount: Int, expertsPerToken: Int) {
         precondition(expertsPerToken >= 1 && expertsPerToken <= expertCount, "no \(expertsPerToken) of \(expertCount)")
-        gate = Linear(inputSize: hiddenSize, outputSize: expertCount)
+        gate = Linear(inputSize: hiddenSize, outputSize: expertCount, precision: .float32)
         self.expertsPerToken = expertsPerToken
     }
 

@@ -211,7 +211,8 @@ public final class Trainer {
             "run \(control.run): \(parameters) parameters, \(model.configuration.layers) layers of "
                 + "\(model.configuration.experts) experts, top \(model.configuration.expertsPerToken); "
                 + "\(communicator.size) rank\(communicator.size == 1 ? "" : "s"), "
-                + "\(options.threads) thread\(options.threads == 1 ? "" : "s") a rank, BLAS kernel \(BLASInfo.kernel)")
+                + "\(options.threads) thread\(options.threads == 1 ? "" : "s") a rank, "
+                + "\(options.precision.rawValue), \(BLASInfo.description)")
         display.say("placement revision \(control.plan.revision) from \(control.origin)")
     }
 }

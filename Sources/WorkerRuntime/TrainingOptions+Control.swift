@@ -1,6 +1,7 @@
 import ControlProtocol
 import ExpertPlacement
 import Foundation
+import Tensors
 
 extension TrainingOptions {
     /// The way to the coordinator.
@@ -22,6 +23,7 @@ extension TrainingOptions {
             "beta1": "\(beta1)", "beta2": "\(beta2)", "epsilon": "\(epsilon)", "weight-decay": "\(weightDecay)",
             "gradient-clip": "\(gradientClip)", "on-nonfinite": onNonFinite.rawValue, "dispatcher": dispatcherName,
             "optimizer-placement": optimizerPlacement.rawValue, "threads": "\(threads)",
+            "dtype": precision.rawValue, "blas": matrixLibrary.rawValue,
             "report-interval": "\(reportInterval)",
         ]
         facts["migration-budget"] = migrationBudgetBytes.map { "\($0)" }

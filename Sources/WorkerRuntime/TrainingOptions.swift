@@ -75,6 +75,10 @@ public struct TrainingOptions: Sendable {
     public var resume = Resume.newest
     public var logInterval = 10
     public var threads = 1
+    /// What matrix products round their factors to; the router's stay fp32. Whoever starts the training configures it for the process.
+    public var precision = Precision.float32
+    /// As `precision`.
+    public var matrixLibrary = MatrixLibrary.automatic
 
     // Control plane
     /// Nil: a name is made from the time.
@@ -135,6 +139,9 @@ public struct TrainingOptions: Sendable {
             "give either --model DIR (a checkpoint) or --model-config FILE (weights drawn from the seed)")
         try require(
             checkpointInterval == 0 || checkpointDirectory != nil, "--checkpoint-interval needs --checkpoint-directory")
+        if let obstacle = precision.obstacle {
+            throw WorkerError.failed("--dtype \(precision.rawValue): \(obstacle); use --dtype fp32")
+        }
         try PlacementChoice.validate(
             allocator: allocator, dispatcher: dispatcher, hasCoordinator: coordinator != nil)
         if let migrationBudgetBytes {

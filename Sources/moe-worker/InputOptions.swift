@@ -1,4 +1,5 @@
 import ArgumentParser
+import Tensors
 import WorkerRuntime
 
 /// What to train on.
@@ -25,6 +26,18 @@ struct InputOptions: ParsableArguments {
     var microBatches = 1
 
     @Option(
+        help: ArgumentHelp(
+            "Factors of matrix products: fp32, or bf16 on processors that multiply it; products are summed, and weights kept, in "
+                + "fp32.", valueName: "type"))
+    var dtype = Precision.float32
+
+    @Option(
+        help: ArgumentHelp(
+            "Library for matrix products: auto (oneDNN for what it is faster at, where it is installed), or openblas.",
+            valueName: "name"))
+    var blas = MatrixLibrary.automatic
+
+    @Option(
         help: ArgumentHelp("sequential: from the beginning on; random: sequences from anywhere.", valueName: "order"))
     var dataOrder = TrainingOptions.DataOrder.random
 
@@ -37,7 +50,11 @@ struct InputOptions: ParsableArguments {
         options.microBatches = microBatches
         options.dataOrder = dataOrder
         options.seed = seed
+        options.precision = dtype
+        options.matrixLibrary = blas
     }
 }
 
 extension TrainingOptions.DataOrder: ExpressibleByArgument {}
+extension Precision: ExpressibleByArgument {}
+extension MatrixLibrary: ExpressibleByArgument {}

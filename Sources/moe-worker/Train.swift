@@ -3,6 +3,7 @@ import Foundation
 import Listings
 import MPIMessagePassing
 import MessagePassing
+import Tensors
 import WorkerRuntime
 
 /// `moe-worker`, `moe-worker train`.
@@ -49,6 +50,9 @@ struct Train: RankCommand {
 
     func run(in world: World) throws {
         let options = trainingOptions
+        MatrixLibrary.configure(options.matrixLibrary)
+        // What is not available, the trainer refuses.
+        if options.precision.obstacle == nil { Precision.configure(options.precision) }
         if isDryRun {
             let dryRun = try DryRun(options: options, communicator: world.communicator, nodes: world.nodes)
             if world.communicator.rank == 0 { try show(dryRun) }
@@ -66,6 +70,7 @@ struct Train: RankCommand {
 
     func rehearse(worldSize: Int) throws {
         let options = trainingOptions
+        MatrixLibrary.configure(options.matrixLibrary)
         let outcomes = try ThreadCommunicator.run(worldSize: 1) { communicator in
             Result {
                 try DryRun(

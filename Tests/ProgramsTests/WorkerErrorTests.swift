@@ -37,7 +37,7 @@ import Testing
             (["--threads": "0"], "--threads must be at least 1"),
             (["--threads": "1099511627776"], "at most 4096"), (["--coordinator": "here"], "\"here\" is no address"),
             (["--learning-rate-schedule": "steep"], "--learning-rate-schedule"),
-            (["--optimizer-placement": "far"], "--optimizer-placement"),
+            (["--optimizer-placement": "far"], "--optimizer-placement"), (["--dtype": "fp8"], "--dtype"),
         ] as [([String: String?], String)])
     func wrongUsageAlone(changes: [String: String?], words: String) throws {
         try expectFailure(inputs.arguments(changes), ranks: nil, status: 64, words)
@@ -53,6 +53,12 @@ import Testing
         try expectFailure(
             inputs.arguments(["--world-size": "2"]), ranks: nil, status: 64, "needs a launcher",
             "mpirun -n 2 moe-worker")
+    }
+
+    @Test func bfloat16NeedsALibraryThatHasIt() throws {
+        try expectFailure(
+            inputs.arguments(["--dtype": "bf16", "--blas": "openblas"]), status: 1, "--dtype bf16", "--blas",
+            "use --dtype fp32")
     }
 
     @Test func missingFiles() throws {

@@ -64,6 +64,80 @@ import Testing
         for column in 0..<33 { #expect(c[2, column].isNaN && c[1, column] == 0) }
     }
 
+    /// Shapes of which oneDNN makes some and OpenBLAS others, and either alone.
+    @Test(arguments: MatrixLibrary.allCases) func equalsTheNaiveProductWhereLibrariesDiffer(library: MatrixLibrary) {
+        MatrixLibrary.configure(library)
+        defer { MatrixLibrary.configure(.automatic) }
+        let samples = Samples(seed: 14)
+        for (m, n, k) in [(64, 96, 64), (63, 96, 64), (64, 64, 96), (64, 64, 64), (130, 97, 101), (200, 65, 128)] {
+            for transposed in 0..<4 {
+                let (transposeA, transposeB) = (transposed & 1 == 1, transposed & 2 == 2)
+                let a = transposeA ? samples.normal(k, m, .strided) : samples.normal(m, k, .strided)
+                let b = transposeB ? samples.normal(n, k, .strided) : samples.normal(k, n, .strided)
+                let c = samples.normal(m, n, .strided)
+                let before = doubles(c.tensor)
+                let expected = zip(product(a.tensor, transposeA, b.tensor, transposeB), before).map {
+                    0.5 * $0 - 2 * $1
+                }
+                GEMM.multiply(
+                    a.tensor, transposeA: transposeA, b.tensor, transposeB: transposeB, into: c.tensor, alpha: 0.5,
+                    beta: -2)
+                #expect(largestError(c.tensor, expected) < 3e-6, "m \(m), n \(n), k \(k), \(library)")
+                #expect(c.isFrameIntact)
+            }
+        }
+    }
+
+    /// The product of factors that were rounded to the nearest bfloat16, but for what fp32 sums differ by.
+    @Test(.enabled(if: Precision.bfloat16.obstacle == nil, "no bfloat16 here")) func bfloat16RoundsTheFactorsAlone() {
+        let samples = Samples(seed: 15)
+        func rounded(_ tensor: Tensor) -> Tensor {
+            let copy = Tensor(rows: tensor.rows, columns: tensor.columns)
+            for row in 0..<tensor.rows {
+                for column in 0..<tensor.columns {
+                    let bits = tensor[row, column].bitPattern
+                    copy[row, column] = Float(bitPattern: (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF_0000)
+                }
+            }
+            return copy
+        }
+        for (m, n, k) in [(1, 1, 1), (3, 17, 5), (16, 16, 16), (37, 64, 33), (130, 97, 101)] {
+            for transposed in 0..<4 {
+                let (transposeA, transposeB) = (transposed & 1 == 1, transposed & 2 == 2)
+                for layout in Layout.allCases {
+                    let a = transposeA ? samples.normal(k, m, layout) : samples.normal(m, k, layout)
+                    let b = transposeB ? samples.normal(n, k, layout) : samples.normal(k, n, layout)
+                    let c = samples.normal(m, n, layout)
+                    let before = doubles(c.tensor)
+                    let expected = zip(
+                        product(rounded(a.tensor), transposeA, rounded(b.tensor), transposeB), before
+                    ).map { 0.5 * $0 - 2 * $1 }
+                    GEMM.multiply(
+                        a.tensor, transposeA: transposeA, b.tensor, transposeB: transposeB, into: c.tensor, alpha: 0.5,
+                        beta: -2, precision: .bfloat16)
+                    #expect(largestError(c.tensor, expected) < 3e-6, "m \(m), n \(n), k \(k), \(layout)")
+                    #expect(c.isFrameIntact)
+                }
+            }
+        }
+    }
+
+    @Test(.enabled(if: Precision.bfloat16.obstacle == nil, "no bfloat16 here"), arguments: [Float.nan, .infinity])
+    func bfloat16KeepsWhatIsNotFinite(value: Float) {
+        let (a, b) = (Tensor(rows: 4, columns: 20, repeating: 0), Tensor(rows: 20, columns: 33, repeating: 0))
+        a[2, 7] = value
+        let c = Tensor(rows: 4, columns: 33)
+        GEMM.multiply(a, b, into: c, precision: .bfloat16)
+        for column in 0..<33 { #expect(c[2, column].isNaN && c[1, column] == 0) }
+    }
+
+    @Test func bfloat16IsRefusedWhereThereIsNone() {
+        MatrixLibrary.configure(.openBLAS)
+        defer { MatrixLibrary.configure(.automatic) }
+        #expect(Precision.bfloat16.obstacle?.contains("--blas") == true)
+        #expect(Precision.float32.obstacle == nil)
+    }
+
     @Test func theLibraryNamesItself() {
         #expect(!BLASInfo.kernel.isEmpty)
         #expect(BLASInfo.version.split(separator: ".").count >= 2)

@@ -1,5 +1,6 @@
 import ExpertPlacement
 import Mixtral
+import Tensors
 
 /// What a rank's memory holds while it trains, in bytes: worked out from the model and the plan, with experts that get the same
 /// number of tokens.
@@ -49,8 +50,8 @@ public struct RankMemory: Hashable, Sendable, Encodable {
 }
 
 extension RankMemory {
-    /// Code, BLAS and MPI of a rank that holds nothing yet.
-    static let idleBytes = 44 << 20
+    /// Code, BLAS and MPI of a rank that holds nothing yet, and what oneDNN compiles and packs factors into.
+    static var idleBytes: Int { (BLASInfo.oneDNNVersion == nil ? 44 : 54) << 20 }
 
     /// Of all ranks of a job.
     /// - Parameter dataBytes: of the token files.
