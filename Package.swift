@@ -154,6 +154,13 @@ let package = Package(
                 "Tensors",
             ], path: "Benchmarks/migration"),
 
+        // Measures a layer of experts beside its matrix products and MPI_Alltoallv, under mpirun.
+        .executableTarget(
+            name: "layer-benchmark",
+            dependencies: [
+                "COpenBLAS", "ExpertParallelism", "ExpertPlacement", "Layers", "MPIMessagePassing", "MessagePassing",
+                "Randomness", "Tensors",
+            ], path: "Benchmarks/layers"),
         // Measures the writing of checkpoints beside that of one large file, under mpirun.
         .executableTarget(
             name: "checkpoint-benchmark",

@@ -14,6 +14,7 @@ import tempfile
 import numpy
 
 import cases
+import contenders
 import machine
 import placement
 from contenders import Failed, Transformers, Worker
@@ -47,7 +48,7 @@ def gathered_bytes(case):
     return 4 * case.num_hidden_layers * rows * 3 * case.intermediate_size * case.hidden_size
 
 
-def fastest_transformers(case, data, options):
+def fastest_transformers(case, data, options, dtypes):
     """transformers at its fastest setting, found by a short run of each, and what each took."""
     short = dataclasses.replace(case, steps=options.probe_steps, warmup_steps=0)
     trials, milliseconds = [], {}
@@ -55,9 +56,9 @@ def fastest_transformers(case, data, options):
         if experts == "batched_mm" and gathered_bytes(case) > machine.memory_bytes() / 2:
             say(f"  {experts}: skipped, it would gather {gathered_bytes(case) / 1e9:.0f} GB of weights")
             continue
-        trials += [Transformers(attention, experts) for attention in ["eager", "sdpa"]]
+        trials += [Transformers(attention, experts, dtype=dtype) for attention in ["eager", "sdpa"] for dtype in dtypes]
     if options.compile:
-        trials += [Transformers("sdpa", "grouped_mm", compiled=True)]
+        trials += [Transformers("sdpa", "grouped_mm", compiled=True, dtype=dtype) for dtype in dtypes]
     best = None
     for trial in trials:
         try:
@@ -73,41 +74,76 @@ def fastest_transformers(case, data, options):
     return best, milliseconds
 
 
-def choose_peer(case, data, options):
+def choose_peer(case, data, options, dtypes=("fp32",)):
     """The peer, and what each of the settings took a step, in milliseconds."""
     if options.peer:
-        return Transformers(*options.peer.split(",")), {}
-    say(f"{case.name}: choosing transformers' fastest setting ({options.probe_steps} steps each)")
-    peer, milliseconds = fastest_transformers(case, data, options)
+        return Transformers(*options.peer.split(","), dtype=dtypes[0]), {}
+    say(f"{case.name}: choosing transformers' fastest setting, {' or '.join(dtypes)} ({options.probe_steps} steps each)")
+    peer, milliseconds = fastest_transformers(case, data, options, dtypes)
     if peer is None:
         raise Failed("transformers runs at no setting")
     return peer, milliseconds
 
 
 def measure_throughput(options, folder):
-    """Tokens per second, medians over interleaved runs."""
+    """Tokens per second, medians over interleaved runs, beside transformers and beside the products of a step alone."""
     case = cases.throughput(options.steps)
     # Bytes without structure: what is in them does not change the work, and no text has to be at hand.
     tokens = numpy.random.default_rng(1).integers(0, case.vocab_size, 1 << 20)
     tokens.astype("<u2").tofile(os.path.join(folder, "train.bin"))
-    peer, probes = choose_peer(case, folder, options)
-    contenders = [Worker(options.programs, allocator) for allocator in ALLOCATORS] + [peer]
+    probes, peers = {}, {}
+    for dtype, settings in [("fp32", ("fp32",)), ("bf16", ("bf16", "autocast"))]:
+        peers[dtype], milliseconds = choose_peer(case, folder, options, settings)
+        probes |= milliseconds
+    workers = [Worker(options.programs, allocator) for allocator in ALLOCATORS]
+    workers += [
+        Worker(options.programs, ALLOCATORS[0], flags=(("blas", "openblas"),)),
+        Worker(options.programs, ALLOCATORS[0], flags=(("dtype", "bf16"),))]
     per_step = case.batch_size * case.sequence_length
-    rates, facts = {contender.name: [] for contender in contenders}, {}
+    rates = {contender.name: [] for contender in [*workers, *peers.values()]}
+    products, facts = [], {}
     for index in range(options.rounds):
-        for contender in contenders:
-            run = contender.run(case, folder, 1, False)
+        for contender in [*workers, *peers.values()]:
+            try:
+                run = contender.run(case, folder, 1, False)
+            except Failed as error:
+                if "--dtype bf16" not in str(error):
+                    raise
+                say(f"  {contender.name}: not on this machine")
+                continue
             rates[contender.name].append(per_step / statistics.median(run.step_seconds[WARM_UP_STEPS:]))
             facts |= run.facts
             say(f"  round {index + 1}/{options.rounds}, {contender.name}: {rates[contender.name][-1]:,.0f} tokens/s")
+        products.append(contenders.layers(options.programs, case))
     say()
-    base = statistics.median(rates[peer.name])
+    rates = {name: values for name, values in rates.items() if values}
+
+    def peer(name):
+        return peers["bf16" if "bf16" in name or "autocast" in name else "fp32"].name
+
+    ratios = {name: statistics.median(values) / statistics.median(rates[peer(name)]) for name, values in rates.items()}
+    alone = statistics.median(per_step / figures["step_products"] for figures in products)
     print_table(
-        ["throughput", "tokens/s", "ratio"],
-        [[name, describe(values, 0), f"{statistics.median(values) / base:.2f}"] for name, values in rates.items()])
-    return {"case": dataclasses.asdict(case), "tokens_per_second": rates, "peer": peer.name,
-            "ratio": {name: statistics.median(values) / base for name, values in rates.items()},
-            "probe_milliseconds": probes}, facts
+        ["throughput", "tokens/s", "to transformers of its type", "to sgemm alone"],
+        [[name, describe(values, 0), f"{ratios[name]:.2f}", f"{statistics.median(values) / alone:.2f}"]
+         for name, values in rates.items()]
+        + [["sgemm alone", describe([per_step / figures["step_products"] for figures in products], 0), "-", "1.00"]])
+    return {"case": dataclasses.asdict(case), "tokens_per_second": rates, "peers": {k: v.name for k, v in peers.items()},
+            "ratio": ratios, "products": products, "layer": layer_table(products), "probe_milliseconds": probes}, facts
+
+
+def layer_table(products):
+    """A layer of experts beside its products, and its exchanges beside MPI_Alltoallv; medians over the rounds."""
+    pairs = {"MoE layer, forward and backward, to its products alone": ("layer_products", "layer"),
+             "dispatch and combine to MPI_Alltoallv of the same bytes": ("alltoallv", "exchange")}
+    rows, values = [], {}
+    for name, (base, measured) in pairs.items():
+        speeds = [figures[base] / figures[measured] for figures in products]
+        values[name] = speeds
+        rows.append([name, describe([1000 * figures[measured] for figures in products], 2),
+                     describe([1000 * figures[base] for figures in products], 2), describe(speeds, 2)])
+    print_table(["layer", "ms", "alone, ms", "speed"], rows)
+    return values
 
 
 def write_characters(path, folder):
@@ -127,27 +163,30 @@ def measure_recipe(options, folder):
     """Validation loss and seconds of training, over the seeds."""
     case = cases.recipe(write_characters(options.tinyshakespeare, folder))
     peer, probes = choose_peer(case, folder, options)
-    contenders = [Worker(options.programs, options.allocator), peer]
-    losses = {contender.name: [] for contender in contenders}
-    seconds = {contender.name: [] for contender in contenders}
-    facts = {}
+    runners = [Worker(options.programs, options.allocator), peer]
+    losses = {contender.name: [] for contender in runners}
+    seconds = {contender.name: [] for contender in runners}
+    facts, products = {}, []
     for seed in range(1, options.seeds + 1):
-        for contender in contenders:
+        for contender in runners:
             run = contender.run(case, folder, seed, True)
             losses[contender.name].append(run.validation_loss)
             seconds[contender.name].append(sum(run.step_seconds))
             facts |= run.facts
             say(f"  seed {seed}, {contender.name}: validation {run.validation_loss:.4f}, "
                 f"{seconds[contender.name][-1]:.1f} s for {case.steps:,} steps")
+        products.append(contenders.layers(options.programs, case))
     say()
     base = statistics.median(seconds[peer.name])
+    alone = case.steps * statistics.median(figures["step_products"] for figures in products)
     print_table(
-        ["recipe", "validation loss, mean", "each seed", f"seconds for {case.steps:,} steps", "ratio"],
+        ["recipe", "validation loss, mean", "each seed", f"seconds for {case.steps:,} steps", "ratio", "to sgemm alone"],
         [[name, f"{statistics.mean(losses[name]):.4f}", ", ".join(f"{loss:.4f}" for loss in losses[name]),
-          describe(values, 1), f"{base / statistics.median(values):.2f}"] for name, values in seconds.items()])
+          describe(values, 1), f"{base / statistics.median(values):.2f}", f"{alone / statistics.median(values):.2f}"]
+         for name, values in seconds.items()])
     return {"case": dataclasses.asdict(case), "validation_loss": losses, "seconds": seconds, "peer": peer.name,
             "ratio": {name: base / statistics.median(values) for name, values in seconds.items()},
-            "probe_milliseconds": probes}, facts
+            "products": products, "probe_milliseconds": probes}, facts
 
 
 def measure_placement(options, folder):

@@ -48,7 +48,7 @@ class Worker:
 
     @property
     def name(self):
-        return f"moe-worker, {self.allocator}"
+        return ", ".join(["moe-worker", self.allocator, *(str(value) for _, value in self.flags if value is not None)])
 
     def run(self, case, data, seed, validate):
         with tempfile.TemporaryDirectory() as folder:
@@ -74,9 +74,13 @@ class Worker:
             with open(metrics) as file:
                 lines = [json.loads(line) for line in file]
         kernel = re.search(r"BLAS kernel (\S+)", output)
+        facts = {"BLAS kernel": kernel.group(1) if kernel else "unknown"}
+        library = re.search(r"oneDNN (\S+)", output)
+        if library:
+            facts["oneDNN"] = library.group(1)
         return Run(
             [line["step_seconds"] for line in lines], [line["loss"] for line in lines], seconds,
-            lines[-1].get("validation_loss"), {"BLAS kernel": kernel.group(1) if kernel else "unknown"}, lines)
+            lines[-1].get("validation_loss"), facts, lines)
 
     @staticmethod
     def _without_validation(data, folder):
@@ -95,18 +99,33 @@ class Transformers:
     experts: str
     compiled: bool = False
     threads: int = 2
+    dtype: str = "fp32"  # Or bf16 (all of it), or autocast.
 
     @property
     def name(self):
-        return f"transformers, {self.attention}, {self.experts}" + (", compiled" if self.compiled else "")
+        dtype = "" if self.dtype == "fp32" else f", {self.dtype}"
+        return f"transformers, {self.attention}, {self.experts}{dtype}" + (", compiled" if self.compiled else "")
 
     def run(self, case, data, seed, validate):
         peer = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peer.py")
         command = [
             sys.executable, peer, "--case", json.dumps(dataclasses.asdict(case)), "--data", data, "--seed", str(seed),
-            "--threads", str(self.threads), "--attention", self.attention, "--experts", self.experts]
+            "--threads", str(self.threads), "--attention", self.attention, "--experts", self.experts,
+            "--dtype", self.dtype]
         command += ["--compile"] * self.compiled + ["--validate"] * validate
         output, seconds = _call(command)
         result = json.loads(output.splitlines()[-1])
         return Run(
             result["step_seconds"], result["losses"], seconds, result.get("validation_loss"), result["versions"])
+
+
+def layers(programs, case, ranks=2):
+    """Seconds of a layer of experts and of its products alone, and of a step's products, from layer-benchmark."""
+    numbers = [
+        case.hidden_size, case.intermediate_size, case.num_hidden_layers, case.num_attention_heads,
+        case.num_key_value_heads, case.num_local_experts, case.num_experts_per_tok, case.vocab_size, case.batch_size,
+        case.sequence_length]
+    launcher = shlex.split(os.environ.get("MPIRUN", Worker.launcher))
+    output, _ = _call(
+        launcher + ["-n", str(ranks), os.path.join(programs, "layer-benchmark"), *map(str, numbers)])
+    return json.loads(output.splitlines()[-1])

@@ -39,7 +39,7 @@ need_packages() {
     need libopenmpi-dev pkg-config --exists ompi-c
     need openmpi-bin sh -c 'command -v mpirun && command -v ompi-server'
     need libopenblas-dev pkg-config --exists openblas
-    need libdnnl-dev sh -c 'ldconfig -p | grep -q libdnnl\.so'
+    need libdnnl-dev sh -c 'PATH=$PATH:/sbin; ldconfig -p | grep -q libdnnl\.so'
     need libsqlite3-dev pkg-config --exists sqlite3
     case ${1-} in
     package | test)

@@ -44,6 +44,17 @@ struct OneDNN {
             processor_has_bfloat16() == 0
             ? nil
             : dlsym(library, "dnnl_gemm_bf16bf16f32").map { unsafeBitCast($0, to: BFloat16GEMM.self) }
+        guard compiles else { return nil }
+    }
+
+    /// The library compiles its products when they are first made, which a process may be forbidden (`MemoryDenyWriteExecute=` of
+    /// systemd).
+    private var compiles: Bool {
+        let extent = 96
+        let (a, c) = ([Float](repeating: 0, count: extent * extent), [Float](repeating: 1, count: extent * extent))
+        var result = c
+        let letter = Self.letter(false)
+        return sgemm(letter, letter, extent, extent, extent, 1, a, extent, a, extent, 0, &result, extent) == 0
     }
 
     static func letter(_ isTransposed: Bool) -> CChar { CChar(UInt8(ascii: isTransposed ? "T" : "N")) }

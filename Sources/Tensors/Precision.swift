@@ -23,7 +23,7 @@ public enum Precision: String, CaseIterable, Sendable, Codable {
         guard self == .bfloat16, OneDNN.shared?.bfloat16GEMM == nil else { return nil }
         if MatrixLibrary.current == .openBLAS { return "OpenBLAS has no products of it, and is to make them (--blas)" }
         return OneDNN.shared == nil
-            ? "oneDNN is not installed (Debian: apt-get install libdnnl-dev)"
+            ? "oneDNN is not installed (Debian: apt-get install libdnnl-dev), or must not compile here (MemoryDenyWriteExecute= of systemd)"
             : "this processor has no instructions for it (AVX512_BF16 or AMX-BF16), or this oneDNN no products of it"
     }
 }

@@ -61,6 +61,26 @@ import Testing
             "use --dtype fp32")
     }
 
+    /// As under `MemoryDenyWriteExecute=` (prctl(2), PR_SET_MDWE, of Linux 6.3): oneDNN cannot compile, and OpenBLAS makes all products.
+    @Test func withoutTheRightToCompile() throws {
+        let script = """
+            import ctypes, os, sys
+            if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) != 0: sys.exit(99)
+            os.execvp(sys.argv[1], sys.argv[1:])
+            """
+        let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        let worker = URL(fileURLWithPath: tests).deletingLastPathComponent().appending(path: "moe-worker").path
+        func run(_ arguments: [String]) throws -> RunningProgram {
+            try RunningProgram(command: ["python3", "-c", script, worker] + arguments)
+        }
+        let trained = try run(inputs.arguments())
+        let status = trained.waitForEnd()
+        if status == 99 { return }  // An older kernel.
+        #expect(status == 0 && !trained.text.contains("oneDNN"), "\(trained.text)")
+        let refused = try run(inputs.arguments(["--dtype": "bf16"]))
+        #expect(refused.waitForEnd() == 1 && refused.text.contains("must not compile here"), "\(refused.text)")
+    }
+
     @Test func missingFiles() throws {
         try expectFailure(inputs.arguments(["--data": "/nonexistent"]), status: 1, "/nonexistent/train.bin")
         try expectFailure(inputs.arguments(["--model-config": "/nonexistent.json"]), status: 1, "/nonexistent.json")

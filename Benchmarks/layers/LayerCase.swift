@@ -1,0 +1,88 @@
+import ExpertParallelism
+import ExpertPlacement
+import Layers
+import MPIMessagePassing
+import MessagePassing
+import Randomness
+import Tensors
+
+/// One layer of experts with its router, over all ranks.
+struct LayerCase {
+    private let shape: StepShape
+    private let world: MPICommunicator
+    private let context: ExpertParallelContext
+    private let block: SparseMoEBlock
+
+    init(_ shape: StepShape, allocator: StaticAllocator, world: MPICommunicator) throws {
+        self.shape = shape
+        self.world = world
+        context = ExpertParallelContext(communicator: world)
+        let router = Router(
+            hiddenSize: shape.hidden, expertCount: shape.experts, expertsPerToken: shape.expertsPerToken)
+        // All experts get as many rows, as in the products that the layer is held against.
+        router.assignsEvenly = true
+        let widths = [Int](repeating: shape.intermediate, count: shape.experts)
+        block = SparseMoEBlock(
+            gate: router, experts: LocalExperts(hiddenSize: shape.hidden, widths: widths), timer: context.timer)
+        try parallelizeExperts(
+            in: block, matching: "experts", allocator: allocator, dispatcher: RandomDispatcher(seed: 1),
+            configuration: ParallelConfiguration(
+                layers: 1, expertsPerLayer: .uniform(shape.experts), context: context))
+        // Weights of training's size, and gradients that are there.
+        for case let experts as ParallelExperts in block.namedModules().map(\.module) { experts.zeroGradients() }
+        let generator = CounterBasedGenerator(seed: 3, purpose: "benchmark", keys: [1])
+        for index in 0..<router.weight.count {
+            router.weight.value[index / shape.hidden, index % shape.hidden] = Float(generator.normal(at: UInt64(index)))
+        }
+        router.weight.gradient.fill(0)
+    }
+
+    /// Seconds of forward and backward, and of dispatch and combine in them; medians, of the slowest rank each time. Collective.
+    func measure(rounds: Int) throws -> (seconds: Double, exchangeSeconds: Double) {
+        let x = Tensor(rows: shape.tokens(world.size), columns: shape.hidden, repeating: 0.1)
+        let gradient = Tensor(rows: x.rows, columns: x.columns, repeating: 0.01)
+        var (totals, exchanges) = ([Double](), [Double]())
+        for round in 0..<rounds + 2 {
+            _ = context.timer.take()
+            try world.barrier()
+            let start = ContinuousClock.now
+            _ = try block.forward(x, savingForBackward: true)
+            _ = try block.backward(gradient, probabilityGradient: nil)
+            let times = context.timer.take()
+            var slowest = [
+                (ContinuousClock.now - start) / .seconds(1),
+                (times[.dispatch]?.seconds ?? 0) + (times[.combine]?.seconds ?? 0),
+            ]
+            var span = slowest.mutableSpan
+            try world.allReduce(&span, .maximum)
+            if round < 2 { continue }
+            totals.append(slowest[0])
+            exchanges.append(slowest[1])
+        }
+        return (median(totals), median(exchanges))
+    }
+
+    /// Seconds of four `MPI_Alltoallv` of as many bytes as the layer exchanges when experts are whole: there and back, forward and
+    /// backward; the median of the slowest rank's. Collective.
+    static func plainExchange(_ shape: StepShape, rounds: Int, world: MPICommunicator) throws -> Double {
+        let rows = shape.tokens(world.size) * shape.expertsPerToken / world.size
+        let counts = (0..<world.size).map { $0 == world.rank ? 0 : rows * shape.hidden }
+        let total = counts.reduce(0, +)
+        let sent = Tensor(rows: 1, columns: total, repeating: 1)
+        let received = Tensor(rows: 1, columns: total, repeating: 0)
+        var times = [Double]()
+        for round in 0..<rounds + 2 {
+            try world.barrier()
+            let start = ContinuousClock.now
+            for _ in 0..<4 {
+                var target = received.mutableSpan
+                try world.allToAll(sent.span, sendCounts: counts, into: &target, receiveCounts: counts)
+            }
+            var slowest = [(ContinuousClock.now - start) / .seconds(1)]
+            var span = slowest.mutableSpan
+            try world.allReduce(&span, .maximum)
+            if round >= 2 { times.append(slowest[0]) }
+        }
+        return median(times)
+    }
+}
