@@ -101,6 +101,9 @@ public final class MoEOptimizer {
         return report
     }
 
+    /// Returns when all ranks have called it. Collective.
+    func waitForAllRanks() throws { try context.communicator.barrier() }
+
     /// What the memory of plans is worked out with.
     public static let defaultChunkBytes = PlanMemory.defaultChunkBytes
 

@@ -31,6 +31,8 @@ public struct PlacementSwitch: Sendable {
     ) throws -> MigrationReport {
         if isComplete { return MigrationReport() }
         let usual = StoragePool.shared.freeBytes
+        // Ranks that are threads of one process share its memory: none moves anything before all have looked.
+        try optimizer.waitForAllRanks()
         let report = try optimizer.carryOut(
             schedule.layersByStep[stepsDone].map { migration.layers[$0] }, planRevision: plan.revision,
             chunkBytes: chunkBytes)
