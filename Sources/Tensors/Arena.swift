@@ -3,8 +3,10 @@ import Glibc
 /// Address space in which blocks of any size are laid out: each at the lowest place that has room, and neighbours that are free
 /// become one. What a training step takes then ends not far above what its tensors hold at once, whatever sizes routing gives them.
 struct Arena {
-    /// The pages that the system is asked for: huge ones make passes over large blocks up to 40 % faster.
-    static let pageBytes = 2 << 20
+    /// Chunks are made of huge pages, which make passes over large blocks up to 40 % faster.
+    private static let hugePageBytes = 2 << 20
+    /// What is given back to the system at least. (It breaks up huge pages for that.)
+    static let pageBytes = 64 << 10
     /// What the system is asked for at least, and so much again as there is, up to the largest: address space may be limited, too.
     private static let chunkBytes = (least: 64 << 20, largest: 1 << 30)
 
@@ -81,11 +83,22 @@ struct Arena {
     mutating func trim(to kept: Int) {
         var surplus = (freeBytes - kept) / Self.pageBytes
         for extent in free.reversed() {
-            for page in Chunk.wholePages(extent.range).reversed() where chunks[extent.chunk].isTouched[page] {
-                if surplus <= 0 { return }
-                surplus -= 1
-                chunks[extent.chunk].isTouched[page] = false
-                madvise(chunks[extent.chunk].base + page * Self.pageBytes, Self.pageBytes, MADV_DONTNEED)
+            let (chunk, pages) = (extent.chunk, Chunk.wholePages(extent.range))
+            var end = pages.upperBound
+            while end > pages.lowerBound, surplus > 0 {
+                guard chunks[chunk].isTouched[end - 1] else {
+                    end -= 1
+                    continue
+                }
+                // As many as lie together, at once.
+                var start = end
+                while start > pages.lowerBound, surplus > 0, chunks[chunk].isTouched[start - 1] {
+                    start -= 1
+                    surplus -= 1
+                    chunks[chunk].isTouched[start] = false
+                }
+                madvise(chunks[chunk].base + start * Self.pageBytes, (end - start) * Self.pageBytes, MADV_DONTNEED)
+                end = start
             }
         }
     }
@@ -101,15 +114,15 @@ struct Arena {
 
     /// Address space for `bytes` bytes; nil: the system has none.
     private static func chunk(_ bytes: Int) -> Chunk? {
-        let pages = (bytes + pageBytes - 1) / pageBytes
-        // A page more, so that one can begin where pages do.
+        let size = (bytes + hugePageBytes - 1) / hugePageBytes * hugePageBytes
+        // A page more, so that the first can begin where huge pages do.
         let space = mmap(
-            nil, (pages + 1) * pageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+            nil, size + hugePageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         guard let space, space != MAP_FAILED else { return nil }
-        let base = space.alignedUp(toMultipleOf: pageBytes)
+        let base = space.alignedUp(toMultipleOf: hugePageBytes)
         // Advice only: where there are no huge pages, nothing changes.
-        madvise(base, pages * pageBytes, MADV_HUGEPAGE)
-        return Chunk(base: base, isTouched: [Bool](repeating: false, count: pages))
+        madvise(base, size, MADV_HUGEPAGE)
+        return Chunk(base: base, isTouched: [Bool](repeating: false, count: size / pageBytes))
     }
 
     /// Nothing can go on without memory, and an error could not be handed on without some.

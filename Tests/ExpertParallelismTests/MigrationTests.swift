@@ -158,17 +158,23 @@ import Testing
         }
         let (whole, shards) = (try plan("expert-parallel"), try plan("tensor-parallel"))
         let growth = try ThreadCommunicator.run(worldSize: 2) { group in
+            func move(to plans: [PlacementPlan], _ optimizer: MoEOptimizer, then check: () throws -> Void = {}) throws {
+                for plan in plans {
+                    var change = try PlacementSwitch(to: plan, optimizer: optimizer, hiddenSize: 64)
+                    while !change.isComplete { _ = try change.advance(optimizer) }
+                    try group.barrier()
+                    try check()
+                    try group.barrier()
+                }
+            }
+            // The C library keeps what messages between threads have taken: others do so first.
+            try move(to: [shards, whole], layer(final, on: group, plan: whole, ownership: .colocated))
+            StoragePool.shared.trim(to: 0)
             let optimizer = try layer(final, on: group, plan: whole, ownership: .colocated)
             try group.barrier()
             let before = try Self.residentBytes()
             var growth = [Int]()
-            for plan in [shards, whole, shards, whole] {
-                var change = try PlacementSwitch(to: plan, optimizer: optimizer, hiddenSize: 64)
-                while !change.isComplete { _ = try change.advance(optimizer) }
-                try group.barrier()
-                growth.append(try Self.residentBytes() - before)
-                try group.barrier()
-            }
+            try move(to: [shards, whole, shards, whole], optimizer) { growth.append(try Self.residentBytes() - before) }
             return growth
         }
         print("resident bytes above the \(stateBytes) of the state: \(growth[0])")
