@@ -65,8 +65,7 @@ extension RankMemory {
         let worldSize = plan.worldSize
         let activations = Activations(configuration, plan: plan, options: options)
         return holdings.map { held in
-            // Dense parameters are owned in even parts.
-            let owned = value * (dense / worldSize + (held.rank < dense % worldSize ? 1 : 0))
+            let owned = value * evenPart(held.rank, of: worldSize, in: 0..<dense).count
             let sums = worldSize > 1 ? owned : 0
             return RankMemory(
                 rank: held.rank, node: held.node, weightBytes: value * dense + held.weightBytes,
