@@ -26,7 +26,7 @@ help:
 	@echo 'make install install programs, units, manual pages, completions and examples (PREFIX=/usr/local, DESTDIR); make uninstall: away'
 	@echo 'make deb     make a Debian package in .build/deb for machines without Swift (MARCH=x86-64-v3: for most of them)'
 	@echo 'make lint    check the formatting'
-	@echo 'make bench   measure against PyTorch with transformers (TINYSHAKESPEARE=FILE: the training recipe, too)'
+	@echo 'make bench   measure against PyTorch (TINYSHAKESPEARE=FILE: what trains on text, too)'
 	@echo 'make setup   install what is missing, and nothing else; the others do that first'
 	@echo 'make clean   remove what was built; runs/ and data/ stay'
 

@@ -1,4 +1,4 @@
-"""Runs one contender on one case: moe-worker under mpirun, or transformers in a process of its own."""
+"""Runs one contender on one case: moe-worker under mpirun, or a peer in a process of its own."""
 
 import dataclasses
 import json
@@ -17,22 +17,32 @@ class Failed(Exception):
 
 @dataclasses.dataclass
 class Run:
-    """Step times in seconds, and the losses of the steps. `seconds` is the whole process, start and validation too."""
+    """Step times in seconds, and the losses of the steps. `seconds` is the whole process, start and validation too;
+    `peak_bytes` the most resident memory that any of its processes had."""
 
     step_seconds: list
     losses: list
     seconds: float
+    peak_bytes: int
     validation_loss: float | None
     facts: dict
     metrics: list = dataclasses.field(default_factory=list)  # The lines of moe-worker's metrics file.
 
 
 def _call(command):
-    start = time.perf_counter()
-    process = subprocess.run(command, capture_output=True, text=True)
-    if process.returncode != 0:
-        raise Failed(f"{shlex.join(command)}\nexit code {process.returncode}\n{process.stdout}{process.stderr}")
-    return process.stdout, time.perf_counter() - start
+    """What the command prints, its seconds, and the most resident memory that it or a process it waited for had."""
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=output, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        errors.seek(0)
+        text = output.read()
+        if process.returncode != 0:
+            raise Failed(f"{shlex.join(command)}\nexit code {process.returncode}\n{text}{errors.read()}")
+    return text, seconds, 1024 * usage.ru_maxrss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +55,7 @@ class Worker:
     threads: int = 1
     flags: tuple = ()  # More of moe-worker's, as (name, value); a value of None: a flag without one.
     launcher: str = "mpirun --oversubscribe --bind-to none"
+    model: str | None = None  # A checkpoint to begin with.
 
     @property
     def name(self):
@@ -59,7 +70,8 @@ class Worker:
             launcher = shlex.split(os.environ.get("MPIRUN", self.launcher))
             command = launcher + ["-n", str(self.ranks), os.path.join(self.programs, "moe-worker")]
             flags = {
-                "data": data, "model-config": configuration, "metrics": metrics, "steps": case.steps,
+                "data": data, "model" if self.model else "model-config": self.model or configuration,
+                "metrics": metrics, "steps": case.steps,
                 "batch-size": case.batch_size, "sequence-length": case.sequence_length,
                 "learning-rate": case.learning_rate, "learning-rate-schedule": "cosine",
                 "minimum-learning-rate": case.minimum_learning_rate, "warmup-steps": case.warmup_steps,
@@ -70,7 +82,7 @@ class Worker:
             }
             for name, value in [*flags.items(), *self.flags]:
                 command += [f"--{name}"] + ([] if value is None else [str(value)])
-            output, seconds = _call(command)
+            output, seconds, peak = _call(command)
             with open(metrics) as file:
                 lines = [json.loads(line) for line in file]
         kernel = re.search(r"BLAS kernel (\S+)", output)
@@ -79,7 +91,7 @@ class Worker:
         if library:
             facts["oneDNN"] = library.group(1)
         return Run(
-            [line["step_seconds"] for line in lines], [line["loss"] for line in lines], seconds,
+            [line["step_seconds"] for line in lines], [line["loss"] for line in lines], seconds, peak,
             lines[-1].get("validation_loss"), facts, lines)
 
     @staticmethod
@@ -100,6 +112,7 @@ class Transformers:
     compiled: bool = False
     threads: int = 2
     dtype: str = "fp32"  # Or bf16 (all of it), or autocast.
+    model: str | None = None  # A checkpoint to begin with.
 
     @property
     def name(self):
@@ -113,10 +126,39 @@ class Transformers:
             "--threads", str(self.threads), "--attention", self.attention, "--experts", self.experts,
             "--dtype", self.dtype]
         command += ["--compile"] * self.compiled + ["--validate"] * validate
-        output, seconds = _call(command)
+        command += ["--model", self.model] if self.model else []
+        output, seconds, peak = _call(command)
         result = json.loads(output.splitlines()[-1])
         return Run(
-            result["step_seconds"], result["losses"], seconds, result.get("validation_loss"), result["versions"])
+            result["step_seconds"], result["losses"], seconds, peak, result.get("validation_loss"), result["versions"])
+
+
+@dataclasses.dataclass(frozen=True)
+class NanoGPT:
+    """A dense GPT as nanoGPT has it, in PyTorch."""
+
+    threads: int = 2
+    name = "nanoGPT's model"
+
+    def run(self, case, data, seed, validate):
+        peer = os.path.join(os.path.dirname(os.path.abspath(__file__)), "nanogpt.py")
+        output, seconds, peak = _call([
+            sys.executable, peer, "--case", json.dumps(dataclasses.asdict(case)), "--data", data, "--seed", str(seed),
+            "--threads", str(self.threads)])
+        result = json.loads(output.splitlines()[-1])
+        return Run(
+            result["step_seconds"], result["losses"], seconds, peak, result["validation_loss"], result["versions"])
+
+
+def write_checkpoint(programs, case, data, folder):
+    """A model of the case's shape with weights drawn from a seed; its directory."""
+    configuration = os.path.join(folder, "config.json")
+    case.write_configuration(configuration)
+    _call([
+        os.path.join(programs, "moe-worker"), "--data", data, "--model-config", configuration, "--steps", "0",
+        "--batch-size", "1", "--sequence-length", str(case.sequence_length),
+        "--checkpoint-directory", os.path.join(folder, "checkpoints")])
+    return os.path.join(folder, "checkpoints", "step-0")
 
 
 def layers(programs, case, ranks=2):
@@ -126,6 +168,6 @@ def layers(programs, case, ranks=2):
         case.num_key_value_heads, case.num_local_experts, case.num_experts_per_tok, case.vocab_size, case.batch_size,
         case.sequence_length]
     launcher = shlex.split(os.environ.get("MPIRUN", Worker.launcher))
-    output, _ = _call(
+    output, _, _ = _call(
         launcher + ["-n", str(ranks), os.path.join(programs, "layer-benchmark"), *map(str, numbers)])
     return json.loads(output.splitlines()[-1])

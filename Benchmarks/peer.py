@@ -28,8 +28,8 @@ def cross_entropy(logits, targets, **options):
     return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1), **options)
 
 
-def validation_loss(model, case, tokens):
-    """Over the whole split, read in order."""
+def validation_loss(logits, case, tokens):
+    """Over the whole split, read in order; `logits` makes them of tokens."""
     length = case.sequence_length
     sequences = (len(tokens) - 1) // length
     total = 0.0
@@ -37,15 +37,18 @@ def validation_loss(model, case, tokens):
         for first in range(0, sequences, case.batch_size):
             indices = range(first, min(first + case.batch_size, sequences))
             inputs, targets = batch(tokens, [index * length for index in indices], length)
-            logits = model(input_ids=inputs, use_cache=False).logits
-            total += cross_entropy(logits, targets, reduction="sum").item()
+            total += cross_entropy(logits(inputs), targets, reduction="sum").item()
     return total / (sequences * length)
 
 
-def make_model(case, attention, experts, dtype):
-    configuration = transformers.MixtralConfig(**case.configuration())
-    model = transformers.AutoModelForCausalLM.from_config(
-        configuration, attn_implementation=attention, experts_implementation=experts).train()
+def make_model(case, attention, experts, dtype, path):
+    if path:
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            path, attn_implementation=attention, experts_implementation=experts).train()
+    else:
+        configuration = transformers.MixtralConfig(**case.configuration())
+        model = transformers.AutoModelForCausalLM.from_config(
+            configuration, attn_implementation=attention, experts_implementation=experts).train()
     return model.to(torch.bfloat16) if dtype == "bf16" else model
 
 
@@ -57,14 +60,14 @@ def make_optimizer(model, case):
         lr=case.learning_rate, betas=(case.beta1, case.beta2), fused=True)
 
 
-def train(case, data, seed, attention, experts, dtype, compiled):
+def train(case, data, seed, attention, experts, dtype, compiled, path):
     """Seconds and loss of each step, and the model."""
     tokens = numpy.memmap(os.path.join(data, "train.bin"), dtype="<u2", mode="r")
     starts = [
         philox.starts(seed, step, case.batch_size, len(tokens), case.sequence_length) for step in range(case.steps)
     ]
     torch.manual_seed(seed)
-    model = make_model(case, attention, experts, dtype)
+    model = make_model(case, attention, experts, dtype, path)
     optimizer = make_optimizer(model, case)
     forward = torch.compile(model) if compiled else model
     seconds, losses = [], []
@@ -99,16 +102,19 @@ def main():
                         help="bf16: weights and all else in it; autocast: fp32 weights, products in bf16")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--validate", action="store_true")
+    parser.add_argument("--model", help="a checkpoint to begin with")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     case = cases.Case(**json.loads(options.case))
     seconds, losses, model = train(
-        case, options.data, options.seed, options.attention, options.experts, options.dtype, options.compile)
+        case, options.data, options.seed, options.attention, options.experts, options.dtype, options.compile,
+        options.model)
     result = {"step_seconds": seconds, "losses": losses, "versions": {
         "torch": torch.__version__, "transformers": transformers.__version__, "numpy": numpy.__version__}}
     if options.validate:
         split = numpy.memmap(os.path.join(options.data, "val.bin"), dtype="<u2", mode="r")
-        result["validation_loss"] = validation_loss(model, case, split)
+        result["validation_loss"] = validation_loss(
+            lambda inputs: model(input_ids=inputs, use_cache=False).logits, case, split)
     print(json.dumps(result))
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import statistics
 
 from contenders import Worker
+from report import goal, ratio, spread
 
 STATIC = ["tensor-parallel", "expert-parallel", "replicated"]
 # Steps between two looks at the placement, and those before the first re-placements have settled.
@@ -147,3 +148,29 @@ def skewed_ratios(results):
             if imbalance >= 1.4:
                 ratios.append(before / after)
     return len(ratios), min(ratios, default=None), statistics.median(ratios) if ratios else None
+
+
+def goals(results, ranks, cores):
+    """What load-balanced placement is held to; speeds where each rank has a core."""
+    def each(name, field):
+        return [getattr(result, field) for result in results[name]]
+
+    at = f"placement on {ranks} ranks"
+    worst = each("load-balanced", "worst_balance")
+    rows = [
+        goal(f"{at}: balance", spread(each("load-balanced", "balance")), 0.95),
+        goal(f"{at}: balance, worst interval", spread(worst) | {"value": min(worst)}, 0.9)]
+    if ranks <= cores:
+        best = min(STATIC, key=lambda name: statistics.median(each(name, "step_seconds")))
+        rows += [
+            goal(f"{at}: step to the best static one's",
+                 ratio(each("load-balanced", "step_seconds"), each(best, "step_seconds")), 1.03, at_most=True),
+            goal(f"{at}: run to the ideal one", ratio(each("ideal", "total_seconds"), each("load-balanced", "total_seconds")),
+                 0.95)]
+        count, _, median = skewed_ratios(results)
+        if count:
+            rows.append(goal(f"{at}: MoE part where expert-parallel's max / mean is 1.4", spread([median]), 1.25))
+    slowest = [times for times in each("load-balanced", "switch_ratio") if times]
+    if slowest:
+        rows.append(goal(f"{at}: slowest switching step", spread(slowest) | {"value": max(slowest)}, 2.0, at_most=True))
+    return rows

@@ -1,0 +1,246 @@
+"""Speed and losses of training: moe-worker beside transformers' Mixtral, and beside a dense GPT as nanoGPT has it."""
+
+import dataclasses
+import math
+import os
+import statistics
+
+import numpy
+
+import cases
+import contenders
+import machine
+from contenders import Failed, NanoGPT, Transformers, Worker
+from report import describe, describe_ratio, goal, phase_table, phases, print_table, ratio, say, spread
+
+ALLOCATORS = ["tensor-parallel", "expert-parallel", "replicated"]
+# The first steps allocate, compile and fill caches, for everyone.
+WARM_UP_STEPS = 5
+
+
+def gathered_bytes(case):
+    """What batched_mm keeps for the backward pass: the weights of its expert for every routed row."""
+    rows = case.batch_size * case.sequence_length * case.num_experts_per_tok
+    return 4 * case.num_hidden_layers * rows * 3 * case.intermediate_size * case.hidden_size
+
+
+def fastest_transformers(case, data, options, dtypes):
+    """transformers at its fastest setting, found by a short run of each, and what each took."""
+    short = dataclasses.replace(case, steps=options.probe_steps, warmup_steps=0)
+    trials, milliseconds = [], {}
+    for experts in ["eager", "batched_mm", "grouped_mm"]:
+        if experts == "batched_mm" and gathered_bytes(case) > machine.memory_bytes() / 2:
+            say(f"  {experts}: skipped, it would gather {gathered_bytes(case) / 1e9:.0f} GB of weights")
+            continue
+        trials += [Transformers(attention, experts, dtype=dtype) for attention in ["eager", "sdpa"] for dtype in dtypes]
+    if options.compile:
+        trials += [Transformers("sdpa", "grouped_mm", compiled=True, dtype=dtype) for dtype in dtypes]
+    best = None
+    for trial in trials:
+        try:
+            run = trial.run(short, data, 1, False)
+        except Failed as error:
+            say(f"  {trial.name}: fails ({str(error).strip().splitlines()[-1][:100]})")
+            milliseconds[trial.name] = None
+            continue
+        milliseconds[trial.name] = 1000 * statistics.median(run.step_seconds[WARM_UP_STEPS:])
+        say(f"  {trial.name}: {milliseconds[trial.name]:.1f} ms a step")
+        if best is None or milliseconds[trial.name] < milliseconds[best.name]:
+            best = trial
+    return best, milliseconds
+
+
+def choose_peer(case, data, options, dtypes=("fp32",)):
+    """The peer, and what each of the settings took a step, in milliseconds."""
+    if options.peer:
+        return Transformers(*options.peer.split(","), dtype=dtypes[0]), {}
+    say(f"{case.name}: choosing transformers' fastest setting, {' or '.join(dtypes)} ({options.probe_steps} steps each)")
+    peer, milliseconds = fastest_transformers(case, data, options, dtypes)
+    if peer is None:
+        raise Failed("transformers runs at no setting")
+    return peer, milliseconds
+
+
+def write_random_tokens(folder, vocab_size, count=1 << 20):
+    """Bytes without structure: what is in them does not change the work, and no text has to be at hand."""
+    tokens = numpy.random.default_rng(1).integers(0, vocab_size, count)
+    tokens.astype("<u2").tofile(os.path.join(folder, "train.bin"))
+
+
+def measure_throughput(options, folder):
+    """Tokens per second, medians over interleaved runs, beside transformers and beside the products of a step alone."""
+    case = cases.throughput(options.steps)
+    write_random_tokens(folder, case.vocab_size)
+    probes, peers = {}, {}
+    for dtype, settings in [("fp32", ("fp32",)), ("bf16", ("bf16", "autocast"))]:
+        peers[dtype], milliseconds = choose_peer(case, folder, options, settings)
+        probes |= milliseconds
+    workers = [Worker(options.programs, allocator) for allocator in ALLOCATORS]
+    workers += [
+        Worker(options.programs, ALLOCATORS[0], flags=(("blas", "openblas"),)),
+        Worker(options.programs, ALLOCATORS[0], flags=(("dtype", "bf16"),))]
+    exact, rounded = workers[0].name, workers[-1].name
+    per_step = case.batch_size * case.sequence_length
+    rates = {contender.name: [] for contender in [*workers, *peers.values()]}
+    runs = {exact: [], rounded: []}
+    products, facts = [], {}
+    for index in range(options.rounds):
+        for contender in [*workers, *peers.values()]:
+            try:
+                run = contender.run(case, folder, 1, False)
+            except Failed as error:
+                if "--dtype bf16" not in str(error):
+                    raise
+                say(f"  {contender.name}: not on this machine")
+                continue
+            rates[contender.name].append(per_step / statistics.median(run.step_seconds[WARM_UP_STEPS:]))
+            runs.get(contender.name, []).append(run)
+            facts |= run.facts
+            say(f"  round {index + 1}/{options.rounds}, {contender.name}: {rates[contender.name][-1]:,.0f} tokens/s")
+        products.append(contenders.layers(options.programs, case))
+    say()
+    rates = {name: values for name, values in rates.items() if values}
+    alone = [per_step / figures["step_products"] for figures in products]
+
+    def peer(name):
+        return peers["bf16" if "bf16" in name or "autocast" in name else "fp32"].name
+
+    ratios = {name: ratio(values, rates[peer(name)]) for name, values in rates.items()}
+    to_products = {name: ratio(values, alone) for name, values in rates.items()}
+    print_table(
+        ["throughput", "tokens/s", "to transformers of its type", "to sgemm alone"],
+        [[name, describe(values, 0), describe_ratio(ratios[name]), describe_ratio(to_products[name])]
+         for name, values in rates.items()]
+        + [["sgemm alone", describe(alone, 0), "-", "1.00"]])
+    layer, exchange = layer_table(products)
+    profiles = {name: phases(done, WARM_UP_STEPS) for name, done in runs.items() if done}
+    phase_table("throughput's model", profiles)
+    goals = [goal("throughput in fp32 to transformers", ratios[exact], 2.0)]
+    if rounded in rates:
+        goals.append(goal("throughput in bf16 to transformers in it", ratios[rounded], 1.5))
+    goals += [
+        goal("throughput in fp32 to its products by sgemm", to_products[exact], 0.75),
+        goal("MoE layer to its products by sgemm", layer, 0.85), goal("exchange to MPI_Alltoallv", exchange, 0.8)]
+    return {"case": dataclasses.asdict(case), "tokens_per_second": rates, "peers": {k: v.name for k, v in peers.items()},
+            "ratio": ratios, "products": products, "probe_milliseconds": probes, "phase_milliseconds": profiles,
+            "goals": goals}, facts
+
+
+def layer_table(products):
+    """A layer of experts beside its products, and its exchanges beside MPI_Alltoallv; the ratios of their speeds."""
+    pairs = {"MoE layer, forward and backward, to its products alone": ("layer_products", "layer"),
+             "dispatch and combine to MPI_Alltoallv of the same bytes": ("alltoallv", "exchange")}
+    rows, ratios = [], []
+    for name, columns in pairs.items():
+        alone, measured = ([1000 * figures[column] for figures in products] for column in columns)
+        ratios.append(ratio(alone, measured))
+        rows.append([name, describe(measured, 2), describe(alone, 2), describe_ratio(ratios[-1])])
+    print_table(["layer", "ms", "alone, ms", "speed"], rows)
+    return ratios
+
+
+def write_characters(path, folder):
+    """A token for each character, the last tenth for validation, as nanoGPT does. Returns the vocabulary's size."""
+    with open(path, encoding="utf-8", newline="") as file:
+        text = file.read()
+    characters = sorted(set(text))
+    index = {character: token for token, character in enumerate(characters)}
+    tokens = numpy.array([index[character] for character in text], dtype="<u2")
+    training = int(len(tokens) * 0.9)
+    tokens[:training].tofile(os.path.join(folder, "train.bin"))
+    tokens[training:].tofile(os.path.join(folder, "val.bin"))
+    return len(characters)
+
+
+def measure_recipe(options, folder):
+    """Validation loss and seconds of training, over the seeds."""
+    case = cases.recipe(write_characters(options.tinyshakespeare, folder))
+    peer, probes = choose_peer(case, folder, options)
+    worker = Worker(options.programs, options.allocator)
+    losses, seconds = {worker.name: [], peer.name: []}, {worker.name: [], peer.name: []}
+    facts, products, runs = {}, [], []
+    for seed in range(1, options.seeds + 1):
+        for contender in [worker, peer]:
+            run = contender.run(case, folder, seed, True)
+            losses[contender.name].append(run.validation_loss)
+            seconds[contender.name].append(sum(run.step_seconds))
+            if contender is worker:
+                runs.append(run)
+            facts |= run.facts
+            say(f"  seed {seed}, {contender.name}: validation {run.validation_loss:.4f}, "
+                f"{seconds[contender.name][-1]:.1f} s for {case.steps:,} steps")
+        products.append(contenders.layers(options.programs, case))
+    say()
+    alone = [case.steps * figures["step_products"] for figures in products]
+    ratios = {name: ratio(seconds[peer.name], values) for name, values in seconds.items()}
+    to_products = {name: ratio(alone, values) for name, values in seconds.items()}
+    print_table(
+        ["recipe", "validation loss, mean", "each seed", f"seconds for {case.steps:,} steps", "ratio", "to sgemm alone"],
+        [[name, f"{statistics.mean(losses[name]):.4f}", ", ".join(f"{loss:.4f}" for loss in losses[name]),
+          describe(values, 1), describe_ratio(ratios[name]), describe_ratio(to_products[name])]
+         for name, values in seconds.items()])
+    profiles = {worker.name: phases(runs, WARM_UP_STEPS)}
+    phase_table("recipe", profiles)
+    return {"case": dataclasses.asdict(case), "validation_loss": losses, "seconds": seconds, "peer": peer.name,
+            "ratio": ratios, "products": products, "probe_milliseconds": probes, "phase_milliseconds": profiles,
+            "goals": [goal("recipe to transformers", ratios[worker.name], 2.5),
+                      goal("recipe to its products by sgemm", to_products[worker.name], 0.55)]}, facts
+
+
+def measure_target(options, folder):
+    """Seconds to the validation loss that nanoGPT's dense model ends its recipe with. Validations do not count."""
+    case = cases.recipe(write_characters(options.tinyshakespeare, folder))
+    interval = 50
+    worker, peer = Worker(options.programs, options.allocator, flags=(("evaluation-interval", interval),)), NanoGPT()
+    seeds, runs, facts = [], [], {}
+    for seed in range(1, options.seeds + 1):
+        dense, run = (contender.run(case, folder, seed, True) for contender in [peer, worker])
+        facts |= dense.facts | run.facts
+        runs.append(run)
+        steps = next(
+            (line["step"] for line in run.metrics if line.get("validation_loss", math.inf) <= cases.NANOGPT_LOSS), None)
+        if steps is None:
+            raise Failed(f"seed {seed} does not reach {cases.NANOGPT_LOSS} in {case.steps:,} steps")
+        seeds.append({"peer_validation_loss": dense.validation_loss, "peer_seconds": sum(dense.step_seconds),
+                      "steps": steps, "seconds": sum(run.step_seconds[:steps]),
+                      "validation_losses": [line["validation_loss"] for line in run.metrics if "validation_loss" in line]})
+        say(f"  seed {seed}: {peer.name} {seeds[-1]['peer_seconds']:.1f} s, {worker.name} {seeds[-1]['seconds']:.1f} s")
+    say()
+    figure = ratio([values["peer_seconds"] for values in seeds], [values["seconds"] for values in seeds])
+    print_table(
+        ["seed", f"{peer.name}: seconds for {case.steps:,} steps", "its validation loss",
+         f"moe-worker: steps to {cases.NANOGPT_LOSS}", "seconds", "ratio"],
+        [[seed, f"{values['peer_seconds']:.1f}", f"{values['peer_validation_loss']:.4f}", values["steps"],
+          f"{values['seconds']:.1f}", f"{values['peer_seconds'] / values['seconds']:.2f}"]
+         for seed, values in enumerate(seeds, 1)])
+    profiles = {f"moe-worker, {options.allocator}": phases(runs, WARM_UP_STEPS)}
+    phase_table("recipe", profiles)
+    return {"case": dataclasses.asdict(case), "interval": interval, "target": cases.NANOGPT_LOSS, "seeds": seeds,
+            "ratio": figure, "phase_milliseconds": profiles,
+            "goals": [goal("recipe to nanoGPT's loss, to nanoGPT", figure, 3.0)]}, facts
+
+
+def measure_precision(options, folder):
+    """Losses in bf16 beside those in fp32, on the recipe's data; means of 50 steps, for a step's loss is that of its batch."""
+    steps, window = 500, 50
+    case = dataclasses.replace(
+        cases.recipe(write_characters(options.tinyshakespeare, folder)), name="precision", steps=steps)
+    workers = [Worker(options.programs, options.allocator, flags=(("dtype", dtype),)) for dtype in ["fp32", "bf16"]]
+    losses, validations, facts = {}, {}, {}
+    for seed in range(1, options.seeds + 1):
+        for worker in workers:
+            run = worker.run(case, folder, seed, True)
+            facts |= run.facts
+            means = [statistics.mean(run.losses[start:start + window]) for start in range(0, steps, window)]
+            losses.setdefault(worker.name, []).append(means)
+            validations.setdefault(worker.name, []).append(run.validation_loss)
+    exact, rounded = (sum(losses[worker.name], []) for worker in workers)
+    farthest = spread([1 + abs(b / a - 1) for a, b in zip(exact, rounded)])
+    farthest["value"] = farthest["high"]
+    print_table(
+        ["recipe", f"loss, mean of {steps} steps", f"last {window}", "validation loss, mean", "each seed"],
+        [[name, f"{statistics.mean(statistics.mean(means) for means in rows):.4f}",
+          f"{statistics.mean(means[-1] for means in rows):.4f}", f"{statistics.mean(validations[name]):.4f}",
+          ", ".join(f"{loss:.4f}" for loss in validations[name])] for name, rows in losses.items()])
+    return {"case": dataclasses.asdict(case), "window": window, "losses": losses, "validation_loss": validations,
+            "goals": [goal(f"loss in bf16 to fp32, farthest of {window} steps", farthest, 1.01, at_most=True)]}, facts
