@@ -195,6 +195,15 @@ let package = Package(
                 "MPIMessagePassing", "MessagePassing", "PlacementInvariance", "Tensors",
             ],
             path: "Tests/mpi-conformance"),
+        // Counts what training steps take from malloc and the pool of tensors, under mpirun.
+        .target(name: "AllocationCount", path: "Tests/AllocationCount"),
+        .executableTarget(
+            name: "step-allocations",
+            dependencies: [
+                "AllocationCount", "ExpertParallelism", "ExpertPlacement", "Layers", "MPIMessagePassing",
+                "MessagePassing", "Mixtral", "Tensors", "TokenData", "WorkerRuntime",
+            ],
+            path: "Tests/step-allocations"),
         .testTarget(
             name: "MessagePassingTests", dependencies: ["MessagePassing", "CommunicatorConformance", "TestSupport"]),
         .testTarget(name: "MPIMessagePassingTests", dependencies: ["TestSupport"]),

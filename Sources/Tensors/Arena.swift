@@ -36,6 +36,8 @@ struct Arena {
     private var chunks = [Chunk]()
     /// Ascending, and no two of them touch.
     private var free = [Extent]()
+    /// Bytes of pages that blocks were the first to have, or the first since the system had them back.
+    private(set) var touchedBytes = 0
 
     /// Uninitialised memory for `bytes` bytes, which are a multiple of the alignment.
     mutating func take(_ bytes: Int) -> UnsafeMutableRawPointer {
@@ -46,7 +48,10 @@ struct Arena {
         } else {
             free[index].range = start + bytes..<free[index].range.upperBound
         }
-        for page in Chunk.pages(start..<start + bytes) { chunks[chunk].isTouched[page] = true }
+        for page in Chunk.pages(start..<start + bytes) where !chunks[chunk].isTouched[page] {
+            chunks[chunk].isTouched[page] = true
+            touchedBytes += Self.pageBytes
+        }
         return chunks[chunk].base + start
     }
 

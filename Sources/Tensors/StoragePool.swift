@@ -13,6 +13,8 @@ package final class StoragePool: Sendable {
         /// Of blocks that are not large, by capacity.
         var free = [Int: [Block]]()
         var arena = Arena()
+        /// Of blocks that are not large, free or not.
+        var smallBytes = 0
         var use = Use()
     }
     private let state = Mutex(State())
@@ -41,7 +43,12 @@ package final class StoragePool: Sendable {
         let block = state.withLock { state -> Block? in
             state.use.bytes += count * MemoryLayout<Float>.stride
             state.use.peakBytes = max(state.use.peakBytes, state.use.bytes)
-            if count < Self.largeCount { return state.free[Self.capacity(for: count)]?.popLast() }
+            if count < Self.largeCount {
+                let capacity = Self.capacity(for: count)
+                if let block = state.free[capacity]?.popLast() { return block }
+                state.smallBytes += capacity * MemoryLayout<Float>.stride
+                return nil
+            }
             let bytes = Self.arenaBytes(count)
             return Block(base: state.arena.take(bytes).bindMemory(to: Float.self, capacity: count))
         }
@@ -64,6 +71,10 @@ package final class StoragePool: Sendable {
             }
         }
     }
+
+    /// Bytes that the pool has had from the system, those that the system has back included: it grows when tensors need memory that
+    /// none had before.
+    package var takenBytes: Int { state.withLock { $0.smallBytes + $0.arena.touchedBytes } }
 
     /// Bytes of large blocks that are free: what a training step takes and gives back, when it is asked between two.
     package var freeBytes: Int { state.withLock { $0.arena.freeBytes } }

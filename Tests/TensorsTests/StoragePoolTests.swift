@@ -37,6 +37,28 @@ import Testing
         #expect(pool.use.bytes == 0)
     }
 
+    @Test func memoryIsTakenWhenNoneWasFree() {
+        let pool = StoragePool()
+        for count in [1_000, 200_000] {
+            let before = pool.takenBytes
+            let first = pool.take(count: count)
+            let taken = pool.takenBytes - before
+            #expect(taken >= 4 * count && taken <= 6 * count)
+            pool.give(first, count: count)
+            pool.give(pool.take(count: count - 10), count: count - 10)
+            #expect(pool.takenBytes == before + taken)
+            let second = pool.take(count: count)
+            _ = pool.take(count: count)
+            #expect(pool.takenBytes > before + taken)
+            pool.give(second, count: count)
+        }
+        // What the system has back has to be taken anew.
+        let before = pool.takenBytes
+        pool.trim(to: 0)
+        _ = pool.take(count: 200_000)
+        #expect(pool.takenBytes >= before + 700_000)
+    }
+
     @Test func blocksAreAligned() {
         let pool = StoragePool()
         for count in [1, 63, 64, 65, 1_000, 100_000, 100_001, 3_000_000] {
