@@ -10,28 +10,33 @@ struct ExpertShard {
     let neurons: Range<Int>
     /// Weights, (n, 3·D).
     let value: Tensor
-    /// dL/dvalue, (n, 3·D). Without rows while the expert migrates: between two steps gradients are dead.
-    private(set) var gradient: Tensor
+    private var gradientMemory: ShardGradient
 
     init(neurons: Range<Int>, hiddenSize: Int) {
         self.neurons = neurons
         value = Tensor(rows: neurons.count, columns: 3 * hiddenSize, repeating: 0)
-        gradient = Tensor(rows: neurons.count, columns: 3 * hiddenSize, repeating: 0)
+        gradientMemory = ShardGradient(rows: neurons.count, columns: 3 * hiddenSize)
     }
 
     /// Weights that are not set yet, without a gradient.
     init(withoutGradient neurons: Range<Int>, hiddenSize: Int) {
         self.neurons = neurons
         value = Tensor(rows: neurons.count, columns: 3 * hiddenSize)
-        gradient = Tensor(rows: 0, columns: 3 * hiddenSize)
+        gradientMemory = ShardGradient(rows: 0, columns: 3 * hiddenSize)
     }
 
-    /// Gives the gradient's memory back.
-    mutating func dropGradient() { gradient = Tensor(rows: 0, columns: value.columns) }
+    /// dL/dvalue, (n, 3·D). Without rows while the expert migrates: between two steps gradients are dead.
+    var gradient: Tensor { gradientMemory.value }
 
-    /// Gives the gradient memory, unless it has some. Its entries are set by `zeroGradients`, before the next step.
+    /// Sets the gradient to zero.
+    func clearGradient() { gradientMemory.clear() }
+
+    /// Gives the gradient's memory back.
+    mutating func dropGradient() { gradientMemory = ShardGradient(rows: 0, columns: value.columns) }
+
+    /// Gives the gradient memory, unless it has some; zeros.
     mutating func makeGradient() {
-        if gradient.rows == 0 { gradient = Tensor(rows: value.rows, columns: value.columns) }
+        if gradientMemory.rows == 0 { gradientMemory = ShardGradient(rows: value.rows, columns: value.columns) }
     }
 
     /// The rows of `value` that hold `range`, which lies within `neurons`.
@@ -42,6 +47,32 @@ struct ExpertShard {
 
     private func local(_ range: Range<Int>) -> Range<Int> {
         range.lowerBound - neurons.lowerBound..<range.upperBound - neurons.lowerBound
+    }
+}
+
+/// A gradient, zero at first. Setting it to zero writes nothing: the first products of a step overwrite what is there, and it is
+/// filled with zeros only where it is read before.
+private final class ShardGradient {
+    private let memory: Tensor
+    private var isClear = true
+
+    init(rows: Int, columns: Int) { memory = Tensor(rows: rows, columns: columns) }
+
+    var rows: Int { memory.rows }
+
+    /// The entries.
+    var value: Tensor {
+        if isClear { memory.fill(0) }
+        isClear = false
+        return memory
+    }
+
+    func clear() { isClear = true }
+
+    /// Lets `body` add to all entries: to what is there times the factor that it gets, 0 or 1.
+    func add(_ body: (Tensor, _ beta: Float) -> Void) {
+        body(memory, isClear ? 0 : 1)
+        isClear = false
     }
 }
 
@@ -91,16 +122,18 @@ extension ExpertShard {
     ///   - dx: (R, D), overwritten.
     func backward(_ dy: Tensor, _ saved: Activations, into dx: Tensor) {
         let weights = NeuronMatrices(value)
-        let gradients = NeuronMatrices(gradient)
-        // Computed again rather than kept: it is a third of the activations and costs no GEMM.
         let hidden = Tensor(rows: dy.rows, columns: neurons.count)
-        SwiGLU.forward(gate: saved.gate, up: saved.up, into: hidden)
-        GEMM.multiply(hidden, transposeA: true, dy, into: gradients.w2, beta: 1)
         GEMM.multiply(dy, weights.w2, transposeB: true, into: hidden)
+        // The hidden rows are computed again rather than kept: they are a third of the activations, and cost no GEMM.
         SwiGLU.backward(
-            gate: saved.gate, up: saved.up, outputGradient: hidden, gateGradient: saved.gate, upGradient: saved.up)
-        GEMM.multiply(saved.gate, transposeA: true, saved.input, into: gradients.w1, beta: 1)
-        GEMM.multiply(saved.up, transposeA: true, saved.input, into: gradients.w3, beta: 1)
+            gate: saved.gate, up: saved.up, outputGradient: hidden, gateGradient: saved.gate, upGradient: saved.up,
+            output: hidden)
+        gradientMemory.add { gradient, beta in
+            let gradients = NeuronMatrices(gradient)
+            GEMM.multiply(hidden, transposeA: true, dy, into: gradients.w2, beta: beta)
+            GEMM.multiply(saved.gate, transposeA: true, saved.input, into: gradients.w1, beta: beta)
+            GEMM.multiply(saved.up, transposeA: true, saved.input, into: gradients.w3, beta: beta)
+        }
         GEMM.multiply(saved.gate, weights.w1, into: dx)
         GEMM.multiply(saved.up, weights.w3, into: dx, beta: 1)
     }

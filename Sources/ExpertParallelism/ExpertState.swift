@@ -60,7 +60,7 @@ final class ExpertState {
     func zeroGradients() {
         experts.zeroGradients()
         for case let state? in owned {
-            for master in state.masters { master.gradient.fill(0) }
+            for master in state.masters { master.clearGradient() }
         }
     }
 

@@ -81,7 +81,7 @@ public final class ParallelExperts: ExpertGroup {
 
     /// Sets all gradients to zero.
     public func zeroGradients() {
-        for case let shard? in shards { shard.gradient.fill(0) }
+        for case let shard? in shards { shard.clearGradient() }
     }
 
     public func forward(_ x: Tensor, routing: Routing, savingForBackward: Bool) throws -> Tensor {

@@ -47,13 +47,13 @@ public final class Expert: Module {
     public func backward(_ outputGradient: Tensor, into inputGradient: Tensor) {
         guard let saved else { preconditionFailure("backward without a forward pass that saved for it") }
         self.saved = nil
-        // Computed again rather than kept: it is a third of the activations and costs no GEMM.
         let hidden = Tensor(rows: outputGradient.rows, columns: width)
-        SwiGLU.forward(gate: saved.gate, up: saved.up, into: hidden)
-        w2.addWeightGradient(outputGradient, input: hidden)
         w2.applyTransposed(outputGradient, into: hidden, adds: false)
+        // The hidden rows are computed again rather than kept: they are a third of the activations, and cost no GEMM.
         SwiGLU.backward(
-            gate: saved.gate, up: saved.up, outputGradient: hidden, gateGradient: saved.gate, upGradient: saved.up)
+            gate: saved.gate, up: saved.up, outputGradient: hidden, gateGradient: saved.gate, upGradient: saved.up,
+            output: hidden)
+        w2.addWeightGradient(outputGradient, input: hidden)
         w1.addWeightGradient(saved.gate, input: saved.input)
         w3.addWeightGradient(saved.up, input: saved.input)
         w1.applyTransposed(saved.gate, into: inputGradient, adds: false)

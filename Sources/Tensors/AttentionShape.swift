@@ -8,7 +8,7 @@ struct AttentionShape {
     /// 1 / √d
     let scale: Float
     /// Query rows of a tile: enough for a fast matrix product, few enough that a tile's scores stay in the cache and
-    /// little is computed beyond the diagonal.
+    /// little is computed beyond the diagonal, which is much of a short sequence.
     let tileRows: Int
     /// Entries between two rows of scores.
     let scoreStride: Int
@@ -27,7 +27,13 @@ struct AttentionShape {
         self.sequenceLength = sequenceLength
         group = heads / keyValueHeads
         scale = 1 / Float(dimension).squareRoot()
-        tileRows = sequenceLength <= 1024 ? 64 : 32
+        tileRows =
+            switch sequenceLength {
+            case ...128: 16
+            case ...512: 32
+            case ...1024: 64
+            default: 32
+            }
         scoreStride = (sequenceLength + 15) / 16 * 16
     }
 
