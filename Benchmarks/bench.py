@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 
 import cases
 import footprint
@@ -74,7 +75,8 @@ def parse():
 
 
 def measure(options):
-    """Machine and cases; each case has the date, commit and load of its own start, for those of several runs can be merged."""
+    """Machine and cases; each case has the date, commit and load of its own start, for those of several runs can be merged,
+    and the share of the cores that others took meanwhile."""
     facts = machine.facts("moe-worker with 2 ranks of 1 thread, peers with 2 threads")
     result = {"machine": facts, "cases": {}}
     say(", ".join(f"{name} {value}" for name, value in facts.items()) + "\n")
@@ -91,11 +93,14 @@ def measure(options):
         if name not in WITHOUT_TEXT and not options.tinyshakespeare:
             say(f"{name}: skipped; it needs the text of char-rnn and nanoGPT: make bench TINYSHAKESPEARE=FILE\n")
             continue
-        now = machine.facts("")
+        now, start, others = machine.facts(""), time.monotonic(), machine.others_seconds()
         with tempfile.TemporaryDirectory() as folder:
             values, found = measurement(options, folder)
-        result["cases"][name] = {"measured": {fact: now[fact] for fact in ["date", "commit", "load"]}} | values
+        share = (machine.others_seconds() - others) / (time.monotonic() - start) / facts["cores"]
+        result["cases"][name] = {
+            "measured": {fact: now[fact] for fact in ["date", "commit", "load"]} | {"others_share": share}} | values
         facts |= found
+        say(f"meanwhile other programs took {100 * share:.1f} % of the cores" + (": measure again" if share > 0.03 else ""))
         say(", ".join(f"{fact} {value}" for fact, value in found.items()) + "\n")
     return result
 

@@ -23,6 +23,15 @@ def memory_bytes():
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def others_seconds():
+    """Seconds that processors worked for others than this process and the children it waited for, or were kept from the
+    machine, since it started (/proc/stat, proc(5))."""
+    with open("/proc/stat") as file:
+        user, nice, system, _, _, interrupts, soft_interrupts, stolen = map(int, file.readline().split()[1:9])
+    busy = (user + nice + system + interrupts + soft_interrupts + stolen) / os.sysconf("SC_CLK_TCK")
+    return busy - sum(os.times()[:4])
+
+
 def facts(programs):
     """Date, machine and commit. `load` is the machine's load average before the first run: the cores should be idle."""
     modified = bool(_output("git", "status", "--porcelain", "--untracked-files=no"))
