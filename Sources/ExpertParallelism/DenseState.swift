@@ -6,44 +6,65 @@ import Tensors
 /// The dense parameters, which every rank holds whole, and this rank's share of their optimizer state (ZeRO-1, Rajbhandari
 /// et al. 2020, arXiv:1910.02054).
 ///
-/// All of them lie in one buffer, cut evenly over the ranks: gradients are summed to the owner of each piece, which
+/// All of them lie in one buffer. Those of a stage are cut evenly over the ranks: gradients are summed to the owner of each piece, which
 /// updates it and gives it to all.
 final class DenseState {
+    /// The parameters of one of the model's stages.
+    private struct Stage {
+        let parameters: Range<Int>
+        /// Their place in the buffers, and what ranks own of it.
+        let place: Range<Int>
+        let parts: [Range<Int>]
+        /// Where what this rank owns lies among all that it owns.
+        let local: Range<Int>
+        /// What is under way; gradients of this rank's part that come, a row for each other rank.
+        var reduction: (exchange: any PendingExchange, received: Tensor)?
+        var refresh: (any PendingExchange)?
+    }
+
+    /// In the order of the stages.
     let names: [String]
     private let parameters: [Parameter]
     /// Place of each parameter in the buffers.
-    let places: [Range<Int>]
+    private let places: [Range<Int>]
+    private var stages: [Stage]
     /// All weights and all gradients of this rank, (1, n).
     private let values: Tensor
     private let gradients: Tensor
-    /// What this rank owns of them.
-    let owned: Range<Int>
-    private let ownedCounts: [Int]
     /// Sum over the ranks, moments: (1, owned). With one rank the sum is the gradient itself.
     private let reducedGradient: Tensor
     let firstMoment: Tensor
     let secondMoment: Tensor
+    private let communicator: any Communicator
     private let context: ExpertParallelContext
 
-    init(_ named: [(name: String, parameter: Parameter)], context: ExpertParallelContext) {
+    /// - Parameter stages: the parameters of each.
+    init(_ stages: [[(name: String, parameter: Parameter)]], context: ExpertParallelContext) {
         self.context = context
-        names = named.map(\.name)
-        parameters = named.map(\.parameter)
+        communicator = context.communicator
+        let (rank, size) = (communicator.rank, communicator.size)
+        names = stages.joined().map(\.name)
+        parameters = stages.joined().map(\.parameter)
         var places = [Range<Int>]()
-        var end = 0
-        for parameter in parameters {
-            places.append(end..<end + parameter.count)
-            end += parameter.count
+        var (end, owned) = (0, 0)
+        self.stages = stages.map { named in
+            let (first, start) = (places.count, end)
+            for (_, parameter) in named {
+                places.append(end..<end + parameter.count)
+                end += parameter.count
+            }
+            let parts = (0..<size).map { evenPart($0, of: size, in: start..<end) }
+            defer { owned += parts[rank].count }
+            return Stage(
+                parameters: first..<places.count, place: start..<end, parts: parts,
+                local: owned..<owned + parts[rank].count)
         }
         self.places = places
         values = Tensor(rows: 1, columns: end)
         gradients = Tensor(rows: 1, columns: end, repeating: 0)
-        let (rank, size) = (context.communicator.rank, context.communicator.size)
-        owned = evenPart(rank, of: size, in: 0..<end)
-        ownedCounts = (0..<size).map { evenPart($0, of: size, in: 0..<end).count }
-        reducedGradient = size == 1 ? gradients : Tensor(rows: 1, columns: owned.count, repeating: 0)
-        firstMoment = Tensor(rows: 1, columns: owned.count, repeating: 0)
-        secondMoment = Tensor(rows: 1, columns: owned.count, repeating: 0)
+        reducedGradient = size == 1 ? gradients : Tensor(rows: 1, columns: owned, repeating: 0)
+        firstMoment = Tensor(rows: 1, columns: owned, repeating: 0)
+        secondMoment = Tensor(rows: 1, columns: owned, repeating: 0)
         for (parameter, place) in zip(parameters, places) {
             let value = values.columns(place).reshaped(rows: parameter.rows, columns: parameter.columns)
             if parameter.isMaterialized { value.copy(from: parameter.value) } else { value.fill(0) }
@@ -54,39 +75,98 @@ final class DenseState {
 
     func zeroGradients() { gradients.fill(0) }
 
-    /// Sums the gradients over the ranks.
-    /// - Returns: the sum of squares of the part this rank owns.
-    func reduceGradients() throws -> Double {
-        guard context.communicator.size > 1 else { return Reductions.sumOfSquares(gradients) }
-        // Spans live as long as the variable they borrow, so the tensors become local.
-        let (all, part) = (gradients, reducedGradient)
-        var target = part.mutableSpan
-        try context.communicator.reduceScatter(all.span, counts: ownedCounts, into: &target)
-        context.countSent(values.count - owned.count, of: Float.self)
-        return Reductions.sumOfSquares(reducedGradient)
+    /// Begins to sum a stage's gradients over the ranks. Collective.
+    func startReduction(stage index: Int) throws {
+        if communicator.size == 1 { return }
+        let stage = stages[index]
+        let received = Tensor(rows: communicator.size - 1, columns: stage.local.count)
+        let others = others
+        stages[index].reduction = (
+            try start(
+                others.map { ($0, gradients.columns(stage.parts[$0])) },
+                others.enumerated().map { ($1, received.rows($0..<$0 + 1)) }),
+            received
+        )
     }
 
-    /// Updates the owned part and spreads it.
-    func step(_ step: Int, configuration: AdamW.Configuration, gradientScale: Float) throws {
+    /// Waits for them, and adds them in the ranks' order. Collective.
+    func finishReduction(stage index: Int) throws {
+        let stage = stages[index]
+        guard let (exchange, received) = stage.reduction else { return }
+        stages[index].reduction = nil
+        try exchange.wait()
+        let sum = reducedGradient.columns(stage.local)
+        for rank in 0..<communicator.size {
+            let part =
+                rank == communicator.rank
+                ? gradients.columns(stage.parts[rank]) : received.rows(row(of: rank)..<row(of: rank) + 1)
+            if rank == 0 { sum.copy(from: part) } else { Rows.add(part, into: sum) }
+        }
+    }
+
+    /// Of the summed gradients that this rank owns.
+    func sumOfSquares() -> Double { Reductions.sumOfSquares(reducedGradient) }
+
+    /// Updates what this rank owns of a stage and begins to spread it. Collective.
+    func step(_ step: Int, stage index: Int, configuration: AdamW.Configuration, gradientScale: Float) throws {
         var withoutDecay = configuration
         withoutDecay.weightDecay = 0
-        for (parameter, place) in zip(parameters, places) {
-            let part = place.clamped(to: owned)
-            if part.isEmpty { continue }
-            let local = part.lowerBound - owned.lowerBound..<part.upperBound - owned.lowerBound
+        for (parameter, part, local) in ownedParts(of: stages[index]) {
             AdamW.update(
                 value: values.columns(part), gradient: reducedGradient.columns(local),
                 firstMoment: firstMoment.columns(local), secondMoment: secondMoment.columns(local),
-                step: step, configuration: parameter.decays ? configuration : withoutDecay,
+                step: step, configuration: parameters[parameter].decays ? configuration : withoutDecay,
                 gradientScale: gradientScale)
         }
-        guard context.communicator.size > 1 else { return }
-        let block = Tensor(rows: 1, columns: owned.count)
-        block.copy(from: values.columns(owned))
-        let all = values
-        var target = all.mutableSpan
-        try context.communicator.allGather(block.span, counts: ownedCounts, into: &target)
-        context.countSent(owned.count * (context.communicator.size - 1), of: Float.self)
+        if communicator.size == 1 { return }
+        let parts = stages[index].parts
+        stages[index].refresh = try start(
+            others.map { ($0, values.columns(parts[communicator.rank])) },
+            others.map { ($0, values.columns(parts[$0])) })
+    }
+
+    /// Returns when a stage's weights are up to date. Collective.
+    func finishRefresh(stage: Int) throws {
+        defer { stages[stage].refresh = nil }
+        try stages[stage].refresh?.wait()
+    }
+
+    /// Each parameter that this rank owns a part of: the part's place in the buffers, and among what the rank owns.
+    func forEachOwnedPart(
+        _ body: (_ name: String, _ place: Range<Int>, _ part: Range<Int>, _ local: Range<Int>) -> Void
+    ) {
+        for stage in stages {
+            for (parameter, part, local) in ownedParts(of: stage) {
+                body(names[parameter], places[parameter], part, local)
+            }
+        }
+    }
+
+    private func ownedParts(of stage: Stage) -> [(parameter: Int, part: Range<Int>, local: Range<Int>)] {
+        let owned = stage.parts[communicator.rank]
+        let offset = stage.local.lowerBound - owned.lowerBound
+        return stage.parameters.compactMap { parameter in
+            let part = places[parameter].clamped(to: owned)
+            return part.isEmpty
+                ? nil : (parameter, part, part.lowerBound + offset..<part.upperBound + offset)
+        }
+    }
+
+    /// The other ranks; each begins with its neighbour, so that not all send to one.
+    private var others: [Int] {
+        (1..<communicator.size).map { (communicator.rank + $0) % communicator.size }
+    }
+
+    /// Index of another rank among those.
+    private func row(of rank: Int) -> Int { (rank - communicator.rank - 1 + communicator.size) % communicator.size }
+
+    private func start(
+        _ leaving: [(rank: Int, values: Tensor)], _ arriving: [(rank: Int, values: Tensor)]
+    ) throws -> any PendingExchange {
+        context.countSent(leaving.reduce(0) { $0 + $1.values.count }, of: Float.self)
+        return try communicator.startExchange(
+            leaving.map { OutgoingBlock(of: $0.values, to: $0.rank) },
+            arriving.map { IncomingBlock(of: $0.values, from: $0.rank) }, keeping: (leaving, arriving))
     }
 
     /// The parameters whose gradients on this rank are not finite.
@@ -101,10 +181,13 @@ final class DenseState {
 
     /// Hands the summed gradients to `sink`. Collective.
     func storeGradients(to sink: any WeightSink) throws {
-        let part = reducedGradient
         let all = Tensor(rows: 1, columns: values.columns)
-        var target = all.mutableSpan
-        try context.communicator.allGather(part.span, counts: ownedCounts, into: &target)
+        for stage in stages {
+            let sum = reducedGradient.columns(stage.local)
+            let whole = all.columns(stage.place)
+            var target = whole.mutableSpan
+            try communicator.allGather(sum.span, counts: stage.parts.map(\.count), into: &target)
+        }
         for ((name, parameter), place) in zip(zip(names, parameters), places) {
             try sink.store(
                 name, shape: parameter.shape,

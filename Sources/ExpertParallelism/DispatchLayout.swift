@@ -1,77 +1,97 @@
 import ExpertPlacement
 import Layers
 
-/// Which rows of one rank travel where, and how the rows that arrive lie in memory.
+/// Which rows of one rank travel where in one chunk of an exchange, and how the rows that arrive lie in memory.
 ///
 /// A routing row goes to every tensor-parallel rank of its replica. Rows that arrive lie by expert, then source, so that
 /// each expert's are one matrix. Rows that stay on their rank take their places there at once.
 struct DispatchLayout {
     /// Rows to other ranks, by destination, then expert, then routing row.
     let leaving: RowList
+    /// What goes to one expert of one rank: a part of `leaving`.
+    let departures: [(rank: Int, rows: Range<Int>)]
     /// Rows of this rank for its own experts, with their places among all that arrive. Runs of neighbours are one list.
     let staying: [(list: RowList, places: Range<Int>)]
-    /// Rows to and from each rank, W entries; none for the own.
-    let sendCounts: [Int]
-    let receiveCounts: [Int]
-    /// Where rows from other ranks go: parts of what is received in rank order, and their places.
-    let arriving: [(received: Range<Int>, places: Range<Int>)]
-    /// Places of each expert's rows, E entries.
+    /// What comes from one rank for one expert: its places.
+    let arrivals: [(rank: Int, rows: Range<Int>)]
+    /// Places of each expert's rows, E entries; empty for those of other chunks.
     let expertRows: [Range<Int>]
 
+    /// The layout of each chunk.
     /// - Parameters:
     ///   - replicas: the replica of each routing row.
     ///   - exchangeCounts: gives rank r entries r·E ..< (r+1)·E of its argument, returns what came from the ranks.
-    init(
-        routing: Routing, replicas: [Int], ranks: ReplicaRanks, rank: Int, worldSize: Int,
+    static func chunks(
+        routing: Routing, replicas: [Int], ranks: ReplicaRanks, chunks: ExpertChunks, rank: Int, worldSize: Int,
         exchangeCounts: ([Int32]) throws -> [Int32]
-    ) throws {
-        let (counts, rows) = Self.sort(routing, replicas: replicas, ranks: ranks, rank: rank, worldSize: worldSize)
+    ) throws -> [DispatchLayout] {
+        // Each rank begins with its neighbour, so that not all send to one; its own rows are the last.
+        let destinations = (1...worldSize).map { (rank + $0) % worldSize }
+        let (counts, rows) = sort(
+            routing, replicas: replicas, ranks: ranks, chunks: chunks, destinations: destinations)
         let arrivingCounts = try exchangeCounts(counts)
-        let expertCount = routing.expertCount
-
-        func rowCount(_ counts: [Int32], _ other: Int) -> Int {
-            other == rank ? 0 : counts[other * expertCount..<(other + 1) * expertCount].reduce(0) { $0 + Int($1) }
+        var start = 0
+        return (0..<chunks.count).map { chunk in
+            let layout = DispatchLayout(
+                chunk, of: chunks, routing: routing, rows: rows[start...], counts: counts,
+                arrivingCounts: arrivingCounts,
+                destinations: destinations)
+            start += layout.leaving.count + layout.staying.reduce(0) { $0 + $1.list.count }
+            return layout
         }
-        sendCounts = (0..<worldSize).map { rowCount(counts, $0) }
-        receiveCounts = (0..<worldSize).map { rowCount(arrivingCounts, $0) }
-        let leavingCount = sendCounts.reduce(0, +)
-        leaving = RowList(rows[..<leavingCount], of: routing)
+    }
 
-        var arriving = [(received: Range<Int>, places: Range<Int>)]()
+    /// - Parameter rows: routing rows, this chunk's first.
+    private init(
+        _ chunk: Int, of chunks: ExpertChunks, routing: Routing, rows: ArraySlice<Int32>, counts: [Int32],
+        arrivingCounts: [Int32], destinations: [Int]
+    ) {
+        let expertCount = routing.expertCount
+        let (rank, worldSize) = (destinations[destinations.count - 1], destinations.count)
+        var departures = [(rank: Int, rows: Range<Int>)]()
+        var leavingCount = 0
+        for destination in destinations.dropLast() {
+            for expert in 0..<expertCount where chunks[destination, expert] == chunk {
+                let count = Int(counts[destination * expertCount + expert])
+                if count == 0 { continue }
+                departures.append((destination, leavingCount..<leavingCount + count))
+                leavingCount += count
+            }
+        }
+        self.departures = departures
+        leaving = RowList(rows.prefix(leavingCount), of: routing)
+
+        var arrivals = [(rank: Int, rows: Range<Int>)]()
         var stays = [(rows: Range<Int>, places: Range<Int>)]()
         var expertRows = [Range<Int>]()
         expertRows.reserveCapacity(expertCount)
-        // Next row of each source among what is received, or among `rows` for those that stay.
-        var next = [Int]()
-        var received = 0
-        for count in receiveCounts {
-            next.append(received)
-            received += count
-        }
-        next[rank] = leavingCount
+        // Own rows behind those that leave.
+        var next = rows.startIndex + leavingCount
         var place = 0
         for expert in 0..<expertCount {
             let start = place
-            for source in 0..<worldSize {
+            for source in 0..<(chunks[rank, expert] == chunk ? worldSize : 0) {
                 let count = Int(arrivingCounts[source * expertCount + expert])
                 if count == 0 { continue }
-                let (rows, places) = (next[source]..<next[source] + count, place..<place + count)
-                next[source] += count
+                let places = place..<place + count
                 place += count
                 if source != rank {
-                    arriving.append((rows, places))
-                } else if let last = stays.last, last.places.upperBound == places.lowerBound {
+                    arrivals.append((source, places))
+                    continue
+                }
+                if let last = stays.last, last.places.upperBound == places.lowerBound {
                     // Rows of the own rank lie by expert too.
                     stays[stays.count - 1] = (
-                        last.rows.lowerBound..<rows.upperBound, last.places.lowerBound..<places.upperBound
+                        last.rows.lowerBound..<next + count, last.places.lowerBound..<places.upperBound
                     )
                 } else {
-                    stays.append((rows, places))
+                    stays.append((next..<next + count, places))
                 }
+                next += count
             }
             expertRows.append(start..<place)
         }
-        self.arriving = arriving
+        self.arrivals = arrivals
         self.expertRows = expertRows
         staying = stays.map { (RowList(rows[$0.rows], of: routing), $0.places) }
     }
@@ -79,25 +99,27 @@ struct DispatchLayout {
     /// Rows that this rank's experts get, its own included.
     var receivedCount: Int { expertRows.last?.upperBound ?? 0 }
 
-    /// A counting sort by (destination, expert), stable in the routing row, the own rank behind all others.
-    /// - Returns: rows for each (destination, expert), W·E entries, and the routing row of each row to send.
+    /// A counting sort by (chunk, destination, expert), stable in the routing row.
+    /// - Returns: rows for each (rank, expert), W·E entries, and the routing row of each row to send.
     private static func sort(
-        _ routing: Routing, replicas: [Int], ranks: ReplicaRanks, rank: Int, worldSize: Int
+        _ routing: Routing, replicas: [Int], ranks: ReplicaRanks, chunks: ExpertChunks, destinations: [Int]
     ) -> (counts: [Int32], rows: [Int32]) {
         let expertCount = routing.expertCount
         let experts = routing.experts.span
         let replicas = replicas.span
-        var counts = [Int32](repeating: 0, count: worldSize * expertCount)
+        var counts = [Int32](repeating: 0, count: destinations.count * expertCount)
         for row in experts.indices {
             let expert = Int(experts[row])
             ranks.forEach(expert: expert, replica: replicas[row]) { counts[$0 * expertCount + expert] += 1 }
         }
         var next = [Int](repeating: 0, count: counts.count)
         var total = 0
-        for destination in (0..<worldSize).filter({ $0 != rank }) + [rank] {
-            for slot in destination * expertCount..<(destination + 1) * expertCount {
-                next[slot] = total
-                total += Int(counts[slot])
+        for chunk in 0..<chunks.count {
+            for destination in destinations {
+                for expert in 0..<expertCount where chunks[destination, expert] == chunk {
+                    next[destination * expertCount + expert] = total
+                    total += Int(counts[destination * expertCount + expert])
+                }
             }
         }
         var rows = [Int32](repeating: 0, count: total)

@@ -56,12 +56,11 @@ package enum ExchangeProbe {
         let values = Tensor(rows: partners * rows, columns: columns, repeating: 1)
         let sums = Tensor(rows: partners * rows, columns: columns, repeating: 0)
         let seconds = try medianSeconds(communicator) {
-            try exchange.run(
-                context: context, read: { values.rows($0.neurons) },
-                deliver: { Rows.add($1, into: sums.rows($0.neurons)) })
-            try exchange.run(
-                context: context, read: { sums.rows($0.neurons) },
-                deliver: { values.rows($0.neurons).copy(from: $1) })
+            try exchange.add(
+                context: context, read: { values.rows($0.neurons) }, target: { sums.rows($0.neurons) })
+            try exchange.startCopy(
+                context: context, read: { sums.rows($0.neurons) }, target: { values.rows($0.neurons) }
+            )?.wait()
         }
         return (2 * partners * rows * columns * MemoryLayout<Float>.stride, seconds)
     }

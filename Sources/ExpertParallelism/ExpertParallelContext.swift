@@ -8,6 +8,8 @@ public final class ExpertParallelContext {
     public let communicator: any Communicator
     /// Takes the seconds of dispatch, experts and combine.
     public let timer: PhaseTimer
+    /// What travels while this rank computes.
+    public let overlap: Overlap
     /// Training step (or the number of an evaluation batch), which seeds the choice of replicas.
     public var step = 0
     /// Index in the global batch of this rank's first token of the current micro-batch.
@@ -15,9 +17,16 @@ public final class ExpertParallelContext {
     /// Bytes sent to other ranks since `takeBytesSent`.
     private var bytesSent = 0
 
-    public init(communicator: any Communicator, timer: PhaseTimer = PhaseTimer()) {
+    public init(communicator: any Communicator, timer: PhaseTimer = PhaseTimer(), overlap: Overlap = []) {
         self.communicator = communicator
         self.timer = timer
+        self.overlap = overlap
+    }
+
+    /// Called now and then between long computations, while messages may be under way.
+    public func letMessagesGoOn() throws {
+        if overlap.isEmpty || communicator.size == 1 { return }
+        try communicator.progress()
     }
 
     /// Adds to the bytes sent to other ranks.

@@ -12,6 +12,9 @@ final class ExpertState {
     var owned: [OwnedState?]
     private var gradientExchange: NeuronExchange
     private var refreshExchange: NeuronExchange
+    /// What is under way.
+    private var reduction: NeuronSum?
+    private var refresh: (any PendingExchange)?
     /// Whether masters beside the shards have their weights. Experts may get theirs after the optimizer was made.
     private var mastersAreSet: Bool
 
@@ -64,19 +67,29 @@ final class ExpertState {
         }
     }
 
-    /// Sums the replicas' gradients at the owners.
-    /// - Returns: the sum of squares of what this rank owns.
-    func reduceGradients() throws -> Double {
-        try gradientExchange.run(
-            context: experts.context,
-            read: { holding($0).gradient(of: $0.neurons) },
-            deliver: { Rows.add($1, into: holding($0).gradient(of: $0.neurons)) })
+    /// Begins to bring the replicas' gradients to the owners. Collective.
+    func startReduction() throws {
+        reduction = try gradientExchange.startSum(context: experts.context, read: gradient)
+    }
+
+    /// Sums the replicas' gradients at the owners, from where `startReduction` has left off. Collective.
+    func finishReduction() throws {
+        if let reduction {
+            self.reduction = nil
+            try reduction.add(to: gradient)
+        } else {
+            try gradientExchange.add(context: experts.context, read: gradient, target: gradient)
+        }
+    }
+
+    /// Of the summed gradients that this rank owns.
+    func sumOfSquares() -> Double {
         var sum = 0.0
         forEachOwnedPart { _, shard, neurons, _ in sum += Reductions.sumOfSquares(shard.gradient(of: neurons)) }
         return sum
     }
 
-    /// Updates what this rank owns and gives it to the other replicas.
+    /// Updates what this rank owns and begins to give it to the other replicas. Collective.
     func step(_ step: Int, configuration: AdamW.Configuration, gradientScale: Float) throws {
         try setMasters()
         forEachOwnedPart { _, shard, neurons, state in
@@ -86,7 +99,13 @@ final class ExpertState {
                 secondMoment: state.secondMoment.rows(state.local(neurons)),
                 step: step, configuration: configuration, gradientScale: gradientScale)
         }
-        try bringValues(refreshExchange)
+        refresh = try startCopy(refreshExchange)
+    }
+
+    /// Returns when the weights are up to date. Collective.
+    func finishRefresh() throws {
+        defer { refresh = nil }
+        try refresh?.wait()
     }
 
     /// Brings the weights to owners that do not compute with them, before they are first needed. Collective.
@@ -102,15 +121,16 @@ final class ExpertState {
                 to: placement.owners(ownership, layer: layer, expert: expert, worldSize: worldSize), cost: 1,
                 uncut: { _, _, _ in false })
         }
-        try bringValues(NeuronExchange(transfers, columns: 3 * experts.hiddenSize, context: context))
+        try startCopy(NeuronExchange(transfers, columns: 3 * experts.hiddenSize, context: context))?.wait()
     }
 
-    private func bringValues(_ exchange: NeuronExchange) throws {
-        try exchange.run(
-            context: experts.context,
-            read: { holding($0).value(of: $0.neurons) },
-            deliver: { holding($0).value(of: $0.neurons).copy(from: $1) })
+    private func startCopy(_ exchange: NeuronExchange) throws -> (any PendingExchange)? {
+        try exchange.startCopy(
+            context: experts.context, read: { holding($0).value(of: $0.neurons) },
+            target: { holding($0).value(of: $0.neurons) })
     }
+
+    private func gradient(_ transfer: NeuronTransfer) -> Tensor { holding(transfer).gradient(of: transfer.neurons) }
 
     /// The experts whose gradients on this rank are not finite.
     func nonFiniteGradients() -> [String] { affectedExperts(\.gradient) }

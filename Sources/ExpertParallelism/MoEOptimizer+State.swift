@@ -21,15 +21,14 @@ extension MoEOptimizer {
 
 extension DenseState {
     var ownedState: [TensorShard] {
-        zip(names, places).flatMap { name, place -> [TensorShard] in
-            let part = place.clamped(to: owned)
-            if part.isEmpty { return [] }
-            let local = part.lowerBound - owned.lowerBound..<part.upperBound - owned.lowerBound
-            let rows = part.lowerBound - place.lowerBound..<part.upperBound - place.lowerBound
-            return moments(
-                name, rows: rows, of: place.count, firstMoment.columns(local).reshaped(rows: part.count, columns: 1),
+        var shards = [TensorShard]()
+        forEachOwnedPart { name, place, part, local in
+            shards += moments(
+                name, rows: part.lowerBound - place.lowerBound..<part.upperBound - place.lowerBound, of: place.count,
+                firstMoment.columns(local).reshaped(rows: part.count, columns: 1),
                 secondMoment.columns(local).reshaped(rows: part.count, columns: 1))
         }
+        return shards
     }
 }
 

@@ -13,6 +13,11 @@ import Tensors
 public final class MoEOptimizer {
     let dense: DenseState
     let experts: [ExpertState]
+    /// The layers of experts in each of the model's stages.
+    private let expertsOfStages: [[ExpertState]]
+    /// Stages whose gradients are under way, the oldest first, and those of them and of those that have arrived in this step.
+    private var reducing = [Int]()
+    private var reduced = Set<Int>()
     private let context: ExpertParallelContext
     public let ownership: OwnershipPolicy
     /// Updates made so far.
@@ -24,10 +29,27 @@ public final class MoEOptimizer {
     ) {
         self.context = context
         self.ownership = ownership
-        dense = DenseState(model.namedParameters(), context: context)
-        experts = model.namedModules().compactMap { path, module in
-            (module as? ParallelExperts).map { ExpertState(path: path, experts: $0, ownership: ownership) }
+        let stages = model.stages
+        var stageOfModule = [ObjectIdentifier: Int]()
+        for (index, stage) in stages.enumerated() {
+            for module in stage.flatMap({ $0.namedModules() }) {
+                stageOfModule[ObjectIdentifier(module.module)] = index
+            }
         }
+        var parameters = [[(name: String, parameter: Parameter)]](repeating: [], count: stages.count)
+        var (experts, expertsOfStages) = ([ExpertState](), [[ExpertState]](repeating: [], count: stages.count))
+        for (path, module) in model.namedModules() {
+            // What holds the stages belongs to the first, which is used first and summed last.
+            let stage = stageOfModule[ObjectIdentifier(module)] ?? 0
+            parameters[stage] += module.parameters.map { (join(path, $0.name), $0.parameter) }
+            guard let module = module as? ParallelExperts else { continue }
+            let state = ExpertState(path: path, experts: module, ownership: ownership)
+            experts.append(state)
+            expertsOfStages[stage].append(state)
+        }
+        dense = DenseState(parameters, context: context)
+        self.experts = experts
+        self.expertsOfStages = expertsOfStages
     }
 
     /// Sets all gradients to zero, before the first micro-batch of a step.
@@ -36,30 +58,74 @@ public final class MoEOptimizer {
         for layer in experts { layer.zeroGradients() }
     }
 
+    /// Begins to sum a stage's gradients at their owners. For when backward of the last micro-batch has done with the stage. No more than
+    /// two stages are under way at once, so that what arrives takes no more memory than that. Collective.
+    public func startReduction(stage: Int) throws {
+        try context.timer.measure(.gradients) {
+            while reducing.count > 1 { try finishReduction() }
+            try dense.startReduction(stage: stage)
+            for layer in expertsOfStages[stage] { try layer.startReduction() }
+            reducing.append(stage)
+            reduced.insert(stage)
+        }
+    }
+
+    private func finishReduction() throws {
+        let stage = reducing.removeFirst()
+        try dense.finishReduction(stage: stage)
+        for layer in expertsOfStages[stage] { try layer.finishReduction() }
+    }
+
     /// Sums the gradients of all ranks at their owners, after the last micro-batch of a step.
     /// - Returns: the global gradient norm (Euclidean), the same on all ranks; not finite when any gradient is not.
     public func reduceGradients() throws -> Double {
         try context.timer.measure(.gradients) {
-            var squares = [try dense.reduceGradients()]
-            for layer in experts { squares[0] += try layer.reduceGradients() }
+            while !reducing.isEmpty { try finishReduction() }
+            for stage in expertsOfStages.indices where !reduced.contains(stage) {
+                try dense.startReduction(stage: stage)
+                try dense.finishReduction(stage: stage)
+                for layer in expertsOfStages[stage] { try layer.finishReduction() }
+            }
+            reduced = []
+            var squares = [dense.sumOfSquares()]
+            for layer in experts { squares[0] += layer.sumOfSquares() }
             var span = squares.mutableSpan
             try context.communicator.allReduce(&span, .sum)
             return squares[0].squareRoot()
         }
     }
 
-    /// Updates all weights from the summed gradients and brings them to every rank that holds them.
+    /// Updates all weights from the summed gradients and brings them to every rank that holds them: before it returns, unless refreshes
+    /// overlap. Then `finishRefresh` has to be called before a stage's weights are read.
     /// - Parameters:
     ///   - configuration: decay applies to matrices only.
     ///   - gradientScale: a factor for all gradients, from clipping.
     public func step(_ configuration: AdamW.Configuration, gradientScale: Float = 1) throws {
         try context.timer.measure(.optimizer) {
             updates += 1
-            try dense.step(updates, configuration: configuration, gradientScale: gradientScale)
-            for layer in experts {
-                try layer.step(updates, configuration: configuration, gradientScale: gradientScale)
+            for stage in expertsOfStages.indices {
+                try dense.step(updates, stage: stage, configuration: configuration, gradientScale: gradientScale)
+                for layer in expertsOfStages[stage] {
+                    try layer.step(updates, configuration: configuration, gradientScale: gradientScale)
+                }
+                if !context.overlap.contains(.refresh) { try waitForRefresh(stage: stage) }
             }
         }
+    }
+
+    /// Returns when a stage's weights are up to date. Cheap when they are. Collective.
+    public func finishRefresh(stage: Int) throws {
+        try context.timer.measure(.optimizer) { try waitForRefresh(stage: stage) }
+    }
+
+    private func waitForRefresh(stage: Int) throws {
+        try dense.finishRefresh(stage: stage)
+        for layer in expertsOfStages[stage] { try layer.finishRefresh() }
+    }
+
+    /// Returns when all weights are up to date. Collective.
+    public func finishRefresh() throws {
+        for stage in expertsOfStages.indices { try finishRefresh(stage: stage) }
     }
 
     /// Where the layers of experts are.
@@ -94,6 +160,7 @@ public final class MoEOptimizer {
 
     /// Moves layers from where they are, which is where their migrations begin.
     func carryOut(_ layers: [LayerMigration], planRevision: Int, chunkBytes: Int) throws -> MigrationReport {
+        try finishRefresh()
         var report = MigrationReport()
         for layer in layers {
             report += try experts[layer.layer].migrate(layer, planRevision: planRevision, chunkBytes: chunkBytes)

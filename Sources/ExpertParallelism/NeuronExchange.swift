@@ -2,17 +2,15 @@ import ExpertPlacement
 import MessagePassing
 import Tensors
 
-/// Carries out neuron transfers over the communicator: sparse exchanges, as many as it takes for none to be large.
+/// Carries out neuron transfers over the communicator. Neurons leave from where they lie.
 struct NeuronExchange {
     /// What this rank sends, by destination, and what it gets, by source, in one exchange.
     private struct Round {
         var outgoing: [NeuronTransfer]
         var incoming: [NeuronTransfer]
-        var sendCounts: [Int]
-        var receiveCounts: [Int]
     }
 
-    /// The most that a rank sends, and that it receives, in one exchange. Two buffers of that size are all it takes, however
+    /// The most that a rank sends, and that it receives, in one exchange of `add`. A buffer of that size is all it takes, however
     /// large the experts are.
     static let roundBytes = 4 << 20
 
@@ -35,9 +33,7 @@ struct NeuronExchange {
                 if transfer.destination == rank { received[transfer.source].append(transfer) }
             }
             return Round(
-                outgoing: Array(sent.joined()), incoming: Array(received.joined()),
-                sendCounts: sent.map { $0.reduce(0) { $0 + $1.neurons.count } },
-                receiveCounts: received.map { $0.reduce(0) { $0 + $1.neurons.count } })
+                outgoing: Array(sent.joined()), incoming: Array(received.joined()))
         }
     }
 
@@ -74,33 +70,72 @@ struct NeuronExchange {
         return rounds
     }
 
+    /// Adds what leaves to what is there, some at a time. Collective.
     /// - Parameters:
     ///   - read: the neurons of a transfer that leaves, (n, columns).
-    ///   - deliver: takes the neurons of a transfer that arrived, (n, columns).
-    func run(
-        context: ExpertParallelContext,
-        read: (NeuronTransfer) -> Tensor, deliver: (NeuronTransfer, Tensor) -> Void
+    ///   - target: what those of a transfer that arrives are added to, (n, columns).
+    func add(
+        context: ExpertParallelContext, read: (NeuronTransfer) -> Tensor, target: (NeuronTransfer) -> Tensor
     ) throws {
-        for round in rounds {
-            let sent = Tensor(rows: round.sendCounts.reduce(0, +), columns: columns)
-            let received = Tensor(rows: round.receiveCounts.reduce(0, +), columns: columns)
-            var row = 0
-            for transfer in round.outgoing {
-                let rows = row..<row + transfer.neurons.count
-                sent.rows(rows).copy(from: read(transfer))
-                row = rows.upperBound
-            }
-            var target = received.mutableSpan
-            try context.communicator.allToAll(
-                sent.span, sendCounts: round.sendCounts.map { $0 * columns },
-                into: &target, receiveCounts: round.receiveCounts.map { $0 * columns })
-            context.countSent(sent.count, of: Float.self)
-            row = 0
-            for transfer in round.incoming {
-                let rows = row..<row + transfer.neurons.count
-                deliver(transfer, received.rows(rows))
-                row = rows.upperBound
-            }
+        for round in rounds { try start(context: context, [round], read: read).add(to: target) }
+    }
+
+    /// Begins to do so with all at once, which takes memory for all that arrives. Collective.
+    /// - Parameter read: nobody may change what it returns before the exchange is done.
+    func startSum(context: ExpertParallelContext, read: (NeuronTransfer) -> Tensor) throws -> NeuronSum {
+        try start(context: context, rounds, read: read)
+    }
+
+    private func start(
+        context: ExpertParallelContext, _ rounds: [Round], read: (NeuronTransfer) -> Tensor
+    ) throws -> NeuronSum {
+        let incoming = rounds.flatMap(\.incoming)
+        let received = Tensor(rows: incoming.reduce(0) { $0 + $1.neurons.count }, columns: columns)
+        var row = 0
+        let arriving = incoming.map { transfer in
+            defer { row += transfer.neurons.count }
+            return (transfer: transfer, rows: received.rows(row..<row + transfer.neurons.count))
         }
+        return NeuronSum(
+            exchange: try start(
+                context: context, leaving: rounds.flatMap(\.outgoing).map { ($0.destination, read($0)) },
+                arriving: arriving.map { ($0.transfer.source, $0.rows) }),
+            arriving: arriving)
+    }
+
+    /// Begins to copy what leaves to where it belongs. Collective.
+    /// - Parameters:
+    ///   - read: nobody may change what it returns before the exchange is done.
+    ///   - target: nobody may read what it returns before.
+    func startCopy(
+        context: ExpertParallelContext, read: (NeuronTransfer) -> Tensor, target: (NeuronTransfer) -> Tensor
+    ) throws -> (any PendingExchange)? {
+        try start(
+            context: context, leaving: rounds.flatMap(\.outgoing).map { ($0.destination, read($0)) },
+            arriving: rounds.flatMap(\.incoming).map { ($0.source, target($0)) })
+    }
+
+    /// - Returns: nil when no rank sends anything.
+    private func start(
+        context: ExpertParallelContext, leaving: [(rank: Int, Tensor)], arriving: [(rank: Int, Tensor)]
+    ) throws -> (any PendingExchange)? {
+        if rounds.isEmpty { return nil }
+        context.countSent(leaving.reduce(0) { $0 + $1.1.count }, of: Float.self)
+        return try context.communicator.startExchange(
+            leaving.map { OutgoingBlock(of: $0.1, to: $0.rank) },
+            arriving.map { IncomingBlock(of: $0.1, from: $0.rank) },
+            keeping: (leaving, arriving))
+    }
+}
+
+/// Neurons on their way to where they are added.
+struct NeuronSum {
+    fileprivate let exchange: (any PendingExchange)?
+    fileprivate let arriving: [(transfer: NeuronTransfer, rows: Tensor)]
+
+    /// Waits for them, and adds them in the order of the transfers. Collective.
+    func add(to target: (NeuronTransfer) -> Tensor) throws {
+        try exchange?.wait()
+        for (transfer, rows) in arriving { Rows.add(rows, into: target(transfer)) }
     }
 }

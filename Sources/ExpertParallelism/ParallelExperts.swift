@@ -18,11 +18,16 @@ public final class ParallelExperts: ExpertGroup {
     let context: ExpertParallelContext
     private var dispatcher: any TokenDispatcher
     private var replicaRanks: ReplicaRanks
+    private var chunks: ExpertChunks
     /// What this rank holds of each expert; nil: nothing.
     var shards: [ExpertShard?]
 
     private struct Saved {
         let routingCount: Int
+        let chunks: [Chunk]
+    }
+    /// What backward needs of a chunk.
+    private struct Chunk {
         let exchange: RowExchange
         /// Outputs before they are weighted: of this rank's experts by place, and from other ranks.
         let results: Tensor
@@ -53,6 +58,7 @@ public final class ParallelExperts: ExpertGroup {
         expertCount = placement.experts.count
         widths = placement.experts.map(\.width)
         replicaRanks = ReplicaRanks(placement)
+        chunks = Self.chunks(placement, context)
         let rank = context.communicator.rank
         shards = placement.experts.map { expert in
             expert.residentNeurons(of: rank).map { ExpertShard(neurons: $0, hiddenSize: hiddenSize) }
@@ -66,6 +72,16 @@ public final class ParallelExperts: ExpertGroup {
         self.placement = placement
         self.planRevision = planRevision
         replicaRanks = ReplicaRanks(placement)
+        chunks = Self.chunks(placement, context)
+    }
+
+    /// With more chunks less of an exchange is left that nothing hides, and messages are smaller.
+    private static let mostChunks = 4
+
+    private static func chunks(_ placement: LayerPlacement, _ context: ExpertParallelContext) -> ExpertChunks {
+        ExpertChunks(
+            placement, worldSize: context.communicator.size,
+            limit: context.overlap.contains(.dispatch) && context.communicator.size > 1 ? mostChunks : 1)
     }
 
     /// Hands a sample to this layer's dispatcher.
@@ -88,33 +104,41 @@ public final class ParallelExperts: ExpertGroup {
         precondition(
             routing.tokenCount == x.rows && routing.expertCount == expertCount,
             "the routing is of other tokens or experts")
-        let (exchange, arrived) = try context.timer.measure(.dispatch) {
-            let exchange = RowExchange(layout: try layout(routing), context: context)
-            return (exchange, try exchange.dispatch(x))
+        let exchanges = try context.timer.measure(.dispatch) {
+            try layouts(routing).map { RowExchange(layout: $0, context: context) }
         }
-
-        let results = Tensor(rows: arrived.rows, columns: hiddenSize)
-        let activations = context.timer.measure(.experts) {
-            zip(shards, exchange.layout.expertRows).map { shard, rows -> ExpertShard.Activations? in
-                guard let shard, !rows.isEmpty else { return nil }
-                if savingForBackward {
-                    work.rows += rows.count
-                    work.neuronRows += rows.count * shard.neurons.count
+        var chunks = [(results: Tensor, activations: [ExpertShard.Activations?])]()
+        let transfers = try pipeline(
+            exchanges, dispatch: { try exchanges[$0].dispatch(x) },
+            compute: { index, arrived in
+                let results = Tensor(rows: arrived.rows, columns: hiddenSize)
+                let activations = try zip(shards, exchanges[index].layout.expertRows).map {
+                    shard, rows -> ExpertShard.Activations? in
+                    guard let shard, !rows.isEmpty else { return nil }
+                    if savingForBackward {
+                        work.rows += rows.count
+                        work.neuronRows += rows.count * shard.neurons.count
+                    }
+                    let activations = shard.forward(
+                        arrived.rows(rows), into: results.rows(rows), savingForBackward: savingForBackward)
+                    try context.letMessagesGoOn()
+                    return activations
                 }
-                return shard.forward(
-                    arrived.rows(rows), into: results.rows(rows), savingForBackward: savingForBackward)
-            }
-        }
+                chunks.append((results, activations))
+                return results
+            })
 
         return try context.timer.measure(.combine) {
-            let returned = try exchange.combine(results)
             let y = Tensor(rows: x.rows, columns: hiddenSize, repeating: 0)
-            exchange.add(results, returned, weighted: true, into: y)
-            saved =
-                savingForBackward
-                ? Saved(
-                    routingCount: routing.count, exchange: exchange, results: results, returned: returned,
-                    activations: activations) : nil
+            var kept = [Chunk]()
+            for (index, transfer) in transfers.enumerated() {
+                let chunk = Chunk(
+                    exchange: exchanges[index], results: chunks[index].results, returned: try transfer.wait(),
+                    activations: chunks[index].activations)
+                chunk.exchange.add(chunk.results, chunk.returned, weighted: true, into: y)
+                if savingForBackward { kept.append(chunk) }
+            }
+            saved = savingForBackward ? Saved(routingCount: routing.count, chunks: kept) : nil
             return y
         }
     }
@@ -122,42 +146,72 @@ public final class ParallelExperts: ExpertGroup {
     public func backward(_ outputGradient: Tensor) throws -> (inputGradient: Tensor, weightGradient: [Float]) {
         guard let saved else { preconditionFailure("backward without a forward pass that saved for it") }
         self.saved = nil
-        let exchange = saved.exchange
 
         var weightGradient = [Float](repeating: 0, count: saved.routingCount)
-        let arrived = try context.timer.measure(.dispatch) {
-            try exchange.dispatch(outputGradient) { list, rows, places in
-                // dL/dweight of a row is the product of dy with the expert's output: the sum over its partial sums.
-                let outputs = places.map { saved.results.rows($0) } ?? saved.returned
-                for (row, product) in zip(list.rows, Rows.dots(rows, outputs)) { weightGradient[Int(row)] += product }
-                Rows.scale(rows, by: list.weights, into: rows)
-            }
-        }
-
-        let results = saved.results  // Needed no more: its memory takes the gradients.
-        context.timer.measure(.experts) {
-            for (expert, rows) in exchange.layout.expertRows.enumerated() {
-                guard let shard = shards[expert], let activations = saved.activations[expert] else { continue }
-                shard.backward(arrived.rows(rows), activations, into: results.rows(rows))
-            }
-        }
+        let transfers = try pipeline(
+            saved.chunks.map(\.exchange),
+            dispatch: { index in
+                let chunk = saved.chunks[index]
+                return try chunk.exchange.dispatch(outputGradient) { list, rows, places in
+                    // dL/dweight of a row is the product of dy with the expert's output: the sum over its partial sums.
+                    let outputs = places.map { chunk.results.rows($0) } ?? chunk.returned
+                    for (row, product) in zip(list.rows, Rows.dots(rows, outputs)) {
+                        weightGradient[Int(row)] += product
+                    }
+                    Rows.scale(rows, by: list.weights, into: rows)
+                }
+            },
+            compute: { index, arrived in
+                let chunk = saved.chunks[index]
+                let results = chunk.results  // Needed no more: its memory takes the gradients.
+                for (expert, rows) in chunk.exchange.layout.expertRows.enumerated() {
+                    guard let shard = shards[expert], let activations = chunk.activations[expert] else { continue }
+                    shard.backward(arrived.rows(rows), activations, into: results.rows(rows))
+                    try context.letMessagesGoOn()
+                }
+                return results
+            })
 
         return try context.timer.measure(.combine) {
-            let returned = try exchange.combine(results)
             let inputGradient = Tensor(rows: outputGradient.rows, columns: hiddenSize, repeating: 0)
-            exchange.add(results, returned, weighted: false, into: inputGradient)
+            for (chunk, transfer) in zip(saved.chunks, transfers) {
+                chunk.exchange.add(chunk.results, try transfer.wait(), weighted: false, into: inputGradient)
+            }
             return (inputGradient, weightGradient)
         }
     }
 
+    /// Brings rows to the experts and results back, chunk by chunk: while one is computed, the next one's rows arrive, and the results of
+    /// those before leave.
+    /// - Parameters:
+    ///   - dispatch: begins a chunk's way to the experts.
+    ///   - compute: gets a chunk's rows and returns the results, which nobody changes any more.
+    /// - Returns: the results on their way back.
+    private func pipeline(
+        _ exchanges: [RowExchange], dispatch: (Int) throws -> RowExchange.Transfer,
+        compute: (Int, Tensor) throws -> Tensor
+    ) throws -> [RowExchange.Transfer] {
+        let timer = context.timer
+        var arriving = try timer.measure(.dispatch) { try dispatch(0) }
+        return try exchanges.indices.map { index in
+            let arrived = try timer.measure(.dispatch) {
+                let current = arriving
+                if index + 1 < exchanges.count { arriving = try dispatch(index + 1) }
+                return try current.wait()
+            }
+            let results = try timer.measure(.experts) { try compute(index, arrived) }
+            return try timer.measure(.combine) { try exchanges[index].combine(results) }
+        }
+    }
+
     /// Picks replicas, and tells the other ranks what comes.
-    private func layout(_ routing: Routing) throws -> DispatchLayout {
+    private func layouts(_ routing: Routing) throws -> [DispatchLayout] {
         let communicator = context.communicator
         let origin = DispatchOrigin(
             rank: communicator.rank, step: context.step, layer: layer, firstToken: context.firstToken)
-        return try DispatchLayout(
+        return try DispatchLayout.chunks(
             routing: routing, replicas: dispatcher.assignTask(routing, placement: placement, origin: origin),
-            ranks: replicaRanks, rank: communicator.rank, worldSize: communicator.size,
+            ranks: replicaRanks, chunks: chunks, rank: communicator.rank, worldSize: communicator.size,
             exchangeCounts: exchangeCounts)
     }
 

@@ -3,43 +3,56 @@ import MessagePassing
 import Tensors
 
 /// Moves rows to the experts' ranks and back, as a `DispatchLayout` says. Rows that stay on their rank are gathered into
-/// their places and do not pass through the communicator.
+/// their places and do not pass through the communicator; others arrive in theirs.
 struct RowExchange {
     let layout: DispatchLayout
     let context: ExpertParallelContext
+
+    /// Rows, some of which are under way.
+    struct Transfer {
+        fileprivate let rows: Tensor
+        fileprivate let exchange: (any PendingExchange)?
+
+        /// All rows, when they are there. Collective.
+        func wait() throws -> Tensor {
+            try exchange?.wait()
+            return rows
+        }
+    }
 
     /// Brings rows of this rank's tokens to the experts.
     /// - Parameters:
     ///   - source: (T, D)
     ///   - prepare: may change rows after they were gathered; gets their list, the rows, and their places when they stay.
-    /// - Returns: the rows that arrived, ordered by expert, (R, D).
+    /// - Returns: the rows that arrive, ordered by expert, (R, D).
     func dispatch(
         _ source: Tensor, prepare: (RowList, Tensor, Range<Int>?) -> Void = { _, _, _ in }
-    ) throws -> Tensor {
+    ) throws -> Transfer {
         let arrived = Tensor(rows: layout.receivedCount, columns: source.columns)
+        var exchange: (any PendingExchange)?
+        if context.communicator.size > 1 {
+            let sent = Tensor(rows: layout.leaving.count, columns: source.columns)
+            Rows.gather(source, indices: layout.leaving.tokens, into: sent)
+            prepare(layout.leaving, sent, nil)
+            exchange = try start(sent, layout.departures, arrived, layout.arrivals)
+        }
         for (list, places) in layout.staying {
             let rows = arrived.rows(places)
             Rows.gather(source, indices: list.tokens, into: rows)
             prepare(list, rows, places)
         }
-        guard context.communicator.size > 1 else { return arrived }
-
-        let sent = Tensor(rows: layout.leaving.count, columns: source.columns)
-        Rows.gather(source, indices: layout.leaving.tokens, into: sent)
-        prepare(layout.leaving, sent, nil)
-        let received = try exchange(sent, counts: layout.sendCounts, receiveCounts: layout.receiveCounts)
-        for (range, places) in layout.arriving { arrived.rows(places).copy(from: received.rows(range)) }
-        return arrived
+        return Transfer(rows: arrived, exchange: exchange)
     }
 
     /// Brings results of the experts back to the tokens' ranks.
-    /// - Parameter results: ordered by expert, (R, D).
+    /// - Parameter results: ordered by expert, (R, D). Nobody may change them before the transfer is done.
     /// - Returns: a row for each that left this rank, in the order of `leaving`.
-    func combine(_ results: Tensor) throws -> Tensor {
-        guard context.communicator.size > 1 else { return Tensor(rows: 0, columns: results.columns) }
-        let sent = Tensor(rows: layout.receiveCounts.reduce(0, +), columns: results.columns)
-        for (range, places) in layout.arriving { sent.rows(range).copy(from: results.rows(places)) }
-        return try exchange(sent, counts: layout.receiveCounts, receiveCounts: layout.sendCounts)
+    func combine(_ results: Tensor) throws -> Transfer {
+        let returned = Tensor(rows: layout.leaving.count, columns: results.columns)
+        guard context.communicator.size > 1 else { return Transfer(rows: returned, exchange: nil) }
+        return Transfer(
+            rows: returned,
+            exchange: try start(results, layout.arrivals, returned, layout.departures))
     }
 
     /// Adds the results of all of this rank's rows to their tokens.
@@ -57,14 +70,29 @@ struct RowExchange {
         Rows.scatterAdd(returned, indices: list.tokens, scales: weighted ? list.weights : nil, into: y)
     }
 
-    private func exchange(_ sent: Tensor, counts: [Int], receiveCounts: [Int]) throws -> Tensor {
-        let columns = sent.columns
-        let received = Tensor(rows: receiveCounts.reduce(0, +), columns: columns)
-        var target = received.mutableSpan
-        try context.communicator.allToAll(
-            sent.span, sendCounts: counts.map { $0 * columns }, into: &target,
-            receiveCounts: receiveCounts.map { $0 * columns })
-        context.countSent(sent.count, of: Float.self)
-        return received
+    /// Sends parts of `sent`, and receives into parts of `received`.
+    private func start(
+        _ sent: Tensor, _ leaving: [(rank: Int, rows: Range<Int>)], _ received: Tensor,
+        _ arriving: [(rank: Int, rows: Range<Int>)]
+    ) throws -> any PendingExchange {
+        let outgoing = leaving.map { OutgoingBlock(of: sent.rows($0.rows), to: $0.rank) }
+        let incoming = arriving.map { IncomingBlock(of: received.rows($0.rows), from: $0.rank) }
+        context.countSent(leaving.reduce(0) { $0 + $1.rows.count } * sent.columns, of: Float.self)
+        return try context.communicator.startExchange(outgoing, incoming, keeping: (sent, received))
+    }
+}
+
+extension OutgoingBlock<Float> {
+    /// - Parameter tensor: contiguous; somebody has to keep its memory.
+    init(of tensor: Tensor, to rank: Int) {
+        self.init(tensor.span, to: rank)
+    }
+}
+
+extension IncomingBlock<Float> {
+    /// - Parameter tensor: contiguous; somebody has to keep its memory.
+    init(of tensor: Tensor, from rank: Int) {
+        var span = tensor.mutableSpan
+        self.init(&span, from: rank)
     }
 }

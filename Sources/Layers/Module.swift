@@ -10,6 +10,8 @@ public protocol Module: AnyObject {
     var parameters: [(name: String, parameter: Parameter)] { get }
     /// The parts of this module, in a fixed order.
     var children: [(name: String, module: any Module)] { get }
+    /// Parts in the order in which forward comes to them; backward has done with them in the opposite order.
+    var stages: [[any Module]] { get }
 
     /// Puts another module in the place of the part called `name`.
     /// - Throws: `ModuleError` when there is no such part, or it cannot be of that type.
@@ -38,6 +40,7 @@ public protocol WeightSink {
 extension Module {
     public var parameters: [(name: String, parameter: Parameter)] { [] }
     public var children: [(name: String, module: any Module)] { [] }
+    public var stages: [[any Module]] { [[self]] }
 
     public func replaceChild(_ name: String, with module: any Module) throws {
         throw ModuleError.cannotReplace(child: name, in: "\(type(of: self))", with: "\(type(of: module))")

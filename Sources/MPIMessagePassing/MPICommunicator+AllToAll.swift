@@ -32,17 +32,30 @@ extension MPICommunicator {
     public func exchange<Element: MessageElement>(
         _ outgoing: [OutgoingBlock<Element>], _ incoming: [IncomingBlock<Element>]
     ) throws {
+        // The caller keeps the memory.
+        try startExchange(outgoing, incoming, keeping: ()).wait()
+    }
+
+    public func startExchange<Element: MessageElement>(
+        _ outgoing: [OutgoingBlock<Element>], _ incoming: [IncomingBlock<Element>], keeping memory: Any
+    ) throws -> any PendingExchange {
         try checkRanks(outgoing, incoming)
-        try transfer(
+        return try transfer(
             sends: outgoing.map { ($0.rank, $0.entries) }, receives: incoming.map { ($0.rank, $0.entries) },
-            call: "exchange")
+            call: "exchange", keeping: memory)
+    }
+
+    /// Open MPI moves messages within its calls alone: this is one that looks for a message that nobody sends.
+    public func progress() throws {
+        var found: Int32 = 0
+        try check(MPI_Iprobe(cmpi_any_source(), Self.tag + 1, handle, &found, cmpi_status_ignore()), "MPI_Iprobe")
     }
 
     /// Sends and receives the blocks of other ranks; each rank begins with its neighbour, so that not all send to one.
     private func exchange<Element: MessageElement>(
         _ source: UnsafeBufferPointer<Element>, _ leaving: BlockLayout,
         _ target: UnsafeMutableBufferPointer<Element>, _ arriving: BlockLayout
-    ) throws(CommunicatorError) {
+    ) throws {
         func place(_ layout: BlockLayout, _ rank: Int) -> Range<Int> {
             layout.offsets[rank]..<layout.offsets[rank] + layout.counts[rank]
         }
@@ -55,17 +68,17 @@ extension MPICommunicator {
             receives: distances.map { distance in
                 let other = (rank + size - distance) % size
                 return (other, UnsafeMutableBufferPointer(rebasing: target[place(arriving, other)]))
-            }, call: "allToAll")
+            }, call: "allToAll", keeping: ()
+        ).wait()
     }
 
     /// Receives are posted first, so that no message waits in a buffer.
     private func transfer<Element: MessageElement>(
         sends: [(rank: Int, entries: UnsafeBufferPointer<Element>)],
-        receives: [(rank: Int, entries: UnsafeMutableBufferPointer<Element>)], call: String
-    ) throws(CommunicatorError) {
+        receives: [(rank: Int, entries: UnsafeMutableBufferPointer<Element>)], call: String, keeping memory: Any
+    ) throws(CommunicatorError) -> MPIExchange {
         let type = Element.messageType.handle
-        var requests = [MPI_Request?]()
-        var expected = [(rank: Int, count: Int)]()
+        let exchange = MPIExchange(type: type, call: call, memory: memory)
         for (other, entries) in receives {
             for part in parts(of: entries.count) {
                 var request = cmpi_request_null()
@@ -74,8 +87,8 @@ extension MPICommunicator {
                         entries.baseAddress.map { $0 + part.lowerBound }, Int32(part.count), type, Int32(other),
                         Self.tag, handle, &request),
                     "MPI_Irecv")
-                requests.append(request)
-                expected.append((other, part.count))
+                exchange.requests.append(request)
+                exchange.expected.append((other, part.count))
             }
         }
         for (other, entries) in sends {
@@ -86,12 +99,43 @@ extension MPICommunicator {
                         entries.baseAddress.map { $0 + part.lowerBound }, Int32(part.count), type, Int32(other),
                         Self.tag, handle, &request),
                     "MPI_Isend")
-                requests.append(request)
+                exchange.requests.append(request)
             }
         }
+        return exchange
+    }
+
+    /// Only these messages travel from rank to rank. All ranks begin them in one order, in which MPI keeps those of a pair: one tag
+    /// does.
+    private static var tag: Int32 { 1 }
+}
+
+/// Messages that are under way.
+private final class MPIExchange: PendingExchange {
+    /// Receives first.
+    fileprivate var requests = [MPI_Request?]()
+    fileprivate var expected = [(rank: Int, count: Int)]()
+    private let type: MPI_Datatype?
+    private let call: String
+    private var memory: Any?
+
+    init(type: MPI_Datatype?, call: String, memory: Any) {
+        self.type = type
+        self.call = call
+        self.memory = memory
+    }
+
+    deinit {
+        // Nobody waited, for the job ends with an error. MPI may write here until it has.
+        if !requests.isEmpty, let memory { _ = Unmanaged.passRetained(memory as AnyObject) }
+    }
+
+    func wait() throws {
+        defer { memory = nil }
         if requests.isEmpty { return }
         var statuses = [MPI_Status](repeating: MPI_Status(), count: requests.count)
         let code = MPI_Waitall(Int32(requests.count), &requests, &statuses)
+        requests = []
         if code == cmpi_error_in_status() {
             // Requests that neither failed nor ended say nothing of the cause.
             for status in statuses where status.MPI_ERROR != cmpi_error_pending() {
@@ -104,12 +148,9 @@ extension MPICommunicator {
             var arrived: Int32 = 0
             try check(MPI_Get_count(&status, type, &arrived), "MPI_Get_count")
             guard Int(arrived) == count else {
-                throw .mismatch(
+                throw CommunicatorError.mismatch(
                     call: call, reason: "\(count) entries were expected from rank \(other), \(arrived) came")
             }
         }
     }
-
-    /// Only these messages travel from rank to rank, and MPI keeps those of one pair in order: one tag does.
-    private static var tag: Int32 { 1 }
 }

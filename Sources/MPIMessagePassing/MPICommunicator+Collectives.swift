@@ -25,37 +25,6 @@ extension MPICommunicator {
         }
     }
 
-    public func reduceScatter<Element: MessageElement>(
-        _ values: Span<Element>, counts: [Int], into block: inout MutableSpan<Element>
-    ) throws {
-        let layout = try BlockLayout(counts, size: size, entries: values.count, call: "reduceScatter")
-        try layout.checkBlock(of: rank, entries: block.count, call: "reduceScatter")
-        try values.withUnsafeBufferPointer { source in
-            try block.withUnsafeMutableBufferPointer { own in
-                if layout.total <= largestCount {
-                    try check(
-                        MPI_Reduce_scatter(
-                            source.baseAddress, own.baseAddress, counts.map(Int32.init), Element.messageType.handle,
-                            cmpi_sum(), handle),
-                        "MPI_Reduce_scatter")
-                    return
-                }
-                // The counts are the same on all ranks, so all take this way.
-                for root in 0..<size {
-                    for part in parts(of: counts[root]) {
-                        let target = own.baseAddress.map { $0 + part.lowerBound }
-                        try check(
-                            MPI_Reduce(
-                                source.baseAddress.map { $0 + layout.offsets[root] + part.lowerBound },
-                                root == rank ? target : nil, Int32(part.count), Element.messageType.handle,
-                                cmpi_sum(), Int32(root), handle),
-                            "MPI_Reduce")
-                    }
-                }
-            }
-        }
-    }
-
     public func allGather<Element: MessageElement>(
         _ block: Span<Element>, counts: [Int], into values: inout MutableSpan<Element>
     ) throws {

@@ -17,12 +17,6 @@ public protocol Communicator: AnyObject {
     /// Combines the ranks' values entry by entry; every rank ends with the same result (`MPI_Allreduce`, in place).
     func allReduce<Element: MessageElement>(_ values: inout MutableSpan<Element>, _ operation: Reduction) throws
 
-    /// Adds the ranks' `values` entry by entry and gives rank r the block of `counts[r]` entries that follows those of
-    /// the ranks below it (`MPI_Reduce_scatter`). `values` has `counts.sum` entries, `block` `counts[rank]`.
-    func reduceScatter<Element: MessageElement>(
-        _ values: Span<Element>, counts: [Int], into block: inout MutableSpan<Element>
-    ) throws
-
     /// Concatenates the ranks' blocks, in rank order, on every rank (`MPI_Allgatherv`). `values` has `counts.sum`
     /// entries, `block` `counts[rank]`.
     func allGather<Element: MessageElement>(
@@ -42,8 +36,24 @@ public protocol Communicator: AnyObject {
         _ outgoing: [OutgoingBlock<Element>], _ incoming: [IncomingBlock<Element>]
     ) throws
 
+    /// Begins an `exchange`, and returns before it is done; several may be under way at once. Until `wait` has returned, what
+    /// leaves must not change and what comes cannot be read.
+    /// - Parameter memory: what the blocks lie in; it is kept that long.
+    func startExchange<Element: MessageElement>(
+        _ outgoing: [OutgoingBlock<Element>], _ incoming: [IncomingBlock<Element>], keeping memory: Any
+    ) throws -> any PendingExchange
+
+    /// Lets exchanges that are under way go on: for communicators that do so only while they are called. Cheap. Not collective.
+    func progress() throws
+
     /// Makes a group of the ranks that pass the same `color`, ordered by `key`, then by rank (`MPI_Comm_split`).
     func split(color: Int, key: Int) throws -> any Communicator
+}
+
+/// An exchange that was begun.
+public protocol PendingExchange: AnyObject {
+    /// Returns when the exchange is done on this rank. Collective: all ranks wait, at the same place among their calls. Once.
+    func wait() throws
 }
 
 /// How `allReduce` combines two values.

@@ -4,7 +4,7 @@ struct Contribution {
         case barrier
         case broadcast(root: Int)
         case allReduce(Reduction)
-        case reduceScatter, allGather, allToAll, split
+        case allGather, allToAll, split
     }
 
     var call: Call
@@ -26,7 +26,6 @@ struct Contribution {
         case .barrier: "barrier"
         case .broadcast: "broadcast"
         case .allReduce: "allReduce"
-        case .reduceScatter: "reduceScatter"
         case .allGather: "allGather"
         case .allToAll: "allToAll"
         case .split: "split"

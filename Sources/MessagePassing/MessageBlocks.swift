@@ -1,4 +1,4 @@
-/// Entries that go to one rank, wherever they lie. Their memory has to stay until the call that gets this has returned.
+/// Entries that go to one rank, wherever they lie. Their memory has to stay until the exchange that gets this is done.
 public struct OutgoingBlock<Element: MessageElement> {
     public let rank: Int
     package let entries: UnsafeBufferPointer<Element>
@@ -9,7 +9,7 @@ public struct OutgoingBlock<Element: MessageElement> {
     }
 }
 
-/// Memory for entries from one rank. It has to stay until the call that gets this has returned.
+/// Memory for entries from one rank. It has to stay until the exchange that gets this is done.
 public struct IncomingBlock<Element: MessageElement> {
     public let rank: Int
     package let entries: UnsafeMutableBufferPointer<Element>
@@ -48,6 +48,18 @@ extension Communicator {
         }
     }
 
+    /// Does all of it when it is waited for: for communicators that can only do one thing at a time.
+    public func startExchange<Element: MessageElement>(
+        _ outgoing: [OutgoingBlock<Element>], _ incoming: [IncomingBlock<Element>], keeping memory: Any
+    ) throws -> any PendingExchange {
+        try checkRanks(outgoing, incoming)
+        return PostponedExchange { [self] in
+            try withExtendedLifetime(memory) { try exchange(outgoing, incoming) }
+        }
+    }
+
+    public func progress() {}
+
     /// Checks that blocks go to and come from ranks of this group.
     package func checkRanks<Element: MessageElement>(
         _ outgoing: [OutgoingBlock<Element>], _ incoming: [IncomingBlock<Element>]
@@ -57,4 +69,14 @@ extension Communicator {
             throw .invalidArgument(call: "exchange", reason: "rank \(rank) is not in a group of \(size) ranks")
         }
     }
+}
+
+private final class PostponedExchange: PendingExchange {
+    private let body: () throws -> Void
+
+    init(_ body: @escaping () throws -> Void) {
+        self.body = body
+    }
+
+    func wait() throws { try body() }
 }

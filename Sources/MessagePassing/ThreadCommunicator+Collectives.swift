@@ -33,23 +33,6 @@ extension ThreadCommunicator {
         }
     }
 
-    public func reduceScatter<Element: MessageElement>(
-        _ values: Span<Element>, counts: [Int], into block: inout MutableSpan<Element>
-    ) throws {
-        let layout = try BlockLayout(counts, size: size, entries: values.count, call: "reduceScatter")
-        try layout.checkBlock(of: rank, entries: block.count, call: "reduceScatter")
-        try values.withUnsafeBufferPointer { source in
-            try block.withUnsafeMutableBufferPointer { own in
-                var contribution = Contribution(call: .reduceScatter, type: Element.messageType, counts: counts)
-                contribution.source = UnsafeRawPointer(source.baseAddress)
-                try collective(contribution) { all in
-                    let sum = combine(all, at: layout.offsets[rank], count: own.count, .sum, as: Element.self)
-                    _ = own.update(from: sum)
-                }
-            }
-        }
-    }
-
     public func allGather<Element: MessageElement>(
         _ block: Span<Element>, counts: [Int], into values: inout MutableSpan<Element>
     ) throws {

@@ -24,32 +24,47 @@ final class MixtralBackbone: Module {
         [("embed_tokens", embedding), ("layers", layers), ("norm", norm)]
     }
 
+    /// As `MixtralModel.stages`.
+    func stages(head: Linear) -> [[any Module]] { [[embedding]] + layers.elements.map { [$0] } + [[norm, head]] }
+
     /// The residual stream behind all layers, of the last forward pass that saved for backward, until backward.
     var savedOutput: Tensor? { norm.savedInput }
 
+    /// - Parameter beforeStage: as in `MixtralModel`.
     /// - Returns: (T, D)
     func forward(
-        _ tokens: [Int32], sequences: Int, sequenceLength: Int, savingForBackward: Bool
+        _ tokens: [Int32], sequences: Int, sequenceLength: Int, savingForBackward: Bool,
+        beforeStage: (Int) throws -> Void = { _ in }
     ) throws -> Tensor {
         let rotary = rotary(for: sequenceLength)
+        try beforeStage(0)
         var x = embedding.forward(tokens, savingForBackward: savingForBackward)
-        for layer in layers.elements {
+        for (index, layer) in layers.elements.enumerated() {
+            try beforeStage(1 + index)
             x = try layer.forward(
                 x, sequences: sequences, sequenceLength: sequenceLength, rotary: rotary,
                 savingForBackward: savingForBackward)
         }
+        try beforeStage(1 + layers.elements.count)
         return norm.forward(x, savingForBackward: savingForBackward)
     }
 
     /// Adds to the weights' gradients.
-    /// - Parameter outputGradient: (T, D)
-    func backward(_ outputGradient: Tensor, probabilityGradient: [Float]?) throws {
+    /// - Parameters:
+    ///   - outputGradient: (T, D)
+    ///   - afterStage: as in `MixtralModel`; the head's gradients are complete.
+    func backward(
+        _ outputGradient: Tensor, probabilityGradient: [Float]?, afterStage: (Int) throws -> Void
+    ) throws {
         let gradient = Tensor(rows: outputGradient.rows, columns: outputGradient.columns, repeating: 0)
         norm.backward(outputGradient, addingTo: gradient)
-        for layer in layers.elements.reversed() {
+        try afterStage(1 + layers.elements.count)
+        for (index, layer) in layers.elements.enumerated().reversed() {
             try layer.backward(gradient, probabilityGradient: probabilityGradient)
+            try afterStage(1 + index)
         }
         embedding.backward(gradient)
+        try afterStage(0)
     }
 
     /// Tables as long as the longest sequence so far, not as the model allows: that can be millions of positions.

@@ -24,18 +24,24 @@ public final class MixtralModel: Module {
 
     public var children: [(name: String, module: any Module)] { [("model", backbone), ("lm_head", head)] }
 
+    /// Embedding, each layer, norm and head.
+    public var stages: [[any Module]] { backbone.stages(head: head) }
+
     /// The forward pass of a training step; `backward` follows.
     /// - Parameters:
     ///   - tokens, targets: T entries each, below the vocabulary's size.
     ///   - lossScale: what backward multiplies the sum of the tokens' cross-entropies with; the reciprocal of the global
     ///     batch's tokens makes the gradient that of their mean.
+    ///   - beforeStage: called before a stage's weights are read.
     public func trainingForward(
-        tokens: [Int32], targets: [Int32], sequences: Int, sequenceLength: Int, lossScale: Float
+        tokens: [Int32], targets: [Int32], sequences: Int, sequenceLength: Int, lossScale: Float,
+        beforeStage: (Int) throws -> Void = { _ in }
     ) throws -> MixtralLosses {
         try check(tokens, sequences: sequences, sequenceLength: sequenceLength)
         try check(targets, sequences: sequences, sequenceLength: sequenceLength)
         let hidden = try backbone.forward(
-            tokens, sequences: sequences, sequenceLength: sequenceLength, savingForBackward: true)
+            tokens, sequences: sequences, sequenceLength: sequenceLength, savingForBackward: true,
+            beforeStage: beforeStage)
         let logits = head.forward(hidden, savingForBackward: true)
         let lossSum = CrossEntropy.forwardBackward(logits: logits, targets: targets, gradientScale: lossScale)
         logitGradient = logits
@@ -47,11 +53,16 @@ public final class MixtralModel: Module {
     }
 
     /// Adds the gradients of the last training pass to the parameters'.
-    /// - Parameter auxiliaryProbabilityGradient: `AuxiliaryLoss.gradient`, E entries; nil: no auxiliary loss.
-    public func backward(auxiliaryProbabilityGradient: [Float]?) throws {
+    /// - Parameters:
+    ///   - auxiliaryProbabilityGradient: `AuxiliaryLoss.gradient`, E entries; nil: no auxiliary loss.
+    ///   - afterStage: called when a stage's gradients are complete.
+    public func backward(
+        auxiliaryProbabilityGradient: [Float]?, afterStage: (Int) throws -> Void = { _ in }
+    ) throws {
         guard let logitGradient else { preconditionFailure("backward without a training pass") }
         self.logitGradient = nil
-        try backbone.backward(head.backward(logitGradient), probabilityGradient: auxiliaryProbabilityGradient)
+        try backbone.backward(
+            head.backward(logitGradient), probabilityGradient: auxiliaryProbabilityGradient, afterStage: afterStage)
     }
 
     /// Sum of the tokens' cross-entropies. Keeps nothing.

@@ -76,7 +76,7 @@ public final class Trainer {
         _ inputs: TrainingInputs, _ output: TrainingOutput, _ control: ControlPlane, _ resume: ResumePoint?,
         _ saver: CheckpointSaver?, completedSteps: inout Int
     ) throws {
-        let context = ExpertParallelContext(communicator: communicator)
+        let context = ExpertParallelContext(communicator: communicator, overlap: options.overlap)
         let model = MixtralModel(configuration: inputs.configuration, timer: context.timer)
         try communicator.agree {
             try parallelizeExperts(
@@ -172,6 +172,7 @@ public final class Trainer {
         _ inputs: TrainingInputs, _ saver: CheckpointSaver, _ step: TrainingStep, _ control: ControlPlane,
         plan: PlacementPlan, afterSteps steps: Int
     ) throws {
+        try step.optimizer.finishRefresh()
         if options.onNonFinite == .stop { try checkWeights(step.optimizer, step: steps) }
         let manifest = CheckpointManifest(
             run: control.run, incarnation: control.fileIncarnation, step: steps, updates: step.optimizer.updates,
@@ -186,6 +187,7 @@ public final class Trainer {
     /// - Parameter step: steps done.
     private func validate(_ evaluation: Evaluation?, _ optimizer: MoEOptimizer, step: Int) throws -> Double? {
         guard let evaluation else { return nil }
+        try optimizer.finishRefresh()
         let loss = try evaluation.loss()
         if !loss.isFinite, options.onNonFinite == .stop {
             try communicator.failNonFinite(

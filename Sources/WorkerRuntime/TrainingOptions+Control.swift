@@ -1,4 +1,5 @@
 import ControlProtocol
+import ExpertParallelism
 import ExpertPlacement
 import Foundation
 import Tensors
@@ -23,7 +24,7 @@ extension TrainingOptions {
             "beta1": "\(beta1)", "beta2": "\(beta2)", "epsilon": "\(epsilon)", "weight-decay": "\(weightDecay)",
             "gradient-clip": "\(gradientClip)", "on-nonfinite": onNonFinite.rawValue, "dispatcher": dispatcherName,
             "optimizer-placement": optimizerPlacement.rawValue, "threads": "\(threads)",
-            "dtype": precision.rawValue, "blas": matrixLibrary.rawValue,
+            "dtype": precision.rawValue, "blas": matrixLibrary.rawValue, "overlap": overlap.text,
             "report-interval": "\(reportInterval)",
         ]
         facts["migration-budget"] = migrationBudgetBytes.map { "\($0)" }

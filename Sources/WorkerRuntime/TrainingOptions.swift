@@ -75,6 +75,8 @@ public struct TrainingOptions: Sendable {
     public var resume = Resume.newest
     public var logInterval = 10
     public var threads = 1
+    /// What travels while ranks compute.
+    public var overlap = Overlap.all
     /// What matrix products round their factors to; the router's stay fp32. Whoever starts the training configures it for the process.
     public var precision = Precision.float32
     /// As `precision`.

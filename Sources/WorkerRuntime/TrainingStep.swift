@@ -49,7 +49,7 @@ public final class TrainingStep {
     /// - Throws: `WorkerError` naming step, layer and rank when a loss or gradient is not finite, before any weight is
     ///   touched, unless such steps are to be skipped.
     public func run(step: Int) throws -> Outcome {
-        var outcome = try gradients(step: step)
+        var outcome = try gradients(step: step, startsReductions: context.overlap.contains(.gradients))
         if outcome.isSkipped { return outcome }
         outcome.gradientNorm = try optimizer.reduceGradients()
         guard outcome.gradientNorm.isFinite else {
@@ -66,19 +66,24 @@ public final class TrainingStep {
     }
 
     /// Adds up this rank's gradients over the micro-batches of `step`; `run` without the update. Collective.
-    package func gradients(step: Int) throws -> Outcome {
+    /// - Parameter startsReductions: whether gradients travel to their owners as soon as they are complete.
+    package func gradients(step: Int, startsReductions: Bool = false) throws -> Outcome {
         optimizer.zeroGradients()
         context.step = step
         var outcome = Outcome()
         for microBatch in 0..<blocks.microBatches {
-            try run(step: step, microBatch: microBatch, adding: &outcome)
+            try run(
+                step: step, microBatch: microBatch,
+                startsReductions: startsReductions && microBatch + 1 == blocks.microBatches, adding: &outcome)
             if outcome.isSkipped { break }
         }
         return outcome
     }
 
     /// Forward and backward of one micro-batch.
-    private func run(step: Int, microBatch: Int, adding outcome: inout Outcome) throws {
+    private func run(
+        step: Int, microBatch: Int, startsReductions: Bool, adding outcome: inout Outcome
+    ) throws {
         let own = blocks.own(microBatch: microBatch)
         let batch = batches.batch(step: step, sequences: own)
         context.firstToken = own.lowerBound * options.sequenceLength
@@ -87,7 +92,7 @@ public final class TrainingStep {
         let losses = try model.trainingForward(
             tokens: batch.tokens, targets: batch.targets, sequences: own.count,
             sequenceLength: options.sequenceLength,
-            lossScale: 1 / Float(tokens * options.microBatches))
+            lossScale: 1 / Float(tokens * options.microBatches), beforeStage: optimizer.finishRefresh(stage:))
         let statistics = try GlobalStatistics(losses, tokens: tokens, communicator: context.communicator)
         guard statistics.loss.isFinite else {
             outcome.loss = statistics.loss
@@ -102,7 +107,9 @@ public final class TrainingStep {
         let gradient =
             auxiliaryCoefficient == 0
             ? nil : statistics.probabilityGradient(coefficient: auxiliaryCoefficient / Double(options.microBatches))
-        try model.backward(auxiliaryProbabilityGradient: gradient)
+        try model.backward(auxiliaryProbabilityGradient: gradient) { stage in
+            if startsReductions { try optimizer.startReduction(stage: stage) }
+        }
     }
 
     /// Owners have added what other ranks sent, so the step is computed again to see on which rank it began. Collective.

@@ -25,6 +25,13 @@ struct PlacementOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "What travels while ranks compute: all, none, or some of "
+                + "\(Overlap.names.map(\.name).joined(separator: ",")) (rows to and from experts, gradients to their owners, "
+                + "weights from them).", valueName: "what"))
+    var overlap = Overlap.all
+
+    @Option(
+        help: ArgumentHelp(
             "The most bytes of weights and optimizer state that all ranks together move before one step, but at least one "
                 + "layer (default: about what half a step takes).", valueName: "bytes"))
     var migrationBudget: Int?
@@ -72,6 +79,7 @@ struct PlacementOptions: ParsableArguments {
         options.allocator = allocator
         options.dispatcher = dispatcher
         options.optimizerPlacement = optimizerPlacement
+        options.overlap = overlap
         options.migrationBudgetBytes = migrationBudget
         options.memoryLimitBytes = memoryLimit
         options.placementLog = placementLog
@@ -86,3 +94,8 @@ struct PlacementOptions: ParsableArguments {
 }
 
 extension OwnershipPolicy: ExpressibleByArgument {}
+
+extension Overlap: ExpressibleByArgument {
+    public init?(argument: String) { self.init(argument) }
+    public var defaultValueDescription: String { text }
+}

@@ -31,20 +31,6 @@ enum Collective {
         try expect(values, equals: expected, "\(operation) of \(count) \(Element.self)")
     }
 
-    static func reduceScatter<Element: SampleElement>(
-        _ group: any Communicator, _: Element.Type, counts: [Int], salt: Int = 0
-    ) throws {
-        let total = counts.reduce(0, +)
-        let values: [Element] = entries(of: group.rank, total, salt: salt)
-        var block = [Element](repeating: .zero, count: counts[group.rank])
-        var span = block.mutableSpan
-        try group.reduceScatter(values.span, counts: counts, into: &span)
-        let all = (0..<group.size).map { entries(of: $0, total, salt: salt) as [Element] }
-        let start = counts[..<group.rank].reduce(0, +)
-        let expected = (start..<start + block.count).map { index in all.reduce(Element.zero) { $0 + $1[index] } }
-        try expect(block, equals: expected, "reduceScatter of \(Element.self) with counts \(counts)")
-    }
-
     static func allGather<Element: SampleElement>(
         _ group: any Communicator, _: Element.Type, counts: [Int], salt: Int = 0
     ) throws {
@@ -88,12 +74,6 @@ struct AllReduce: TypedCheck {
                 try Collective.allReduce(group, type, count: count, operation: operation)
             }
         }
-    }
-}
-
-struct ReduceScatter: TypedCheck {
-    func run<Element: SampleElement>(_ group: any Communicator, _ type: Element.Type) throws {
-        for counts in countPatterns(size: group.size) { try Collective.reduceScatter(group, type, counts: counts) }
     }
 }
 

@@ -15,6 +15,8 @@ struct BlockCase {
     /// Tokens of all ranks.
     var tokens = 23
     var seed: UInt64 = 5
+    /// Rows travel in chunks.
+    var overlap: Overlap = .dispatch
 
     /// Rank by rank, what a forward and a backward pass gave.
     struct Outcome: Sendable {
@@ -45,7 +47,7 @@ struct BlockCase {
     func run(
         on communicator: any Communicator, plan: PlacementPlan?, dispatcher: any TokenDispatcher
     ) throws -> Outcome {
-        let context = ExpertParallelContext(communicator: communicator)
+        let context = ExpertParallelContext(communicator: communicator, overlap: overlap)
         let block = block()
         if let plan {
             try parallelizeExperts(

@@ -35,13 +35,6 @@ final class FailingCommunicator: Communicator {
         try inner.allReduce(&values, operation)
     }
 
-    func reduceScatter<Element: MessageElement>(
-        _ values: Span<Element>, counts: [Int], into block: inout MutableSpan<Element>
-    ) throws {
-        try count()
-        try inner.reduceScatter(values, counts: counts, into: &block)
-    }
-
     func allGather<Element: MessageElement>(
         _ block: Span<Element>, counts: [Int], into values: inout MutableSpan<Element>
     ) throws {

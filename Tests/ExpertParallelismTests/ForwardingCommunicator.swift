@@ -21,12 +21,6 @@ class ForwardingCommunicator: Communicator {
         try inner.allReduce(&values, operation)
     }
 
-    func reduceScatter<Element: MessageElement>(
-        _ values: Span<Element>, counts: [Int], into block: inout MutableSpan<Element>
-    ) throws {
-        try inner.reduceScatter(values, counts: counts, into: &block)
-    }
-
     func allGather<Element: MessageElement>(
         _ block: Span<Element>, counts: [Int], into values: inout MutableSpan<Element>
     ) throws {

@@ -43,8 +43,11 @@ import Testing
             let reference = try training.reference()
             for round in 0..<12 {
                 let plan = try plans.plan(for: training.expertModel, worldSize: worldSize)
+                training.overlap = Overlap(rawValue: round % 8)
                 for dispatcher in TokenDispatchers.names {
-                    try check(training, reference, plan, dispatcher: dispatcher, "round \(round), seed \(seed)")
+                    try check(
+                        training, reference, plan, dispatcher: dispatcher,
+                        "round \(round), overlap \(training.overlap.text), seed \(seed)")
                 }
             }
         }

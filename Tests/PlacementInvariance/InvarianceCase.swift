@@ -23,6 +23,7 @@ public struct InvarianceCase: Sendable {
     public var learningRate = 3e-3
     public var seed: UInt64 = 1
     public var ownership = OwnershipPolicy.defaultPolicy
+    public var overlap = Overlap.all
     /// The first step, whose tokens and replicas are its own.
     public var firstStep = 0
 
@@ -42,7 +43,7 @@ public struct InvarianceCase: Sendable {
         on communicator: any Communicator, plan: PlacementPlan?, dispatcher: any TokenDispatcher,
         weights: (any WeightSource)? = nil, moves: ExpertMoves? = nil
     ) throws -> TrainingRecord {
-        let context = ExpertParallelContext(communicator: communicator)
+        let context = ExpertParallelContext(communicator: communicator, overlap: overlap)
         let model = MixtralModel(configuration: try configuration())
         let recorder = RecordingDispatcher(dispatcher)
         if let plan {
@@ -57,6 +58,7 @@ public struct InvarianceCase: Sendable {
         var record = TrainingRecord()
         var moves = moves
         for step in firstStep..<firstStep + steps {
+            if moves != nil { try optimizer.finishRefresh() }
             try moves?.move(before: step, optimizer: optimizer, communicator: communicator, record: &record)
             let before = moves?.comparesSteps == true ? try collected { try model.storeWeights(to: $0) } : nil
             try gradients(step: step, model: model, optimizer: optimizer, context: context, record: &record)
@@ -73,6 +75,7 @@ public struct InvarianceCase: Sendable {
                 AdamW.Configuration(learningRate: learningRate, weightDecay: 0.1),
                 gradientScale: MoEOptimizer.clippingScale(norm: norm, limit: gradientClip))
         }
+        try optimizer.finishRefresh()
         record.weights = try collected { try model.storeWeights(to: $0) }
         record.choices = try communicator.gathered(recorder.choices).sorted()
         record.bytesSent = context.takeBytesSent()
@@ -149,7 +152,7 @@ public struct InvarianceCase: Sendable {
             let losses = try model.trainingForward(
                 tokens: text.flatMap { $0.dropLast() }, targets: text.flatMap { $0.dropFirst() },
                 sequences: own.count, sequenceLength: sequenceLength,
-                lossScale: 1 / Float(tokenCount * microBatches))
+                lossScale: 1 / Float(tokenCount * microBatches), beforeStage: optimizer.finishRefresh(stage:))
             var sums = [losses.lossSum] + losses.expertLoads.joined().map(Double.init) + losses.probabilitySums.joined()
             var span = sums.mutableSpan
             try communicator.allReduce(&span, .sum)
@@ -164,7 +167,11 @@ public struct InvarianceCase: Sendable {
             record.expertLoads.append(loads)
             try model.backward(
                 auxiliaryProbabilityGradient: AuxiliaryLoss.gradient(
-                    counts: loads, tokens: tokenCount, coefficient: auxiliaryCoefficient / Double(microBatches)))
+                    counts: loads, tokens: tokenCount, coefficient: auxiliaryCoefficient / Double(microBatches)),
+                afterStage: { stage in
+                    guard overlap.contains(.gradients), microBatch == microBatches - 1 else { return }
+                    try optimizer.startReduction(stage: stage)
+                })
         }
         record.losses.append(loss)
         record.auxiliaryLosses.append(auxiliaryLoss)

@@ -1,3 +1,4 @@
+import ExpertParallelism
 import ExpertPlacement
 import Foundation
 import MessagePassing
@@ -34,6 +35,30 @@ import WorkerRuntime
         #expect(lines.filter { $0.validationLoss != nil }.map(\.step) == [5, 10, 12])
         let validation = try #require(lines.last?.validationLoss)
         #expect(try abs(validation - #require(reference.last?.validationLoss)) < 1e-3)
+    }
+
+    /// What travels while ranks compute must not show in the results: the sums are the same ones.
+    @Test(arguments: ["tensor-parallel", "expert-parallel", "replicated"], OwnershipPolicy.allCases)
+    func overlapChangesNothing(allocator: String, ownership: OwnershipPolicy) throws {
+        let fixture = try TrainingFixture()
+        func train(_ overlap: Overlap) throws -> [StepMetrics] {
+            try fixture.train(worldSize: 3) {
+                $0.allocator = allocator
+                $0.optimizerPlacement = ownership
+                $0.microBatches = 2
+                $0.evaluationInterval = 4
+                $0.overlap = overlap
+            }
+        }
+        let apart = try train([])
+        let exact = try train([.gradients, .refresh])
+        #expect(exact.map(\.loss) == apart.map(\.loss))
+        #expect(exact.map(\.gradientNorm) == apart.map(\.gradientNorm))
+        #expect(exact.map(\.validationLoss) == apart.map(\.validationLoss))
+        // A token's sums are in another order here.
+        for (line, expected) in zip(try train(.all), apart) {
+            #expect(abs(line.loss - expected.loss) < 1e-4, "step \(line.step)")
+        }
     }
 
     @Test(arguments: [1, 2]) func microBatchesGiveTheSameGradient(worldSize: Int) throws {

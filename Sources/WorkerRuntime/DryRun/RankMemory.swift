@@ -70,8 +70,7 @@ extension RankMemory {
             return RankMemory(
                 rank: held.rank, node: held.node, weightBytes: value * dense + held.weightBytes,
                 gradientBytes: value * dense + sums + held.weightBytes, optimizerBytes: 2 * owned + held.stateBytes,
-                // The owner hands its part of the weights on in a buffer.
-                activationBytes: activations.bytes(of: held.rank) + sums, dataBytes: dataBytes,
+                activationBytes: activations.bytes(of: held.rank), dataBytes: dataBytes,
                 processBytes: idleBytes)
         }
     }

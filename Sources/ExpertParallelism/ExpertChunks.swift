@@ -1,0 +1,32 @@
+import ExpertPlacement
+
+/// The experts of each rank in groups whose rows travel one group after the other, so that a rank computes with one while the rows of the
+/// next are on their way. An expert's rows stay together: its products are what they would be.
+package struct ExpertChunks {
+    /// Chunks of the rank with the most experts.
+    package let count: Int
+    /// By rank, then expert.
+    private let chunks: [Int]
+    private let expertCount: Int
+
+    /// - Parameter limit: the most chunks of a rank.
+    package init(_ placement: LayerPlacement, worldSize: Int, limit: Int) {
+        expertCount = placement.experts.count
+        var members = [[Int]](repeating: [], count: worldSize)
+        for (expert, placed) in placement.experts.enumerated() {
+            for rank in placed.mesh.ranks { members[rank].append(expert) }
+        }
+        let count = max(1, min(limit, members.map(\.count).max() ?? 1))
+        var chunks = [Int](repeating: 0, count: worldSize * expertCount)
+        for (rank, members) in members.enumerated() {
+            for (index, expert) in members.enumerated() {
+                chunks[rank * expertCount + expert] = index * count / members.count
+            }
+        }
+        self.count = count
+        self.chunks = chunks
+    }
+
+    /// The chunk in which rows for an expert reach a rank.
+    package subscript(rank: Int, expert: Int) -> Int { chunks[rank * expertCount + expert] }
+}
