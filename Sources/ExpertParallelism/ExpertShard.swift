@@ -70,8 +70,8 @@ private final class ShardGradient {
     func clear() { isClear = true }
 
     /// Lets `body` add to all entries: to what is there times the factor that it gets, 0 or 1.
-    func add(_ body: (Tensor, _ beta: Float) -> Void) {
-        body(memory, isClear ? 0 : 1)
+    func add(_ body: (Tensor, _ beta: Float) throws -> Void) rethrows {
+        try body(memory, isClear ? 0 : 1)
         isClear = false
     }
 }
@@ -103,16 +103,22 @@ extension ExpertShard {
     /// - Parameters:
     ///   - x: (R, D)
     ///   - y: (R, D), overwritten.
+    ///   - betweenProducts: called often, so that messages go on meanwhile.
     /// - Returns: what backward needs; nil unless it is to be saved.
-    func forward(_ x: Tensor, into y: Tensor, savingForBackward: Bool) -> Activations? {
+    func forward(
+        _ x: Tensor, into y: Tensor, savingForBackward: Bool, betweenProducts: () throws -> Void
+    ) throws -> Activations? {
         let weights = NeuronMatrices(value)
         let gate = Tensor(rows: x.rows, columns: neurons.count)
         let up = Tensor(rows: x.rows, columns: neurons.count)
         GEMM.multiply(x, weights.w1, transposeB: true, into: gate)
+        try betweenProducts()
         GEMM.multiply(x, weights.w3, transposeB: true, into: up)
+        try betweenProducts()
         let hidden = savingForBackward ? Tensor(rows: x.rows, columns: neurons.count) : gate
         SwiGLU.forward(gate: gate, up: up, into: hidden)
         GEMM.multiply(hidden, weights.w2, into: y)
+        try betweenProducts()
         return savingForBackward ? Activations(input: x, gate: gate, up: up) : nil
     }
 
@@ -120,21 +126,30 @@ extension ExpertShard {
     /// - Parameters:
     ///   - dy: (R, D)
     ///   - dx: (R, D), overwritten.
-    func backward(_ dy: Tensor, _ saved: Activations, into dx: Tensor) {
+    ///   - betweenProducts: as in `forward`.
+    func backward(
+        _ dy: Tensor, _ saved: Activations, into dx: Tensor, betweenProducts: () throws -> Void
+    ) throws {
         let weights = NeuronMatrices(value)
         let hidden = Tensor(rows: dy.rows, columns: neurons.count)
         GEMM.multiply(dy, weights.w2, transposeB: true, into: hidden)
+        try betweenProducts()
         // The hidden rows are computed again rather than kept: they are a third of the activations, and cost no GEMM.
         SwiGLU.backward(
             gate: saved.gate, up: saved.up, outputGradient: hidden, gateGradient: saved.gate, upGradient: saved.up,
             output: hidden)
-        gradientMemory.add { gradient, beta in
+        try gradientMemory.add { gradient, beta in
             let gradients = NeuronMatrices(gradient)
             GEMM.multiply(hidden, transposeA: true, dy, into: gradients.w2, beta: beta)
+            try betweenProducts()
             GEMM.multiply(saved.gate, transposeA: true, saved.input, into: gradients.w1, beta: beta)
+            try betweenProducts()
             GEMM.multiply(saved.up, transposeA: true, saved.input, into: gradients.w3, beta: beta)
+            try betweenProducts()
         }
         GEMM.multiply(saved.gate, weights.w1, into: dx)
+        try betweenProducts()
         GEMM.multiply(saved.up, weights.w3, into: dx, beta: 1)
+        try betweenProducts()
     }
 }

@@ -119,10 +119,9 @@ public final class ParallelExperts: ExpertGroup {
                         work.rows += rows.count
                         work.neuronRows += rows.count * shard.neurons.count
                     }
-                    let activations = shard.forward(
-                        arrived.rows(rows), into: results.rows(rows), savingForBackward: savingForBackward)
-                    try context.letMessagesGoOn()
-                    return activations
+                    return try shard.forward(
+                        arrived.rows(rows), into: results.rows(rows), savingForBackward: savingForBackward,
+                        betweenProducts: context.letMessagesGoOn)
                 }
                 chunks.append((results, activations))
                 return results
@@ -166,8 +165,9 @@ public final class ParallelExperts: ExpertGroup {
                 let results = chunk.results  // Needed no more: its memory takes the gradients.
                 for (expert, rows) in chunk.exchange.layout.expertRows.enumerated() {
                     guard let shard = shards[expert], let activations = chunk.activations[expert] else { continue }
-                    shard.backward(arrived.rows(rows), activations, into: results.rows(rows))
-                    try context.letMessagesGoOn()
+                    try shard.backward(
+                        arrived.rows(rows), activations, into: results.rows(rows),
+                        betweenProducts: context.letMessagesGoOn)
                 }
                 return results
             })

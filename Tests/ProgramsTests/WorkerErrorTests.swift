@@ -38,6 +38,7 @@ import Testing
             (["--threads": "1099511627776"], "at most 4096"), (["--coordinator": "here"], "\"here\" is no address"),
             (["--learning-rate-schedule": "steep"], "--learning-rate-schedule"),
             (["--optimizer-placement": "far"], "--optimizer-placement"), (["--dtype": "fp8"], "--dtype"),
+            (["--overlap": "everything"], "--overlap"),
         ] as [([String: String?], String)])
     func wrongUsageAlone(changes: [String: String?], words: String) throws {
         try expectFailure(inputs.arguments(changes), ranks: nil, status: 64, words)
