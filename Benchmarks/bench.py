@@ -14,6 +14,7 @@ import time
 import cases
 import footprint
 import machine
+import network
 import placement
 import plot
 import training
@@ -45,9 +46,9 @@ def measure_placement(options, folder):
 MEASUREMENTS = {
     "recipe": training.measure_recipe, "target": training.measure_target, "precision": training.measure_precision,
     "throughput": training.measure_throughput, "memory": footprint.measure_memory, "start": footprint.measure_start,
-    "placement": measure_placement,
+    "network": network.measure_network, "placement": measure_placement,
 }
-WITHOUT_TEXT = {"throughput", "memory", "start"}
+WITHOUT_TEXT = {"throughput", "memory", "start", "network"}
 
 
 def parse():
@@ -60,13 +61,14 @@ def parse():
     parser.add_argument("--seeds", type=int, default=3, help="of the recipe")
     parser.add_argument("--rounds", type=int, default=5, help="of all but the recipe")
     parser.add_argument("--steps", type=int, default=25, help="of a run of the throughput")
+    parser.add_argument("--network-steps", type=int, default=10, help="of a run between network namespaces")
     parser.add_argument("--placement-steps", type=int, default=200, help="of a run of the placements")
     parser.add_argument("--probe-steps", type=int, default=15)
     parser.add_argument("--peer", help="transformers' setting, as ATTENTION,EXPERTS, instead of choosing the fastest")
     parser.add_argument("--compile", action="store_true", help="try torch.compile, too (needs a C++ compiler)")
     parser.add_argument("--results", default=os.path.join(HERE, "results"))
     options = parser.parse_args()
-    if min(options.steps, options.probe_steps) <= training.WARM_UP_STEPS:
+    if min(options.steps, options.probe_steps, options.network_steps) <= training.WARM_UP_STEPS:
         parser.error(f"runs must have more than {training.WARM_UP_STEPS} steps")
     for path in filter(None, [options.tinyshakespeare, options.merge]):
         if not os.path.isfile(path):
@@ -96,6 +98,8 @@ def measure(options):
         now, start, others = machine.facts(""), time.monotonic(), machine.others_seconds()
         with tempfile.TemporaryDirectory() as folder:
             values, found = measurement(options, folder)
+        if values is None:
+            continue
         share = (machine.others_seconds() - others) / (time.monotonic() - start) / facts["cores"]
         result["cases"][name] = {
             "measured": {fact: now[fact] for fact in ["date", "commit", "load"]} | {"others_share": share}} | values

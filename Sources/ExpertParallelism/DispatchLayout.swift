@@ -96,6 +96,13 @@ struct DispatchLayout {
         staying = stays.map { (RowList(rows[$0.rows], of: routing), $0.places) }
     }
 
+    /// The part of `leaving` that goes to a rank.
+    func leaving(to rank: Int) -> Range<Int> {
+        let rows = departures.filter { $0.rank == rank }.map(\.rows)
+        guard let first = rows.first, let last = rows.last else { return 0..<0 }
+        return first.lowerBound..<last.upperBound
+    }
+
     /// Rows that this rank's experts get, its own included.
     var receivedCount: Int { expertRows.last?.upperBound ?? 0 }
 
@@ -150,5 +157,14 @@ struct RowList {
         weights = rows.map { allWeights[Int($0)] }
     }
 
+    private init(rows: [Int32], tokens: [Int32], weights: [Float]) {
+        (self.rows, self.tokens, self.weights) = (rows, tokens, weights)
+    }
+
     var count: Int { rows.count }
+
+    func part(_ range: Range<Int>) -> RowList {
+        if range == 0..<count { return self }
+        return RowList(rows: Array(rows[range]), tokens: Array(tokens[range]), weights: Array(weights[range]))
+    }
 }

@@ -1,4 +1,4 @@
-/// What travels while the rank computes. The sums are the same ones; of rows that more than two experts send back, in another order.
+/// What travels while the rank computes. Results are the same, bit by bit.
 public struct Overlap: OptionSet, Hashable, Sendable {
     public let rawValue: Int
 

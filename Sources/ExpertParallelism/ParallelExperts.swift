@@ -129,14 +129,12 @@ public final class ParallelExperts: ExpertGroup {
 
         return try context.timer.measure(.combine) {
             let y = Tensor(rows: x.rows, columns: hiddenSize, repeating: 0)
-            var kept = [Chunk]()
-            for (index, transfer) in transfers.enumerated() {
-                let chunk = Chunk(
-                    exchange: exchanges[index], results: chunks[index].results, returned: try transfer.wait(),
-                    activations: chunks[index].activations)
-                chunk.exchange.add(chunk.results, chunk.returned, weighted: true, into: y)
-                if savingForBackward { kept.append(chunk) }
+            let kept = try zip(zip(exchanges, chunks), transfers).map { parts, transfer in
+                Chunk(
+                    exchange: parts.0, results: parts.1.results, returned: try transfer.wait(),
+                    activations: parts.1.activations)
             }
+            add(kept.map { ($0.exchange, $0.results, $0.returned) }, weighted: true, into: y)
             saved = savingForBackward ? Saved(routingCount: routing.count, chunks: kept) : nil
             return y
         }
@@ -146,16 +144,17 @@ public final class ParallelExperts: ExpertGroup {
         guard let saved else { preconditionFailure("backward without a forward pass that saved for it") }
         self.saved = nil
 
-        var weightGradient = [Float](repeating: 0, count: saved.routingCount)
+        // dL/dweight of a row is the product of dy with the expert's output: the sum over its partial sums.
+        var products = [(leaving: [Float], staying: [[Float]])](repeating: ([], []), count: saved.chunks.count)
         let transfers = try pipeline(
             saved.chunks.map(\.exchange),
             dispatch: { index in
                 let chunk = saved.chunks[index]
                 return try chunk.exchange.dispatch(outputGradient) { list, rows, places in
-                    // dL/dweight of a row is the product of dy with the expert's output: the sum over its partial sums.
-                    let outputs = places.map { chunk.results.rows($0) } ?? chunk.returned
-                    for (row, product) in zip(list.rows, Rows.dots(rows, outputs)) {
-                        weightGradient[Int(row)] += product
+                    if let places {
+                        products[index].staying.append(Rows.dots(rows, chunk.results.rows(places)))
+                    } else {
+                        products[index].leaving = Rows.dots(rows, chunk.returned)
                     }
                     Rows.scale(rows, by: list.weights, into: rows)
                 }
@@ -174,11 +173,50 @@ public final class ParallelExperts: ExpertGroup {
 
         return try context.timer.measure(.combine) {
             let inputGradient = Tensor(rows: outputGradient.rows, columns: hiddenSize, repeating: 0)
-            for (chunk, transfer) in zip(saved.chunks, transfers) {
-                chunk.exchange.add(chunk.results, try transfer.wait(), weighted: false, into: inputGradient)
-            }
+            add(
+                try zip(saved.chunks, transfers).map { ($0.exchange, $0.results, try $1.wait()) }, weighted: false,
+                into: inputGradient)
+            let weightGradient = sum(products, of: saved.chunks.map(\.exchange.layout), count: saved.routingCount)
             return (inputGradient, weightGradient)
         }
+    }
+
+    /// Adds what experts gave for this rank's rows to their tokens, in an order that does not depend on the chunks: rows that stayed, by
+    /// expert, then those of each rank, by expert.
+    private func add(
+        _ chunks: [(exchange: RowExchange, results: Tensor, returned: Tensor)], weighted: Bool, into y: Tensor
+    ) {
+        for chunk in chunks { chunk.exchange.addStaying(chunk.results, weighted: weighted, into: y) }
+        for rank in otherRanks {
+            for chunk in chunks {
+                chunk.exchange.addReturned(chunk.returned, from: rank, weighted: weighted, into: y)
+            }
+        }
+    }
+
+    /// Adds up what each list of rows has for them, in such an order: those of each rank, then those that stayed.
+    /// - Parameter count: of routing rows.
+    private func sum(
+        _ products: [(leaving: [Float], staying: [[Float]])], of layouts: [DispatchLayout], count: Int
+    ) -> [Float] {
+        var sums = [Float](repeating: 0, count: count)
+        for rank in otherRanks {
+            for (products, layout) in zip(products, layouts) {
+                for index in layout.leaving(to: rank) { sums[Int(layout.leaving.rows[index])] += products.leaving[index] }
+            }
+        }
+        for (products, layout) in zip(products, layouts) {
+            for (products, stay) in zip(products.staying, layout.staying) {
+                for (row, product) in zip(stay.list.rows, products) { sums[Int(row)] += product }
+            }
+        }
+        return sums
+    }
+
+    /// In the order in which rows are sent to them.
+    private var otherRanks: [Int] {
+        let (rank, size) = (context.communicator.rank, context.communicator.size)
+        return (1..<size).map { (rank + $0) % size }
     }
 
     /// Brings rows to the experts and results back, chunk by chunk: while one is computed, the next one's rows arrive, and the results of

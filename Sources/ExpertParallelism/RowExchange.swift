@@ -55,19 +55,26 @@ struct RowExchange {
             exchange: try start(results, layout.arrivals, returned, layout.departures))
     }
 
-    /// Adds the results of all of this rank's rows to their tokens.
+    /// Adds the results of rows that stayed to their tokens.
     /// - Parameters:
     ///   - results: of this rank's experts, (R, D).
-    ///   - returned: from other ranks.
     ///   - weighted: whether rows are multiplied with their routing weights.
     ///   - y: (T, D), added to.
-    func add(_ results: Tensor, _ returned: Tensor, weighted: Bool, into y: Tensor) {
+    func addStaying(_ results: Tensor, weighted: Bool, into y: Tensor) {
         for (list, places) in layout.staying {
             Rows.scatterAdd(
                 results.rows(places), indices: list.tokens, scales: weighted ? list.weights : nil, into: y)
         }
-        let list = layout.leaving
-        Rows.scatterAdd(returned, indices: list.tokens, scales: weighted ? list.weights : nil, into: y)
+    }
+
+    /// Adds the results of rows that returned from one rank.
+    /// - Parameter returned: of all that left.
+    func addReturned(_ returned: Tensor, from rank: Int, weighted: Bool, into y: Tensor) {
+        let rows = layout.leaving(to: rank)
+        if rows.isEmpty { return }
+        let list = layout.leaving.part(rows)
+        Rows.scatterAdd(
+            returned.rows(rows), indices: list.tokens, scales: weighted ? list.weights : nil, into: y)
     }
 
     /// Sends parts of `sent`, and receives into parts of `received`.

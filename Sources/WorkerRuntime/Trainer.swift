@@ -76,7 +76,9 @@ public final class Trainer {
         _ inputs: TrainingInputs, _ output: TrainingOutput, _ control: ControlPlane, _ resume: ResumePoint?,
         _ saver: CheckpointSaver?, completedSteps: inout Int
     ) throws {
-        let context = ExpertParallelContext(communicator: communicator, overlap: options.overlap)
+        // Within a machine the ranks' own processors copy rows: there is nothing to hide, and chunks are more messages.
+        let overlap = Set(nodes).count > 1 ? options.overlap : options.overlap.subtracting(.dispatch)
+        let context = ExpertParallelContext(communicator: communicator, overlap: overlap)
         let model = MixtralModel(configuration: inputs.configuration, timer: context.timer)
         try communicator.agree {
             try parallelizeExperts(

@@ -37,12 +37,12 @@ import WorkerRuntime
         #expect(try abs(validation - #require(reference.last?.validationLoss)) < 1e-3)
     }
 
-    /// What travels while ranks compute must not show in the results: the sums are the same ones.
+    /// What travels while ranks compute must not show in the results, not in a bit.
     @Test(arguments: ["tensor-parallel", "expert-parallel", "replicated"], OwnershipPolicy.allCases)
     func overlapChangesNothing(allocator: String, ownership: OwnershipPolicy) throws {
         let fixture = try TrainingFixture()
         func train(_ overlap: Overlap) throws -> [StepMetrics] {
-            try fixture.train(worldSize: 3) {
+            try fixture.train(worldSize: 3, nodes: [0, 0, 1]) {
                 $0.allocator = allocator
                 $0.optimizerPlacement = ownership
                 $0.microBatches = 2
@@ -51,14 +51,10 @@ import WorkerRuntime
             }
         }
         let apart = try train([])
-        let exact = try train([.gradients, .refresh])
-        #expect(exact.map(\.loss) == apart.map(\.loss))
-        #expect(exact.map(\.gradientNorm) == apart.map(\.gradientNorm))
-        #expect(exact.map(\.validationLoss) == apart.map(\.validationLoss))
-        // A token's sums are in another order here.
-        for (line, expected) in zip(try train(.all), apart) {
-            #expect(abs(line.loss - expected.loss) < 1e-4, "step \(line.step)")
-        }
+        let together = try train(.all)
+        #expect(together.map(\.loss) == apart.map(\.loss))
+        #expect(together.map(\.gradientNorm) == apart.map(\.gradientNorm))
+        #expect(together.map(\.validationLoss) == apart.map(\.validationLoss))
     }
 
     @Test(arguments: [1, 2]) func microBatchesGiveTheSameGradient(worldSize: Int) throws {

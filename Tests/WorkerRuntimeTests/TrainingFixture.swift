@@ -64,8 +64,9 @@ func outcomes<Value: Sendable>(
 
 extension TrainingFixture {
     /// Trains on `worldSize` threads; what the metrics file says.
+    /// - Parameter nodes: of the ranks; nil: all on one.
     func train(
-        worldSize: Int = 1, steps: Int = 12, change: (inout TrainingOptions) -> Void = { _ in }
+        worldSize: Int = 1, steps: Int = 12, nodes: [Int]? = nil, change: (inout TrainingOptions) -> Void = { _ in }
     ) throws -> [StepMetrics] {
         var options = options(steps: steps)
         let metrics = path("metrics-\(UUID().uuidString).jsonl")
@@ -73,7 +74,7 @@ extension TrainingFixture {
         change(&options)
         let final = options
         _ = try ThreadCommunicator.run(worldSize: worldSize) { communicator in
-            try Trainer(options: final, communicator: communicator, nodes: communicator.nodes()).run()
+            try Trainer(options: final, communicator: communicator, nodes: nodes ?? communicator.nodes()).run()
         }
         return try String(contentsOfFile: metrics, encoding: .utf8).split(separator: "\n").map {
             try JSONDecoder().decode(StepMetrics.self, from: Data($0.utf8))
