@@ -202,7 +202,9 @@ public final class ParallelExperts: ExpertGroup {
         var sums = [Float](repeating: 0, count: count)
         for rank in otherRanks {
             for (products, layout) in zip(products, layouts) {
-                for index in layout.leaving(to: rank) { sums[Int(layout.leaving.rows[index])] += products.leaving[index] }
+                for index in layout.leaving(to: rank) {
+                    sums[Int(layout.leaving.rows[index])] += products.leaving[index]
+                }
             }
         }
         for (products, layout) in zip(products, layouts) {

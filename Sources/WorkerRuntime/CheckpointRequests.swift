@@ -19,10 +19,11 @@ public final class CheckpointRequests: Sendable {
 
     var isStopped: Bool { stops.load(ordering: .relaxed) }
 
-    /// Those of this process: SIGUSR1 asks for a checkpoint, SIGTERM for one and the end.
+    /// Those of this process: SIGUSR1 asks for a checkpoint, SIGTERM for one and the end. The thread that calls this may compute.
     public static func fromSignals() -> CheckpointRequests {
         // Made before a handler can look at it.
         let requests = ofProcess
+        giveSignalsAStack()
         for signal in [SIGUSR1, SIGTERM] {
             var action = sigaction()
             action.__sigaction_handler.sa_handler = { signal in
@@ -34,10 +35,23 @@ public final class CheckpointRequests: Sendable {
                 }
             }
             // What waits for a disk or a socket goes on waiting.
-            action.sa_flags = SA_RESTART
+            action.sa_flags = SA_RESTART | SA_ONSTACK
             sigaction(signal, &action, nil)
         }
         return requests
+    }
+
+    /// Lets handlers run on a stack of their own on this thread. oneDNN's products keep other things than a stack in the stack
+    /// pointer, and what the kernel puts there for a handler would fall upon factors, or upon what malloc knows of its memory.
+    /// Threads of Dispatch, which compute as well, get no signals.
+    private static func giveSignalsAStack() {
+        var former = stack_t()
+        guard sigaltstack(nil, &former) == 0, former.ss_flags & Int32(SS_DISABLE) != 0 else { return }
+        // The registers of the largest processors take 11 KiB. It is the thread's until it ends, and the thread the process's.
+        let size = 65_536
+        var stack = stack_t(ss_sp: .allocate(byteCount: size, alignment: 16), ss_flags: 0, ss_size: size)
+        let code = sigaltstack(&stack, nil)
+        precondition(code == 0, "no stack for signals: \(String(cString: strerror(errno)))")
     }
 
     private static let ofProcess = CheckpointRequests()

@@ -2,6 +2,7 @@ import ArgumentParser
 import Checkpoints
 import ControlProtocol
 import ExpertPlacement
+import Foundation
 import Listings
 
 struct CheckpointCommands: AsyncParsableCommand {
@@ -35,6 +36,10 @@ struct CheckpointCommands: AsyncParsableCommand {
         }
 
         private func list(_ directory: String) throws {
+            guard FileManager.default.fileExists(atPath: directory) else {
+                throw CommandFailure(
+                    "there is no \(directory), or it is not for you to see; a run's checkpoints are listed with --run")
+            }
             let all = CheckpointDirectory(directory)
             var listing = [CheckpointDescription]()
             for step in try all.steps().reversed() {

@@ -48,6 +48,11 @@ import Testing
         }
     }
 
+    /// A run's name, say, in the place of a directory.
+    @Test func directoriesWithCheckpointsAreThere() throws {
+        expectFailure(try CtlProgram(["checkpoint", "list", "run-20260101-120000"]), status: 1, "there is no", "--run")
+    }
+
     @Test(arguments: [
         ["run", "show", "x"], ["placement", "show", "--run", "x"], ["worker", "list", "--run", "x"],
         ["checkpoint", "list", "--run", "x"],
