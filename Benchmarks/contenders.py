@@ -161,13 +161,13 @@ def write_checkpoint(programs, case, data, folder):
     return os.path.join(folder, "checkpoints", "step-0")
 
 
-def layers(programs, case, ranks=2):
+def layers(programs, case, ranks=2, launcher=Worker.launcher):
     """Seconds of a layer of experts and of its products alone, and of a step's products, from layer-benchmark."""
     numbers = [
         case.hidden_size, case.intermediate_size, case.num_hidden_layers, case.num_attention_heads,
         case.num_key_value_heads, case.num_local_experts, case.num_experts_per_tok, case.vocab_size, case.batch_size,
         case.sequence_length]
-    launcher = shlex.split(os.environ.get("MPIRUN", Worker.launcher))
+    launcher = shlex.split(os.environ.get("MPIRUN", launcher))
     output, _, _ = _call(
         launcher + ["-n", str(ranks), os.path.join(programs, "layer-benchmark"), *map(str, numbers)])
     return json.loads(output.splitlines()[-1])

@@ -9,9 +9,10 @@ import statistics
 import subprocess
 
 import cases
+import contenders
 from contenders import Failed, Worker
 from report import describe, describe_ratio, goal, print_table, ratio, say
-from training import WARM_UP_STEPS, write_random_tokens
+from training import WARM_UP_STEPS, layer_table, write_random_tokens
 
 SETTINGS = ["none", "dispatch", "gradients", "refresh", "all"]
 # No message of a chunk of rows then has to ask before it is sent, and to wait for an answer until the other rank is in MPI again.
@@ -55,7 +56,7 @@ def link(rate, folder):
             with open(path, "w") as file:
                 file.write(f"#!/bin/sh\n{line}\n")
             os.chmod(path, 0o755)
-        yield (f"{start} mpirun --host 10.231.0.1:1,10.231.0.2:1 --mca plm_rsh_agent {agent} --mca btl tcp,self "
+        yield (f"{start} mpirun --leave-session-attached --host 10.231.0.1:1,10.231.0.2:1 --mca plm_rsh_agent {agent} --mca btl tcp,self "
                "--mca oob_tcp_if_include link0 --mca btl_tcp_if_include link0 --bind-to none")
     finally:
         for namespace in [here, there]:
@@ -72,15 +73,15 @@ def measure_network(options, folder):
     facts, values, goals = {}, {}, []
     with link("1gbit", folder) as launcher:
         for allocator in ["expert-parallel", "replicated"]:
-            contenders = {
+            runners = {
                 (overlap, eager): Worker(
                     options.programs, allocator, flags=(("overlap", overlap), ("benchmark-even-routing", None)),
                     launcher=f"{launcher} {EAGER}" if eager else launcher)
                 for overlap, eager in [*((setting, False) for setting in SETTINGS), ("none", True), ("all", True)]}
-            steps = {key: [] for key in contenders}
+            steps = {key: [] for key in runners}
             for index in range(min(options.rounds, 3)):
-                for key, contender in contenders.items():
-                    run = contender.run(case, folder, 1, False)
+                for key, runner in runners.items():
+                    run = runner.run(case, folder, 1, False)
                     facts |= run.facts
                     steps[key].append(statistics.median(run.step_seconds[WARM_UP_STEPS:]))
                     say(f"  round {index + 1}, {allocator}, overlap {key[0]}{', eager' * key[1]}: {steps[key][-1]:.3f} s")
@@ -94,4 +95,7 @@ def measure_network(options, folder):
                 {"overlap": overlap, "eager": eager, "step_seconds": times, "gain": gains[overlap, eager]}
                 for (overlap, eager), times in steps.items()]
             goals.append(goal(f"overlap over 1 Gbit/s, {allocator}, to none", gains["all", False], 1.0))
-    return {"case": dataclasses.asdict(case), "link": "1gbit", "allocators": values, "goals": goals}, facts
+        products = [contenders.layers(options.programs, case, launcher=launcher)]
+    _, exchange = layer_table(products)
+    goals.append(goal("exchange to MPI_Alltoallv over 1 Gbit/s", exchange, 0.8))
+    return {"case": dataclasses.asdict(case), "link": "1gbit", "allocators": values, "products": products, "goals": goals}, facts

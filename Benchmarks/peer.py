@@ -105,6 +105,8 @@ def main():
     parser.add_argument("--model", help="a checkpoint to begin with")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    # Denormal numbers slow some steps down, and change no loss that is shown.
+    torch.set_flush_denormal(True)
     case = cases.Case(**json.loads(options.case))
     seconds, losses, model = train(
         case, options.data, options.seed, options.attention, options.experts, options.dtype, options.compile,
