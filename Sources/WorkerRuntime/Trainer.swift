@@ -146,6 +146,8 @@ public final class Trainer {
                 try save(inputs, saver, step, control, plan: follower.placement, afterSteps: completedSteps)
             }
         }
+        // MPI must not be left while messages are under way.
+        try optimizer.finishRefresh()
         if let resume, resume.manifest.step >= options.steps {
             display?.say("nothing is left to do: \(resume.manifest.step) of \(options.steps) steps are done")
         }
