@@ -17,7 +17,7 @@ from torch import nn
 
 import cases
 import philox
-from peer import batch, cross_entropy, make_optimizer, validation_loss
+from peer import batch, cross_entropy, make_optimizer, update, use_processor, validation_loss
 
 
 class Block(nn.Module):
@@ -70,9 +70,7 @@ def main():
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    # Denormal numbers slow some steps down, and change no loss that is shown.
-    torch.set_flush_denormal(True)
+    use_processor(options.threads)
     torch.manual_seed(options.seed)
     case = cases.Case(**json.loads(options.case))
     tokens = numpy.memmap(os.path.join(options.data, "train.bin"), dtype="<u2", mode="r")
@@ -85,11 +83,7 @@ def main():
         inputs, targets = batch(tokens, starts, case.sequence_length)
         loss = cross_entropy(model(inputs), targets)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), case.gradient_clip)
-        for group in optimizer.param_groups:
-            group["lr"] = case.learning_rate_at(step)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        update(model, optimizer, case, step)
         losses.append(loss.item())
         seconds.append(time.perf_counter() - start)
     split = numpy.memmap(os.path.join(options.data, "val.bin"), dtype="<u2", mode="r")

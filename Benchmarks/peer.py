@@ -60,6 +60,21 @@ def make_optimizer(model, case):
         lr=case.learning_rate, betas=(case.beta1, case.beta2), fused=True)
 
 
+def update(model, optimizer, case, step):
+    """Clips the gradients, changes the weights, and forgets the gradients."""
+    torch.nn.utils.clip_grad_norm_(model.parameters(), case.gradient_clip)
+    for group in optimizer.param_groups:
+        group["lr"] = case.learning_rate_at(step)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def use_processor(threads):
+    torch.set_num_threads(threads)
+    # Denormal numbers slow some steps down, and change no loss that is shown.
+    torch.set_flush_denormal(True)
+
+
 def train(case, data, seed, attention, experts, dtype, compiled, path):
     """Seconds and loss of each step, and the model."""
     tokens = numpy.memmap(os.path.join(data, "train.bin"), dtype="<u2", mode="r")
@@ -80,11 +95,7 @@ def train(case, data, seed, attention, experts, dtype, compiled, path):
         auxiliary = load_balancing_loss_func(
             output.router_logits, case.num_local_experts, case.num_experts_per_tok)
         (loss + case.auxiliary_loss * auxiliary).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), case.gradient_clip)
-        for group in optimizer.param_groups:
-            group["lr"] = case.learning_rate_at(step)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        update(model, optimizer, case, step)
         losses.append(loss.item())
         seconds.append(time.perf_counter() - start)
     return seconds, losses, model
@@ -104,9 +115,7 @@ def main():
     parser.add_argument("--validate", action="store_true")
     parser.add_argument("--model", help="a checkpoint to begin with")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    # Denormal numbers slow some steps down, and change no loss that is shown.
-    torch.set_flush_denormal(True)
+    use_processor(options.threads)
     case = cases.Case(**json.loads(options.case))
     seconds, losses, model = train(
         case, options.data, options.seed, options.attention, options.experts, options.dtype, options.compile,

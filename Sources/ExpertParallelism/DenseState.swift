@@ -80,11 +80,11 @@ final class DenseState {
         if communicator.size == 1 { return }
         let stage = stages[index]
         let received = Tensor(rows: communicator.size - 1, columns: stage.local.count)
-        let others = others
+        let others = communicator.otherRanks
         stages[index].reduction = (
-            try start(
-                others.map { ($0, gradients.columns(stage.parts[$0])) },
-                others.enumerated().map { ($1, received.rows($0..<$0 + 1)) }),
+            try context.startExchange(
+                leaving: others.map { ($0, gradients.columns(stage.parts[$0])) },
+                arriving: others.enumerated().map { ($1, received.rows($0..<$0 + 1)) }),
             received
         )
     }
@@ -120,9 +120,10 @@ final class DenseState {
         }
         if communicator.size == 1 { return }
         let parts = stages[index].parts
-        stages[index].refresh = try start(
-            others.map { ($0, values.columns(parts[communicator.rank])) },
-            others.map { ($0, values.columns(parts[$0])) })
+        let others = communicator.otherRanks
+        stages[index].refresh = try context.startExchange(
+            leaving: others.map { ($0, values.columns(parts[communicator.rank])) },
+            arriving: others.map { ($0, values.columns(parts[$0])) })
     }
 
     /// Returns when a stage's weights are up to date. Collective.
@@ -152,22 +153,8 @@ final class DenseState {
         }
     }
 
-    /// The other ranks; each begins with its neighbour, so that not all send to one.
-    private var others: [Int] {
-        (1..<communicator.size).map { (communicator.rank + $0) % communicator.size }
-    }
-
-    /// Index of another rank among those.
+    /// Index of another rank among `otherRanks`.
     private func row(of rank: Int) -> Int { (rank - communicator.rank - 1 + communicator.size) % communicator.size }
-
-    private func start(
-        _ leaving: [(rank: Int, values: Tensor)], _ arriving: [(rank: Int, values: Tensor)]
-    ) throws -> any PendingExchange {
-        context.countSent(leaving.reduce(0) { $0 + $1.values.count }, of: Float.self)
-        return try communicator.startExchange(
-            leaving.map { OutgoingBlock(of: $0.values, to: $0.rank) },
-            arriving.map { IncomingBlock(of: $0.values, from: $0.rank) }, keeping: (leaving, arriving))
-    }
 
     /// The parameters whose gradients on this rank are not finite.
     func nonFiniteGradients() -> [String] {

@@ -20,13 +20,12 @@ struct DispatchLayout {
     /// The layout of each chunk.
     /// - Parameters:
     ///   - replicas: the replica of each routing row.
+    ///   - destinations: all ranks in the order in which rows are sent to them, this one last.
     ///   - exchangeCounts: gives rank r entries r·E ..< (r+1)·E of its argument, returns what came from the ranks.
     static func chunks(
-        routing: Routing, replicas: [Int], ranks: ReplicaRanks, chunks: ExpertChunks, rank: Int, worldSize: Int,
+        routing: Routing, replicas: [Int], ranks: ReplicaRanks, chunks: ExpertChunks, destinations: [Int],
         exchangeCounts: ([Int32]) throws -> [Int32]
     ) throws -> [DispatchLayout] {
-        // Each rank begins with its neighbour, so that not all send to one; its own rows are the last.
-        let destinations = (1...worldSize).map { (rank + $0) % worldSize }
         let (counts, rows) = sort(
             routing, replicas: replicas, ranks: ranks, chunks: chunks, destinations: destinations)
         let arrivingCounts = try exchangeCounts(counts)

@@ -1,5 +1,6 @@
 import Layers
 import MessagePassing
+import Tensors
 
 /// What the expert groups of one rank share: the ranks that tokens are routed among, the step they are in, and what was
 /// measured.
@@ -32,6 +33,23 @@ public final class ExpertParallelContext {
     /// Adds to the bytes sent to other ranks.
     func countSent<Element: MessageElement>(_ count: Int, of: Element.Type) {
         bytesSent += count * MemoryLayout<Element>.stride
+    }
+
+    /// Begins to send tensors, and to receive others, and counts what leaves. Collective.
+    /// - Parameters:
+    ///   - leaving: contiguous; nobody may change them before the exchange is done. From one rank to another as many as `arriving`
+    ///     has there, of the same sizes, in the same order.
+    ///   - arriving: contiguous; nobody may read them before.
+    func startExchange(
+        leaving: [(rank: Int, values: Tensor)], arriving: [(rank: Int, values: Tensor)]
+    ) throws -> any PendingExchange {
+        countSent(leaving.reduce(0) { $0 + $1.values.count }, of: Float.self)
+        return try communicator.startExchange(
+            leaving.map { OutgoingBlock($0.values.span, to: $0.rank) },
+            arriving.map { place in
+                var span = place.values.mutableSpan
+                return IncomingBlock(&span, from: place.rank)
+            }, keeping: (leaving, arriving))
     }
 
     /// Returns the bytes sent since the last call, and starts again at zero.

@@ -57,22 +57,14 @@ extension ExpertState {
         if items.isEmpty { return }
         let context = experts.context
         let rank = context.communicator.rank
-        var outgoing = [OutgoingBlock<Float>]()
-        var incoming = [IncomingBlock<Float>]()
-        for item in items {
-            // Both memories belong to the move, which outlives this.
-            if item.transfer.source == rank {
-                let rows = moves.of(item).source(item)
-                outgoing.append(OutgoingBlock(rows.span, to: item.transfer.destination))
-                context.countSent(rows.count, of: Float.self)
+        try context.startExchange(
+            leaving: items.filter { $0.transfer.source == rank }.map {
+                ($0.transfer.destination, moves.of($0).source($0))
+            },
+            arriving: items.filter { $0.transfer.destination == rank }.map {
+                ($0.transfer.source, moves.of($0).destination($0))
             }
-            if item.transfer.destination == rank {
-                let rows = moves.of(item).destination(item)
-                var span = rows.mutableSpan
-                incoming.append(IncomingBlock(&span, from: item.transfer.source))
-            }
-        }
-        try withExtendedLifetime(moves) { try context.communicator.exchange(outgoing, incoming) }
+        ).wait()
     }
 
     /// Compares what left with what arrived: the sender adds its checksum, the receiver takes its own off, and the sum over

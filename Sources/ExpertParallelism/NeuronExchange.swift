@@ -120,11 +120,7 @@ struct NeuronExchange {
         context: ExpertParallelContext, leaving: [(rank: Int, Tensor)], arriving: [(rank: Int, Tensor)]
     ) throws -> (any PendingExchange)? {
         if rounds.isEmpty { return nil }
-        context.countSent(leaving.reduce(0) { $0 + $1.1.count }, of: Float.self)
-        return try context.communicator.startExchange(
-            leaving.map { OutgoingBlock(of: $0.1, to: $0.rank) },
-            arriving.map { IncomingBlock(of: $0.1, from: $0.rank) },
-            keeping: (leaving, arriving))
+        return try context.startExchange(leaving: leaving, arriving: arriving)
     }
 }
 

@@ -187,7 +187,7 @@ public final class ParallelExperts: ExpertGroup {
         _ chunks: [(exchange: RowExchange, results: Tensor, returned: Tensor)], weighted: Bool, into y: Tensor
     ) {
         for chunk in chunks { chunk.exchange.addStaying(chunk.results, weighted: weighted, into: y) }
-        for rank in otherRanks {
+        for rank in context.communicator.otherRanks {
             for chunk in chunks {
                 chunk.exchange.addReturned(chunk.returned, from: rank, weighted: weighted, into: y)
             }
@@ -200,7 +200,7 @@ public final class ParallelExperts: ExpertGroup {
         _ products: [(leaving: [Float], staying: [[Float]])], of layouts: [DispatchLayout], count: Int
     ) -> [Float] {
         var sums = [Float](repeating: 0, count: count)
-        for rank in otherRanks {
+        for rank in context.communicator.otherRanks {
             for (products, layout) in zip(products, layouts) {
                 for index in layout.leaving(to: rank) {
                     sums[Int(layout.leaving.rows[index])] += products.leaving[index]
@@ -213,12 +213,6 @@ public final class ParallelExperts: ExpertGroup {
             }
         }
         return sums
-    }
-
-    /// In the order in which rows are sent to them.
-    private var otherRanks: [Int] {
-        let (rank, size) = (context.communicator.rank, context.communicator.size)
-        return (1..<size).map { (rank + $0) % size }
     }
 
     /// Brings rows to the experts and results back, chunk by chunk: while one is computed, the next one's rows arrive, and the results of
@@ -251,7 +245,7 @@ public final class ParallelExperts: ExpertGroup {
             rank: communicator.rank, step: context.step, layer: layer, firstToken: context.firstToken)
         return try DispatchLayout.chunks(
             routing: routing, replicas: dispatcher.assignTask(routing, placement: placement, origin: origin),
-            ranks: replicaRanks, chunks: chunks, rank: communicator.rank, worldSize: communicator.size,
+            ranks: replicaRanks, chunks: chunks, destinations: communicator.otherRanks + [communicator.rank],
             exchangeCounts: exchangeCounts)
     }
 

@@ -82,24 +82,8 @@ struct RowExchange {
         _ sent: Tensor, _ leaving: [(rank: Int, rows: Range<Int>)], _ received: Tensor,
         _ arriving: [(rank: Int, rows: Range<Int>)]
     ) throws -> any PendingExchange {
-        let outgoing = leaving.map { OutgoingBlock(of: sent.rows($0.rows), to: $0.rank) }
-        let incoming = arriving.map { IncomingBlock(of: received.rows($0.rows), from: $0.rank) }
-        context.countSent(leaving.reduce(0) { $0 + $1.rows.count } * sent.columns, of: Float.self)
-        return try context.communicator.startExchange(outgoing, incoming, keeping: (sent, received))
-    }
-}
-
-extension OutgoingBlock<Float> {
-    /// - Parameter tensor: contiguous; somebody has to keep its memory.
-    init(of tensor: Tensor, to rank: Int) {
-        self.init(tensor.span, to: rank)
-    }
-}
-
-extension IncomingBlock<Float> {
-    /// - Parameter tensor: contiguous; somebody has to keep its memory.
-    init(of tensor: Tensor, from rank: Int) {
-        var span = tensor.mutableSpan
-        self.init(&span, from: rank)
+        try context.startExchange(
+            leaving: leaving.map { ($0.rank, sent.rows($0.rows)) },
+            arriving: arriving.map { ($0.rank, received.rows($0.rows)) })
     }
 }

@@ -51,7 +51,7 @@ extension MPICommunicator {
         try check(MPI_Iprobe(cmpi_any_source(), Self.tag + 1, handle, &found, cmpi_status_ignore()), "MPI_Iprobe")
     }
 
-    /// Sends and receives the blocks of other ranks; each rank begins with its neighbour, so that not all send to one.
+    /// Sends and receives the blocks of other ranks.
     private func exchange<Element: MessageElement>(
         _ source: UnsafeBufferPointer<Element>, _ leaving: BlockLayout,
         _ target: UnsafeMutableBufferPointer<Element>, _ arriving: BlockLayout
@@ -59,15 +59,11 @@ extension MPICommunicator {
         func place(_ layout: BlockLayout, _ rank: Int) -> Range<Int> {
             layout.offsets[rank]..<layout.offsets[rank] + layout.counts[rank]
         }
-        let distances = 1..<max(size, 1)
         try transfer(
-            sends: distances.map { distance in
-                let other = (rank + distance) % size
-                return (other, UnsafeBufferPointer(rebasing: source[place(leaving, other)]))
-            },
-            receives: distances.map { distance in
-                let other = (rank + size - distance) % size
-                return (other, UnsafeMutableBufferPointer(rebasing: target[place(arriving, other)]))
+            sends: otherRanks.map { ($0, UnsafeBufferPointer(rebasing: source[place(leaving, $0)])) },
+            // In the order in which they send to this rank.
+            receives: otherRanks.reversed().map {
+                ($0, UnsafeMutableBufferPointer(rebasing: target[place(arriving, $0)]))
             }, call: "allToAll", keeping: ()
         ).wait()
     }

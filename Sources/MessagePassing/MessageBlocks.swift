@@ -60,6 +60,9 @@ extension Communicator {
 
     public func progress() {}
 
+    /// All ranks but this one. Each begins with its neighbour, so that not all send to one.
+    public var otherRanks: [Int] { (1..<max(size, 1)).map { (rank + $0) % size } }
+
     /// Checks that blocks go to and come from ranks of this group.
     package func checkRanks<Element: MessageElement>(
         _ outgoing: [OutgoingBlock<Element>], _ incoming: [IncomingBlock<Element>]
