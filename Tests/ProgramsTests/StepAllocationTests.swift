@@ -42,9 +42,14 @@ import Testing
     private func run(ranks: Int, hiddenSize: Int, sequences: Int, _ library: String) throws -> [Taken] {
         let program = try RunningProgram(
             "step-allocations", ["\(hiddenSize)", "\(sequences)", library], ranks: ranks, timeLimitSeconds: 120,
-            // Open MPI makes fragments of shared memory when a rank is ahead of the others as never before, in whichever step that
-            // is. Here it makes all of them at the start.
-            variables: ["OMPI_MCA_btl_vader_free_list_num": "512"])
+            variables: [
+                // Open MPI makes fragments of shared memory when a rank is ahead of the others as never before, in whichever step
+                // that is. Here it makes all of them at the start.
+                "OMPI_MCA_btl_vader_free_list_num": "512",
+                // A heap that gives back what is free at its top grows again, in whichever step that is. Here it keeps the most it
+                // ever had, so that it grows by what was never free.
+                "MALLOC_TRIM_THRESHOLD_": "1000000000", "MALLOC_MMAP_THRESHOLD_": "1000000000",
+            ])
         let status = program.waitForEnd()
         try #require(status == 0, "\(program.text)")
         let decoder = JSONDecoder()

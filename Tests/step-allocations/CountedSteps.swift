@@ -40,7 +40,7 @@ struct CountedSteps {
     private static let experts = 4
     private static let sequenceLength = 32
     /// Steps that may take what they need, and steps that are counted.
-    private static let warmUpSteps = 5
+    private static let warmUpSteps = 25
     private static let countedSteps = 5
 
     private let step: TrainingStep
