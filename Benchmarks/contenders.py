@@ -138,13 +138,17 @@ class NanoGPT:
     """A dense GPT as nanoGPT has it, in PyTorch."""
 
     threads: int = 2
-    name = "nanoGPT's model"
+    dtype: str = "fp32"  # Or autocast.
+
+    @property
+    def name(self):
+        return "nanoGPT's model" + ("" if self.dtype == "fp32" else f", {self.dtype}")
 
     def run(self, case, data, seed, validate):
         peer = os.path.join(os.path.dirname(os.path.abspath(__file__)), "nanogpt.py")
         output, seconds, peak = _call([
             sys.executable, peer, "--case", json.dumps(dataclasses.asdict(case)), "--data", data, "--seed", str(seed),
-            "--threads", str(self.threads)])
+            "--threads", str(self.threads), "--dtype", self.dtype])
         result = json.loads(output.splitlines()[-1])
         return Run(
             result["step_seconds"], result["losses"], seconds, peak, result["validation_loss"], result["versions"])

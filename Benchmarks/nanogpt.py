@@ -69,6 +69,7 @@ def main():
     parser.add_argument("--data", required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--dtype", default="fp32", choices=["fp32", "autocast"], help="autocast: products in bf16")
     options = parser.parse_args()
     use_processor(options.threads)
     torch.manual_seed(options.seed)
@@ -81,7 +82,9 @@ def main():
         starts = philox.starts(options.seed, step, case.batch_size, len(tokens), case.sequence_length)
         start = time.perf_counter()
         inputs, targets = batch(tokens, starts, case.sequence_length)
-        loss = cross_entropy(model(inputs), targets)
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.dtype == "autocast"):
+            logits = model(inputs)
+        loss = cross_entropy(logits.float(), targets)
         loss.backward()
         update(model, optimizer, case, step)
         losses.append(loss.item())

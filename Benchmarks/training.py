@@ -86,12 +86,8 @@ def measure_throughput(options, folder):
     products, facts = [], {}
     for index in range(options.rounds):
         for contender in [*workers, *peers.values()]:
-            try:
-                run = contender.run(case, folder, 1, False)
-            except Failed as error:
-                if "--dtype bf16" not in str(error):
-                    raise
-                say(f"  {contender.name}: not on this machine")
+            run = run_if_possible(contender, case, folder, 1, False)
+            if run is None:
                 continue
             rates[contender.name].append(per_step / statistics.median(run.step_seconds[WARM_UP_STEPS:]))
             runs.get(contender.name, []).append(run)
@@ -152,72 +148,122 @@ def write_characters(path, folder):
     return len(characters)
 
 
+def types(options):
+    """Us, in fp32 and in bf16."""
+    return [Worker(options.programs, options.allocator, flags=(("dtype", dtype),)) for dtype in ["fp32", "bf16"]]
+
+
+def run_if_possible(contender, *arguments):
+    """A run; nothing where the machine has no bf16."""
+    try:
+        return contender.run(*arguments)
+    except Failed as error:
+        if "--dtype bf16" not in str(error):
+            raise
+        say(f"  {contender.name}: not on this machine")
+        return None
+
+
 def measure_recipe(options, folder):
-    """Validation loss and seconds of training, over the seeds."""
+    """Validation loss and seconds of training, over the seeds; in bf16 beside the peer's fastest type."""
     case = cases.recipe(write_characters(options.tinyshakespeare, folder))
     peer, probes = choose_peer(case, folder, options)
-    worker = Worker(options.programs, options.allocator)
-    losses, seconds = {worker.name: [], peer.name: []}, {worker.name: [], peer.name: []}
-    facts, products, runs = {}, [], []
+    fastest = peer
+    if not options.peer:
+        other, more = choose_peer(case, folder, options, ("bf16", "autocast"))
+        probes |= more
+        fastest = min([peer, other], key=lambda contender: probes[contender.name])
+    workers = types(options)
+    exact, rounded = workers
+    entrants = list(dict.fromkeys([*workers, peer, fastest]))
+    losses, seconds = ({contender.name: [] for contender in entrants} for _ in range(2))
+    facts, products, runs = {}, [], {worker.name: [] for worker in workers}
     for seed in range(1, options.seeds + 1):
-        for contender in [worker, peer]:
-            run = contender.run(case, folder, seed, True)
+        for contender in entrants:
+            run = run_if_possible(contender, case, folder, seed, True)
+            if run is None:
+                continue
             losses[contender.name].append(run.validation_loss)
             seconds[contender.name].append(sum(run.step_seconds))
-            if contender is worker:
-                runs.append(run)
+            if contender.name in runs:
+                runs[contender.name].append(run)
             facts |= run.facts
             say(f"  seed {seed}, {contender.name}: validation {run.validation_loss:.4f}, "
                 f"{seconds[contender.name][-1]:.1f} s for {case.steps:,} steps")
         products.append(contenders.layers(options.programs, case))
     say()
     alone = [case.steps * figures["step_products"] for figures in products]
-    ratios = {name: ratio(seconds[peer.name], values) for name, values in seconds.items()}
+    seconds = {name: values for name, values in seconds.items() if values}
+    ratios = {name: ratio(seconds[(fastest if name == rounded.name else peer).name], values)
+              for name, values in seconds.items()}
     to_products = {name: ratio(alone, values) for name, values in seconds.items()}
     print_table(
         ["recipe", "validation loss, mean", "each seed", f"seconds for {case.steps:,} steps", "ratio", "to sgemm alone"],
         [[name, f"{statistics.mean(losses[name]):.4f}", ", ".join(f"{loss:.4f}" for loss in losses[name]),
           describe(values, 1), describe_ratio(ratios[name]), describe_ratio(to_products[name])]
          for name, values in seconds.items()])
-    profiles = {worker.name: phases(runs, WARM_UP_STEPS)}
+    profiles = {name: phases(done, WARM_UP_STEPS) for name, done in runs.items() if done}
     phase_table("recipe", profiles)
-    return {"case": dataclasses.asdict(case), "validation_loss": losses, "seconds": seconds, "peer": peer.name,
-            "ratio": ratios, "products": products, "probe_milliseconds": probes, "phase_milliseconds": profiles,
-            "goals": [goal("recipe to transformers", ratios[worker.name], 2.5),
-                      goal("recipe to its products by sgemm", to_products[worker.name], 0.55)]}, facts
+    goals = [goal("recipe in fp32 to transformers", ratios[exact.name], 2.5),
+             goal("recipe in fp32 to its products by sgemm", to_products[exact.name], 0.55)]
+    if rounded.name in ratios:
+        goals.insert(1, goal("recipe in bf16 to transformers in its fastest type", ratios[rounded.name], 2.5))
+    return {"case": dataclasses.asdict(case), "validation_loss": losses, "seconds": seconds,
+            "peers": {exact.name: peer.name, rounded.name: fastest.name}, "ratio": ratios, "products": products,
+            "probe_milliseconds": probes, "phase_milliseconds": profiles, "goals": goals}, facts
 
 
 def measure_target(options, folder):
-    """Seconds to the validation loss that nanoGPT's dense model ends its recipe with. Validations do not count."""
+    """Seconds to the validation loss that nanoGPT's dense model ends its recipe with. Validations do not count. In bf16 beside the
+    peer's faster type."""
     case = cases.recipe(write_characters(options.tinyshakespeare, folder))
     interval = 50
-    worker, peer = Worker(options.programs, options.allocator, flags=(("evaluation-interval", interval),)), NanoGPT()
-    seeds, runs, facts = [], [], {}
+    short = dataclasses.replace(case, steps=options.probe_steps, warmup_steps=0)
+    probes = {peer: 1000 * statistics.median(peer.run(short, folder, 1, False).step_seconds[WARM_UP_STEPS:])
+              for peer in [NanoGPT(), NanoGPT(dtype="autocast")]}
+    for peer, milliseconds in probes.items():
+        say(f"  {peer.name}: {milliseconds:.1f} ms a step")
+    fastest = min(probes, key=probes.get)
+    workers = {"fp32": NanoGPT(), "bf16": fastest}
+    seeds, runs, facts = {dtype: [] for dtype in workers}, {dtype: [] for dtype in workers}, {}
     for seed in range(1, options.seeds + 1):
-        dense, run = (contender.run(case, folder, seed, True) for contender in [peer, worker])
-        facts |= dense.facts | run.facts
-        runs.append(run)
-        steps = next(
-            (line["step"] for line in run.metrics if line.get("validation_loss", math.inf) <= cases.NANOGPT_LOSS), None)
-        if steps is None:
-            raise Failed(f"seed {seed} does not reach {cases.NANOGPT_LOSS} in {case.steps:,} steps")
-        seeds.append({"peer_validation_loss": dense.validation_loss, "peer_seconds": sum(dense.step_seconds),
-                      "steps": steps, "seconds": sum(run.step_seconds[:steps]),
-                      "validation_losses": [line["validation_loss"] for line in run.metrics if "validation_loss" in line]})
-        say(f"  seed {seed}: {peer.name} {seeds[-1]['peer_seconds']:.1f} s, {worker.name} {seeds[-1]['seconds']:.1f} s")
+        dense = {peer: peer.run(case, folder, seed, True) for peer in set(workers.values())}
+        for dtype, peer in workers.items():
+            worker = Worker(
+                options.programs, options.allocator, flags=(("evaluation-interval", interval), ("dtype", dtype)))
+            run = run_if_possible(worker, case, folder, seed, True)
+            if run is None:
+                continue
+            facts |= dense[peer].facts | run.facts
+            runs[dtype].append(run)
+            steps = next((line["step"] for line in run.metrics
+                          if line.get("validation_loss", math.inf) <= cases.NANOGPT_LOSS), None)
+            if steps is None:
+                raise Failed(f"seed {seed} in {dtype} does not reach {cases.NANOGPT_LOSS} in {case.steps:,} steps")
+            seeds[dtype].append({
+                "peer": peer.name, "peer_validation_loss": dense[peer].validation_loss,
+                "peer_seconds": sum(dense[peer].step_seconds), "steps": steps, "seconds": sum(run.step_seconds[:steps]),
+                "validation_losses": [line["validation_loss"] for line in run.metrics if "validation_loss" in line]})
+            say(f"  seed {seed}: {peer.name} {seeds[dtype][-1]['peer_seconds']:.1f} s, {worker.name} "
+                f"{seeds[dtype][-1]['seconds']:.1f} s")
     say()
-    figure = ratio([values["peer_seconds"] for values in seeds], [values["seconds"] for values in seeds])
+    seeds = {dtype: values for dtype, values in seeds.items() if values}
+    figures = {dtype: ratio([value["peer_seconds"] for value in values], [value["seconds"] for value in values])
+               for dtype, values in seeds.items()}
     print_table(
-        ["seed", f"{peer.name}: seconds for {case.steps:,} steps", "its validation loss",
+        ["type", "seed", "peer", f"its seconds for {case.steps:,} steps", "its validation loss",
          f"moe-worker: steps to {cases.NANOGPT_LOSS}", "seconds", "ratio"],
-        [[seed, f"{values['peer_seconds']:.1f}", f"{values['peer_validation_loss']:.4f}", values["steps"],
-          f"{values['seconds']:.1f}", f"{values['peer_seconds'] / values['seconds']:.2f}"]
-         for seed, values in enumerate(seeds, 1)])
-    profiles = {f"moe-worker, {options.allocator}": phases(runs, WARM_UP_STEPS)}
+        [[dtype, seed, value["peer"], f"{value['peer_seconds']:.1f}", f"{value['peer_validation_loss']:.4f}",
+          value["steps"], f"{value['seconds']:.1f}", f"{value['peer_seconds'] / value['seconds']:.2f}"]
+         for dtype, values in seeds.items() for seed, value in enumerate(values, 1)])
+    profiles = {f"moe-worker, {options.allocator}, {dtype}": phases(done, WARM_UP_STEPS)
+                for dtype, done in runs.items() if done}
     phase_table("recipe", profiles)
     return {"case": dataclasses.asdict(case), "interval": interval, "target": cases.NANOGPT_LOSS, "seeds": seeds,
-            "ratio": figure, "phase_milliseconds": profiles,
-            "goals": [goal("recipe to nanoGPT's loss, to nanoGPT", figure, 3.0)]}, facts
+            "ratio": figures, "phase_milliseconds": profiles,
+            "probe_milliseconds": {peer.name: value for peer, value in probes.items()},
+            "goals": [goal(f"recipe in {dtype} to nanoGPT's loss, to nanoGPT", figure, 3.0)
+                      for dtype, figure in figures.items()]}, facts
 
 
 def measure_precision(options, folder):
@@ -225,7 +271,7 @@ def measure_precision(options, folder):
     steps, window = 500, 50
     case = dataclasses.replace(
         cases.recipe(write_characters(options.tinyshakespeare, folder)), name="precision", steps=steps)
-    workers = [Worker(options.programs, options.allocator, flags=(("dtype", dtype),)) for dtype in ["fp32", "bf16"]]
+    workers = types(options)
     losses, validations, facts = {}, {}, {}
     for seed in range(1, options.seeds + 1):
         for worker in workers:

@@ -77,26 +77,34 @@ private final class ShardGradient {
 }
 
 /// The three matrices in a block of neurons, (n, D) each: views of (n, 3·D).
-struct NeuronMatrices {
-    let w1: Tensor
-    let w3: Tensor
+struct NeuronMatrices<Matrix> {
+    let w1: Matrix
+    let w3: Matrix
     /// w2 transposed.
-    let w2: Tensor
+    let w2: Matrix
 
-    init(_ block: Tensor) {
-        let hiddenSize = block.columns / 3
-        w1 = block.columns(0..<hiddenSize)
-        w3 = block.columns(hiddenSize..<2 * hiddenSize)
-        w2 = block.columns(2 * hiddenSize..<3 * hiddenSize)
+    private init(hiddenSize: Int, _ columns: (Range<Int>) -> Matrix) {
+        w1 = columns(0..<hiddenSize)
+        w3 = columns(hiddenSize..<2 * hiddenSize)
+        w2 = columns(2 * hiddenSize..<3 * hiddenSize)
     }
+}
+
+extension NeuronMatrices<Tensor> {
+    init(_ block: Tensor) { self.init(hiddenSize: block.columns / 3, block.columns) }
+}
+
+extension NeuronMatrices<MatrixFactor> {
+    init(_ block: MatrixFactor) { self.init(hiddenSize: block.columns / 3, block.columns) }
 }
 
 extension ExpertShard {
     /// What backward needs of a forward pass over R rows.
     struct Activations {
-        let input: Tensor
+        let input: MatrixFactor
         let gate: Tensor
         let up: Tensor
+        let weights: NeuronMatrices<MatrixFactor>
     }
 
     /// y = (silu(x·w1ᵀ) ⊙ (x·w3ᵀ))·w2ᵀ over these neurons: a partial sum of the expert's output.
@@ -108,18 +116,19 @@ extension ExpertShard {
     func forward(
         _ x: Tensor, into y: Tensor, savingForBackward: Bool, betweenProducts: () throws -> Void
     ) throws -> Activations? {
-        let weights = NeuronMatrices(value)
+        let weights = NeuronMatrices(MatrixFactor(value))
+        let input = MatrixFactor(x)
         let gate = Tensor(rows: x.rows, columns: neurons.count)
         let up = Tensor(rows: x.rows, columns: neurons.count)
-        GEMM.multiply(x, weights.w1, transposeB: true, into: gate)
+        GEMM.multiply(input, weights.w1, transposeB: true, into: gate)
         try betweenProducts()
-        GEMM.multiply(x, weights.w3, transposeB: true, into: up)
+        GEMM.multiply(input, weights.w3, transposeB: true, into: up)
         try betweenProducts()
         let hidden = savingForBackward ? Tensor(rows: x.rows, columns: neurons.count) : gate
         SwiGLU.forward(gate: gate, up: up, into: hidden)
-        GEMM.multiply(hidden, weights.w2, into: y)
+        GEMM.multiply(MatrixFactor(hidden), weights.w2, into: y)
         try betweenProducts()
-        return savingForBackward ? Activations(input: x, gate: gate, up: up) : nil
+        return savingForBackward ? Activations(input: input, gate: gate, up: up, weights: weights) : nil
     }
 
     /// Adds to `gradient`; overwrites the activations.
@@ -130,26 +139,28 @@ extension ExpertShard {
     func backward(
         _ dy: Tensor, _ saved: Activations, into dx: Tensor, betweenProducts: () throws -> Void
     ) throws {
-        let weights = NeuronMatrices(value)
+        let weights = saved.weights
         let hidden = Tensor(rows: dy.rows, columns: neurons.count)
+        let dy = MatrixFactor(dy)
         GEMM.multiply(dy, weights.w2, transposeB: true, into: hidden)
         try betweenProducts()
         // The hidden rows are computed again rather than kept: they are a third of the activations, and cost no GEMM.
         SwiGLU.backward(
             gate: saved.gate, up: saved.up, outputGradient: hidden, gateGradient: saved.gate, upGradient: saved.up,
             output: hidden)
+        let (gate, up) = (MatrixFactor(saved.gate), MatrixFactor(saved.up))
         try gradientMemory.add { gradient, beta in
             let gradients = NeuronMatrices(gradient)
-            GEMM.multiply(hidden, transposeA: true, dy, into: gradients.w2, beta: beta)
+            GEMM.multiply(MatrixFactor(hidden), transposeA: true, dy, into: gradients.w2, beta: beta)
             try betweenProducts()
-            GEMM.multiply(saved.gate, transposeA: true, saved.input, into: gradients.w1, beta: beta)
+            GEMM.multiply(gate, transposeA: true, saved.input, into: gradients.w1, beta: beta)
             try betweenProducts()
-            GEMM.multiply(saved.up, transposeA: true, saved.input, into: gradients.w3, beta: beta)
+            GEMM.multiply(up, transposeA: true, saved.input, into: gradients.w3, beta: beta)
             try betweenProducts()
         }
-        GEMM.multiply(saved.gate, weights.w1, into: dx)
+        GEMM.multiply(gate, weights.w1, into: dx)
         try betweenProducts()
-        GEMM.multiply(saved.up, weights.w3, into: dx, beta: 1)
+        GEMM.multiply(up, weights.w3, into: dx, beta: 1)
         try betweenProducts()
     }
 }

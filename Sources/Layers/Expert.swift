@@ -10,9 +10,15 @@ public final class Expert: Module {
     private let w3: Linear
 
     private struct Saved {
-        let input: Tensor
+        let input: MatrixFactor
         let gate: Tensor
         let up: Tensor
+        let weights: Weights
+    }
+    private struct Weights {
+        let w1: MatrixFactor
+        let w2: MatrixFactor
+        let w3: MatrixFactor
     }
     private var saved: Saved?
 
@@ -32,12 +38,15 @@ public final class Expert: Module {
     public func forward(_ x: Tensor, into y: Tensor, savingForBackward: Bool) {
         let gate = Tensor(rows: x.rows, columns: width)
         let up = Tensor(rows: x.rows, columns: width)
-        w1.apply(x, into: gate)
-        w3.apply(x, into: up)
-        saved = savingForBackward ? Saved(input: x, gate: gate, up: up) : nil
+        let weights = Weights(
+            w1: w1.factor(w1.weight.value), w2: w2.factor(w2.weight.value), w3: w3.factor(w3.weight.value))
+        let input = MatrixFactor(x)
+        GEMM.multiply(input, weights.w1, transposeB: true, into: gate)
+        GEMM.multiply(input, weights.w3, transposeB: true, into: up)
+        saved = savingForBackward ? Saved(input: input, gate: gate, up: up, weights: weights) : nil
         let hidden = savingForBackward ? Tensor(rows: x.rows, columns: width) : gate
         SwiGLU.forward(gate: gate, up: up, into: hidden)
-        w2.apply(hidden, into: y)
+        GEMM.multiply(MatrixFactor(hidden), weights.w2, transposeB: true, into: y)
     }
 
     /// Adds to the weights' gradients.
@@ -48,15 +57,17 @@ public final class Expert: Module {
         guard let saved else { preconditionFailure("backward without a forward pass that saved for it") }
         self.saved = nil
         let hidden = Tensor(rows: outputGradient.rows, columns: width)
-        w2.applyTransposed(outputGradient, into: hidden, adds: false)
+        let outputGradient = MatrixFactor(outputGradient)
+        GEMM.multiply(outputGradient, saved.weights.w2, into: hidden)
         // The hidden rows are computed again rather than kept: they are a third of the activations, and cost no GEMM.
         SwiGLU.backward(
             gate: saved.gate, up: saved.up, outputGradient: hidden, gateGradient: saved.gate, upGradient: saved.up,
             output: hidden)
-        w2.addWeightGradient(outputGradient, input: hidden)
-        w1.addWeightGradient(saved.gate, input: saved.input)
-        w3.addWeightGradient(saved.up, input: saved.input)
-        w1.applyTransposed(saved.gate, into: inputGradient, adds: false)
-        w3.applyTransposed(saved.up, into: inputGradient, adds: true)
+        let (gate, up) = (MatrixFactor(saved.gate), MatrixFactor(saved.up))
+        w2.addWeightGradient(outputGradient, input: MatrixFactor(hidden))
+        w1.addWeightGradient(gate, input: saved.input)
+        w3.addWeightGradient(up, input: saved.input)
+        GEMM.multiply(gate, saved.weights.w1, into: inputGradient)
+        GEMM.multiply(up, saved.weights.w3, into: inputGradient, beta: 1)
     }
 }

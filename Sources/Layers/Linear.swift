@@ -6,7 +6,12 @@ public final class Linear: Module {
     public let weight: Parameter
     /// What the products round their factors to; nil: as all products do.
     private let precision: Precision?
-    private var savedInput: Tensor?
+
+    private struct Saved {
+        let input: MatrixFactor
+        let weight: MatrixFactor
+    }
+    private var saved: Saved?
 
     public init(inputSize: Int, outputSize: Int, precision: Precision? = nil) {
         weight = Parameter(shape: [outputSize, inputSize])
@@ -20,9 +25,15 @@ public final class Linear: Module {
     /// - Parameter x: (T, in); kept by reference until `backward`, so it must not change.
     /// - Returns: y, (T, out)
     public func forward(_ x: Tensor, savingForBackward: Bool) -> Tensor {
-        savedInput = savingForBackward ? x : nil
+        forward(factor(x), savingForBackward: savingForBackward)
+    }
+
+    /// As above, of what `factor` gave.
+    func forward(_ x: MatrixFactor, savingForBackward: Bool) -> Tensor {
+        let weight = factor(weight.value)
+        saved = savingForBackward ? Saved(input: x, weight: weight) : nil
         let y = Tensor(rows: x.rows, columns: outputSize)
-        apply(x, into: y)
+        GEMM.multiply(x, weight, transposeB: true, into: y)
         return y
     }
 
@@ -40,29 +51,20 @@ public final class Linear: Module {
     ///   - inputGradient: becomes dL/dx, or has it added, (T, in).
     ///   - adds: whether it is added.
     public func backward(_ outputGradient: Tensor, into inputGradient: Tensor, adds: Bool = false) {
-        guard let savedInput else { preconditionFailure("backward without a forward pass that saved for it") }
-        self.savedInput = nil
-        addWeightGradient(outputGradient, input: savedInput)
-        applyTransposed(outputGradient, into: inputGradient, adds: adds)
+        guard let saved else { preconditionFailure("backward without a forward pass that saved for it") }
+        self.saved = nil
+        let outputGradient = factor(outputGradient)
+        addWeightGradient(outputGradient, input: saved.input)
+        GEMM.multiply(outputGradient, saved.weight, into: inputGradient, beta: adds ? 1 : 0)
     }
 }
 
-/// The three products, for layers that keep what backward needs themselves.
 extension Linear {
-    /// y = x·Wᵀ
-    func apply(_ x: Tensor, into y: Tensor) {
-        GEMM.multiply(x, weight.value, transposeB: true, into: y, precision: precision ?? .current)
-    }
-
-    /// dL/dx = dL/dy·W, written or added.
-    func applyTransposed(_ outputGradient: Tensor, into inputGradient: Tensor, adds: Bool) {
-        GEMM.multiply(
-            outputGradient, weight.value, into: inputGradient, beta: adds ? 1 : 0, precision: precision ?? .current)
-    }
+    /// A matrix as this layer's products take it.
+    func factor(_ matrix: Tensor) -> MatrixFactor { MatrixFactor(matrix, precision: precision ?? .current) }
 
     /// dL/dW += (dL/dy)ᵀ·x
-    func addWeightGradient(_ outputGradient: Tensor, input: Tensor) {
-        GEMM.multiply(
-            outputGradient, transposeA: true, input, into: weight.gradient, beta: 1, precision: precision ?? .current)
+    func addWeightGradient(_ outputGradient: MatrixFactor, input: MatrixFactor) {
+        GEMM.multiply(outputGradient, transposeA: true, input, into: weight.gradient, beta: 1)
     }
 }

@@ -22,7 +22,8 @@ public final class Router: Module {
     public private(set) var statistics: Statistics?
 
     private struct Saved {
-        let input: Tensor
+        let input: MatrixFactor
+        let weight: MatrixFactor
         let probabilities: Tensor
         let routing: Routing
     }
@@ -43,10 +44,13 @@ public final class Router: Module {
     /// - Returns: K rows for each token, the most probable expert first; of equally probable ones the lower index.
     public func forward(_ x: Tensor, savingForBackward: Bool) -> Routing {
         let probabilities = Tensor(rows: x.rows, columns: expertCount)
-        gate.apply(x, into: probabilities)
+        let (input, weight) = (gate.factor(x), gate.factor(gate.weight.value))
+        GEMM.multiply(input, weight, transposeB: true, into: probabilities)
         Softmax.forward(probabilities, into: probabilities)
         let routing = route(probabilities)
-        saved = savingForBackward ? Saved(input: x, probabilities: probabilities, routing: routing) : nil
+        saved =
+            savingForBackward
+            ? Saved(input: input, weight: weight, probabilities: probabilities, routing: routing) : nil
         statistics =
             savingForBackward
             ? Statistics(expertLoads: routing.expertLoads, probabilitySums: columnSums(probabilities)) : nil
@@ -118,8 +122,9 @@ public final class Router: Module {
             logitGradient.fill(0)
         }
         addWeightPart(weightGradient, saved.routing, to: logitGradient)
-        gate.addWeightGradient(logitGradient, input: saved.input)
-        gate.applyTransposed(logitGradient, into: inputGradient, adds: true)
+        let outputGradient = gate.factor(logitGradient)
+        gate.addWeightGradient(outputGradient, input: saved.input)
+        GEMM.multiply(outputGradient, saved.weight, into: inputGradient, beta: 1)
     }
 
     /// p becomes p ⊙ (g − Σ p·g), row by row.

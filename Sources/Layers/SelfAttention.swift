@@ -47,9 +47,10 @@ public final class SelfAttention: Module {
     public func forward(
         _ x: Tensor, sequences: Int, sequenceLength: Int, rotary: RotaryEmbedding, savingForBackward: Bool
     ) -> Tensor {
-        let q = query.forward(x, savingForBackward: savingForBackward)
-        let k = key.forward(x, savingForBackward: savingForBackward)
-        let v = value.forward(x, savingForBackward: savingForBackward)
+        let input = query.factor(x)
+        let q = query.forward(input, savingForBackward: savingForBackward)
+        let k = key.forward(input, savingForBackward: savingForBackward)
+        let v = value.forward(input, savingForBackward: savingForBackward)
         rotary.apply(q, heads: heads, sequenceLength: sequenceLength)
         rotary.apply(k, heads: keyValueHeads, sequenceLength: sequenceLength)
 

@@ -122,16 +122,14 @@ private final class MPIExchange: PendingExchange {
     }
 
     deinit {
-        // Nobody waited, for the job ends with an error. MPI may write here until it has.
+        // Nobody waited, or in vain, for the job ends with an error. MPI may write here until it has.
         if !requests.isEmpty, let memory { _ = Unmanaged.passRetained(memory as AnyObject) }
     }
 
     func wait() throws {
-        defer { memory = nil }
-        if requests.isEmpty { return }
         var statuses = [MPI_Status](repeating: MPI_Status(), count: requests.count)
-        let code = MPI_Waitall(Int32(requests.count), &requests, &statuses)
-        requests = []
+        let code = requests.isEmpty ? 0 : MPI_Waitall(Int32(requests.count), &requests, &statuses)
+        if code == 0 { (requests, memory) = ([], nil) }
         if code == cmpi_error_in_status() {
             // Requests that neither failed nor ended say nothing of the cause.
             for status in statuses where status.MPI_ERROR != cmpi_error_pending() {

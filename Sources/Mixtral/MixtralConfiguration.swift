@@ -90,9 +90,13 @@ public struct MixtralConfiguration: Sendable, Equatable {
 
     /// Weights of the whole model.
     public var parameterCount: Int {
-        let attention = (2 * heads + 2 * keyValueHeads) * headDimension * hiddenSize
-        let block = experts * (3 * intermediateSize * hiddenSize + hiddenSize)
-        return layers * (attention + block + 2 * hiddenSize) + hiddenSize + 2 * vocabularySize * hiddenSize
+        layers * (denseLayerParameterCount + experts * 3 * intermediateSize * hiddenSize) + hiddenSize
+            + 2 * vocabularySize * hiddenSize
+    }
+
+    /// Weights of a layer without its experts: attention, router and two norms.
+    public var denseLayerParameterCount: Int {
+        (2 * heads + 2 * keyValueHeads) * headDimension * hiddenSize + experts * hiddenSize + 2 * hiddenSize
     }
 
     private static func text(of error: any Error) -> String {

@@ -15,42 +15,59 @@ public enum GEMM {
         _ a: Tensor, transposeA: Bool = false, _ b: Tensor, transposeB: Bool = false, into c: Tensor,
         alpha: Float = 1, beta: Float = 0, precision: Precision = .current
     ) {
+        multiply(
+            MatrixFactor(a, precision: precision), transposeA: transposeA, MatrixFactor(b, precision: precision),
+            transposeB: transposeB, into: c, alpha: alpha, beta: beta)
+    }
+
+    /// As above, with factors that were rounded before, both or none.
+    public static func multiply(
+        _ a: MatrixFactor, transposeA: Bool = false, _ b: MatrixFactor, transposeB: Bool = false, into c: Tensor,
+        alpha: Float = 1, beta: Float = 0
+    ) {
         let inner = transposeA ? a.rows : a.columns
+        let (rows, columns, target, stride) = (c.rows, c.columns, c.pointer, c.rowStride)
         precondition(
-            (transposeA ? a.columns : a.rows) == c.rows && (transposeB ? b.rows : b.columns) == c.columns
+            (transposeA ? a.columns : a.rows) == rows && (transposeB ? b.rows : b.columns) == columns
                 && (transposeB ? b.columns : b.rows) == inner,
             "shapes do not fit a product")
-        let left = Factor(a.pointer, stride: a.rowStride, transposed: transposeA)
-        let right = Factor(b.pointer, stride: b.rowStride, transposed: transposeB)
-        let (rows, columns, target, targetStride) = (c.rows, c.columns, c.pointer, c.rowStride)
         let grid = grid(rows: rows, columns: columns, inner: inner)
-        if precision == .bfloat16, c.count > 0, inner > 0, let gemm = OneDNN.shared?.bfloat16GEMM {
-            let (roundedA, roundedB) = (BFloat16Matrix(a), BFloat16Matrix(b))
-            let (left, right) = (
-                Operand(roundedA.entries, stride: roundedA.stride, transposed: transposeA),
-                Operand(roundedB.entries, stride: roundedB.stride, transposed: transposeB)
-            )
-            roundedA.use {
-                roundedB.use {
-                    split(grid, rows: rows, columns: columns) { rows, columns in
-                        let (a, b) = (left.fromRow(rows.lowerBound), right.fromColumn(columns.lowerBound))
-                        let status = gemm(
-                            OneDNN.letter(a.transposed), OneDNN.letter(b.transposed), rows.count, columns.count, inner,
-                            alpha,
-                            a.entries, a.stride, b.entries, b.stride, beta,
-                            target + rows.lowerBound * targetStride + columns.lowerBound, targetStride)
-                        precondition(status == 0, "oneDNN refused a product")
-                    }
+        func eachBlock<Entry>(
+            _ a: Operand<Entry>, _ b: Operand<Entry>,
+            _ multiply: (Operand<Entry>, Operand<Entry>, _ rows: Int, _ columns: Int, MutableEntries) -> Void
+        ) {
+            split(grid, rows: rows, columns: columns) { rows, columns in
+                multiply(
+                    a.fromRow(rows.lowerBound), b.fromColumn(columns.lowerBound), rows.count, columns.count,
+                    target + rows.lowerBound * stride + columns.lowerBound)
+            }
+        }
+        switch (a.entries, b.entries) {
+        case (.float32(let a), .float32(let b)):
+            eachBlock(
+                Factor(a.pointer, stride: a.rowStride, transposed: transposeA),
+                Factor(b.pointer, stride: b.rowStride, transposed: transposeB)
+            ) { a, b, rows, columns, target in
+                multiply(
+                    a, b, rows: rows, columns: columns, inner: inner, into: target, stride: stride, alpha: alpha,
+                    beta: beta)
+            }
+        case (.bfloat16(let a, let strideA, let storageA), .bfloat16(let b, let strideB, let storageB)):
+            if rows == 0 || columns == 0 { return }
+            guard inner > 0 else { return scale(rows: rows, columns: columns, target, stride: stride, by: beta) }
+            guard let gemm = OneDNN.shared?.bfloat16GEMM else { preconditionFailure("bfloat16 is not available") }
+            withExtendedLifetime((storageA, storageB)) {
+                eachBlock(
+                    Operand(a, stride: strideA, transposed: transposeA),
+                    Operand(b, stride: strideB, transposed: transposeB)
+                ) { a, b, rows, columns, target in
+                    let status = gemm(
+                        OneDNN.letter(a.transposed), OneDNN.letter(b.transposed), rows, columns, inner, alpha,
+                        a.entries, a.stride, b.entries, b.stride, beta, target, stride)
+                    precondition(status == 0, "oneDNN refused a product")
                 }
             }
-            return
-        }
-        split(grid, rows: rows, columns: columns) { rows, columns in
-            multiply(
-                left.fromRow(rows.lowerBound), right.fromColumn(columns.lowerBound),
-                rows: rows.count, columns: columns.count, inner: inner,
-                into: target + rows.lowerBound * targetStride + columns.lowerBound, stride: targetStride,
-                alpha: alpha, beta: beta)
+        default: preconditionFailure("one factor is rounded, and one is not")
         }
     }
 
@@ -97,17 +114,7 @@ public enum GEMM {
         alpha: Float = 1, beta: Float = 0
     ) {
         if rows == 0 || columns == 0 { return }
-        if inner == 0 {
-            for row in 0..<rows {
-                let target = c + row * stride
-                if beta == 0 {
-                    target.update(repeating: 0, count: columns)
-                } else {
-                    writeScaled(target, by: beta, into: target, count: columns)
-                }
-            }
-            return
-        }
+        if inner == 0 { return scale(rows: rows, columns: columns, c, stride: stride, by: beta) }
         if suitsOneDNN(rows: rows, columns: columns, inner: inner), let oneDNN = OneDNN.shared {
             let status = oneDNN.sgemm(
                 OneDNN.letter(a.transposed), OneDNN.letter(b.transposed), rows, columns, inner, alpha, a.entries,
@@ -119,6 +126,18 @@ public enum GEMM {
             CblasRowMajor, a.transposed ? CblasTrans : CblasNoTrans, b.transposed ? CblasTrans : CblasNoTrans,
             blasint(rows), blasint(columns), blasint(inner), alpha, a.entries, leading(a.stride), b.entries,
             leading(b.stride), beta, c, leading(stride))
+    }
+
+    /// c = beta·c, which need not be initialised when beta is 0.
+    private static func scale(rows: Int, columns: Int, _ c: MutableEntries, stride: Int, by beta: Float) {
+        for row in 0..<rows {
+            let target = c + row * stride
+            if beta == 0 {
+                target.update(repeating: 0, count: columns)
+            } else {
+                writeScaled(target, by: beta, into: target, count: columns)
+            }
+        }
     }
 
     /// Whether oneDNN is the faster one: for small products OpenBLAS is, by up to a fifth.

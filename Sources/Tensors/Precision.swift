@@ -1,6 +1,7 @@
 import Synchronization
 
-/// What the factors of matrix products are rounded to. Products are summed in fp32 and everything else is fp32, whatever this is.
+/// What the factors of matrix products are rounded to, and kept as from forward to backward. Products are summed in fp32 and everything
+/// else is fp32, masters of weights among it, whatever this is.
 /// One for the whole process.
 public enum Precision: String, CaseIterable, Sendable, Codable {
     case float32 = "fp32"

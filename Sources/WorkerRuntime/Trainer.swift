@@ -118,35 +118,42 @@ public final class Trainer {
             communicator: communicator)
         try log(Array(follower.placement.layers.indices), of: follower, to: output, step: completedSteps + 1)
         var word = StepRecorder.Word()
-        while completedSteps < options.steps, !word.stops {
-            let index = completedSteps
-            let outcome = try recorder.time {
-                if word.hasOffer {
-                    let refusal = try follower.consider(step: index + 1, stepSeconds: recorder.stepSeconds)
-                    if let refusal, options.placementReplay != nil {
-                        try communicator.agree { throw WorkerError.failed("--placement-replay: \(refusal)") }
+        do {
+            while completedSteps < options.steps, !word.stops {
+                let index = completedSteps
+                let outcome = try recorder.time {
+                    if word.hasOffer {
+                        let refusal = try follower.consider(step: index + 1, stepSeconds: recorder.stepSeconds)
+                        if let refusal, options.placementReplay != nil {
+                            try communicator.agree { throw WorkerError.failed("--placement-replay: \(refusal)") }
+                        }
                     }
+                    if let progress = try follower.advance(step: index + 1) {
+                        try log(progress.migration.layers.sorted(), of: follower, to: output, step: index + 1)
+                        try recorder.note(progress, step: index + 1)
+                        display?.show(progress, step: index + 1)
+                    }
+                    return try step.run(step: index)
                 }
-                if let progress = try follower.advance(step: index + 1) {
-                    try log(progress.migration.layers.sorted(), of: follower, to: output, step: index + 1)
-                    try recorder.note(progress, step: index + 1)
-                    display?.show(progress, step: index + 1)
+                let isLast = index + 1 == options.steps
+                let evaluates =
+                    isLast || (options.evaluationInterval > 0 && (index + 1) % options.evaluationInterval == 0)
+                let validationLoss = evaluates ? try validate(evaluation, optimizer, step: index + 1) : nil
+                word = try recorder.record(
+                    outcome, step: index, validationLoss: validationLoss,
+                    hasOffer: follower.hasOffer(before: index + 2),
+                    isLast: isLast)
+                completedSteps = index + 1
+                let isDue = options.checkpointInterval > 0 && completedSteps % options.checkpointInterval == 0
+                if let saver, isLast || isDue || word.saves || word.stops {
+                    try save(inputs, saver, step, control, plan: follower.placement, afterSteps: completedSteps)
                 }
-                return try step.run(step: index)
             }
-            let isLast = index + 1 == options.steps
-            let evaluates = isLast || (options.evaluationInterval > 0 && (index + 1) % options.evaluationInterval == 0)
-            let validationLoss = evaluates ? try validate(evaluation, optimizer, step: index + 1) : nil
-            word = try recorder.record(
-                outcome, step: index, validationLoss: validationLoss, hasOffer: follower.hasOffer(before: index + 2),
-                isLast: isLast)
-            completedSteps = index + 1
-            let isDue = options.checkpointInterval > 0 && completedSteps % options.checkpointInterval == 0
-            if let saver, isLast || isDue || word.saves || word.stops {
-                try save(inputs, saver, step, control, plan: follower.placement, afterSteps: completedSteps)
-            }
+        } catch let failure as JobFailure {
+            // All ranks end here, and MPI must not be left while messages are under way.
+            try optimizer.finishRefresh()
+            throw failure
         }
-        // MPI must not be left while messages are under way.
         try optimizer.finishRefresh()
         if let resume, resume.manifest.step >= options.steps {
             display?.say("nothing is left to do: \(resume.manifest.step) of \(options.steps) steps are done")

@@ -26,8 +26,8 @@ struct PlacementOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "What travels while ranks compute: all, none, or some of "
-                + "\(Overlap.names.map(\.name).joined(separator: ",")) (rows to and from experts, gradients to their owners, "
-                + "weights from them).", valueName: "what"))
+                + "\(Overlap.names.map(\.name).joined(separator: ",")) (rows to and from experts, where ranks are on several "
+                + "nodes; gradients to their owners; weights from them).", valueName: "what"))
     var overlap = Overlap.all
 
     @Option(

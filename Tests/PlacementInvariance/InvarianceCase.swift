@@ -58,9 +58,10 @@ public struct InvarianceCase: Sendable {
         var record = TrainingRecord()
         var moves = moves
         for step in firstStep..<firstStep + steps {
-            if moves != nil { try optimizer.finishRefresh() }
             try moves?.move(before: step, optimizer: optimizer, communicator: communicator, record: &record)
-            let before = moves?.comparesSteps == true ? try collected { try model.storeWeights(to: $0) } : nil
+            let comparesStep = moves?.comparesSteps == true
+            if comparesStep { try optimizer.finishRefresh() }
+            let before = comparesStep ? try collected { try model.storeWeights(to: $0) } : nil
             try gradients(step: step, model: model, optimizer: optimizer, context: context, record: &record)
             let norm = try optimizer.reduceGradients()
             record.gradientNorms.append(norm)

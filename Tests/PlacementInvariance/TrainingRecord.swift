@@ -28,6 +28,12 @@ public struct TrainingRecord: Sendable {
         Set(other.choices).subtracting(choices).count
     }
 
+    /// Whether all numbers are those of `other`, to the bit.
+    public func isExactly(_ other: TrainingRecord) -> Bool {
+        losses == other.losses && auxiliaryLosses == other.auxiliaryLosses && gradientNorms == other.gradientNorms
+            && expertLoads == other.expertLoads && gradients == other.gradients && weights == other.weights
+    }
+
     /// Checks that losses and gradients of the first step, and the weights after it when it is the only one, are those of
     /// `reference`.
     /// - Parameter tolerance: relative; for a gradient, to the largest entry of its tensor.

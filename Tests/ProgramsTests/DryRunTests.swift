@@ -143,6 +143,9 @@ import Testing
         ["--allocator": "tensor-parallel"],
         ["--allocator": "expert-parallel", "--micro-batches": "2"],
         ["--allocator": "replicated", "--optimizer-placement": "decoupled"],
+        // Much of it are gradients that arrive.
+        ["--allocator": "replicated", "--batch-size": "4"],
+        ["--allocator": "expert-parallel", "--dtype": "bf16"],
     ])
     func memoryIsWhatWasSaid(setting: [String: String]) throws {
         let configuration = """
@@ -153,7 +156,14 @@ import Testing
              "tie_word_embeddings": false}
             """
         try Data(configuration.utf8).write(to: inputs.folder.appending(path: "config.json"))
-        let shape = setting.merging(["--batch-size": "16", "--sequence-length": "256"]) { $1 }
+        let shape = setting.merging(["--batch-size": "16", "--sequence-length": "256"]) { given, _ in given }
+        if setting["--dtype"] == "bf16" {
+            let trial = try RunningProgram("moe-worker", inputs.arguments(["--dtype": "bf16", "--steps": "1"]))
+            if trial.waitForEnd() != 0, trial.text.contains("--dtype bf16") {
+                print("this machine has no bf16")
+                return
+            }
+        }
         let said = try answer(shape.merging(["--world-size": "2"]) { $1 }).ranks[0].totalBytes
         // Which experts tokens choose is not known before; here they choose all alike.
         let job = try RunningProgram(

@@ -34,6 +34,7 @@ func checkPlacement(_ world: MPICommunicator, seed: UInt64) throws {
         }
     }
     try checkTwentySteps(world, seed: seed)
+    try checkOverlap(world, seed: seed)
     if world.rank == 0 { print("passed: \(cases) placements on \(world.size) ranks") }
 }
 
@@ -47,6 +48,35 @@ private func checkTwentySteps(_ world: MPICommunicator, seed: UInt64) throws {
         let record = try training.run(on: world, plan: plan, dispatcher: dispatcher)
         if world.rank == 0 {
             try record.checkLosses(against: try training.reference(), tolerance: 1e-3)
+        }
+    }
+}
+
+/// What travels while ranks compute changes no bit, also of steps between which experts move.
+private func checkOverlap(_ world: MPICommunicator, seed: UInt64) throws {
+    var training = InvarianceCase()
+    training.steps = 16
+    // Messages that do not arrive before somebody waits for them.
+    training.width = 200
+    training.microBatches = 2
+    for ownership in OwnershipPolicy.allCases {
+        training.ownership = ownership
+        func record(_ overlap: Overlap) throws -> TrainingRecord {
+            training.overlap = overlap
+            return try training.run(
+                on: world, plan: try training.plan(allocator: "replicated", worldSize: world.size),
+                dispatcher: RandomDispatcher(seed: seed),
+                moves: ExpertMoves(
+                    model: training.expertModel, seed: seed, interval: 2, budgetBytes: 20_000, comparesState: false))
+        }
+        let apart = try record([])
+        for value in 1..<8 {
+            let overlap = Overlap(rawValue: value)
+            guard try record(overlap).isExactly(apart) else {
+                throw ConformanceFailure(
+                    description: "overlap \(overlap.text), \(ownership) (seed \(seed)): not the numbers of overlap none"
+                )
+            }
         }
     }
 }

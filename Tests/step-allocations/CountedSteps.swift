@@ -49,7 +49,7 @@ struct CountedSteps {
 
     init(hiddenSize: Int, sequences: Int, communicator: any Communicator) throws {
         self.communicator = communicator
-        let context = ExpertParallelContext(communicator: communicator)
+        let context = ExpertParallelContext(communicator: communicator, overlap: [.gradients, .refresh])
         let configuration = try MixtralConfiguration(
             vocabularySize: 97, hiddenSize: hiddenSize, intermediateSize: 2 * hiddenSize, layers: Self.layers, heads: 4,
             keyValueHeads: 2, experts: Self.experts, expertsPerToken: 2, maximumPositions: Self.sequenceLength)
@@ -95,6 +95,8 @@ struct CountedSteps {
             taken.largestMallocBytes = max(taken.largestMallocBytes, count.largest_bytes)
         }
         taken.heapBytes = heap_bytes() - heap
+        // MPI must not be left while messages are under way.
+        try step.optimizer.finishRefresh()
         return taken
     }
 }

@@ -1,3 +1,4 @@
+import ExpertParallelism
 import ExpertPlacement
 import Mixtral
 import Tensors
@@ -13,7 +14,7 @@ public struct RankMemory: Hashable, Sendable, Encodable {
     public let gradientBytes: Int
     /// The two moments of AdamW.
     public let optimizerBytes: Int
-    /// What forward passes keep for backward, and what the layer at work needs besides.
+    /// What forward passes keep for backward, what the layer at work needs besides, and gradients that arrive meanwhile.
     public let activationBytes: Int
     /// Tokens, which the ranks of a node map and share.
     public let dataBytes: Int
@@ -64,15 +65,46 @@ extension RankMemory {
         let dense = configuration.parameterCount - 3 * ExpertModel(configuration).size
         let worldSize = plan.worldSize
         let activations = Activations(configuration, plan: plan, options: options)
+        // Of dense layers and the head.
+        let matrices = Double(
+            configuration.layers * (2 * configuration.heads + 2 * configuration.keyValueHeads)
+                * configuration.headDimension * configuration.hiddenSize
+                + configuration.vocabularySize * configuration.hiddenSize)
+        let arriving = arrivingGradients(configuration, plan: plan, options: options)
         return holdings.map { held in
             let owned = value * evenPart(held.rank, of: worldSize, in: 0..<dense).count
             let sums = worldSize > 1 ? owned : 0
             return RankMemory(
                 rank: held.rank, node: held.node, weightBytes: value * dense + held.weightBytes,
-                gradientBytes: value * dense + sums + held.weightBytes, optimizerBytes: 2 * owned + held.stateBytes,
-                activationBytes: activations.bytes(of: held.rank), dataBytes: dataBytes,
-                processBytes: idleBytes)
+                gradientBytes: value * dense + sums + held.weightBytes,
+                optimizerBytes: 2 * owned + held.stateBytes,
+                activationBytes: activations.bytes(
+                    of: held.rank, weights: matrices + Double(3 * configuration.hiddenSize * held.residentNeurons),
+                    arriving: arriving.map { $0[held.rank] }),
+                dataBytes: dataBytes, processBytes: idleBytes)
         }
+    }
+}
+
+extension RankMemory {
+    /// Entries of gradients that arrive for each stage, [stage][rank].
+    private static func arrivingGradients(
+        _ configuration: MixtralConfiguration, plan: PlacementPlan, options: TrainingOptions
+    ) -> [[Double]] {
+        let worldSize = plan.worldSize
+        let ends = configuration.vocabularySize * configuration.hiddenSize
+        let dense =
+            [ends] + plan.layers.map { _ in configuration.denseLayerParameterCount } + [ends + configuration.hiddenSize]
+        var stages = dense.map { count in
+            (0..<worldSize).map { Double((worldSize - 1) * evenPart($0, of: worldSize, in: 0..<count).count) }
+        }
+        for (layer, placement) in plan.layers.enumerated() {
+            for transfer in placement.gradientTransfers(options.optimizerPlacement, layer: layer, worldSize: worldSize)
+            {
+                stages[layer + 1][transfer.destination] += Double(3 * configuration.hiddenSize * transfer.neurons.count)
+            }
+        }
+        return stages
     }
 }
 
@@ -117,7 +149,10 @@ private struct Activations {
         layers = plan.layers.map { Layer($0, tokens: tokens, load: load, worldSize: plan.worldSize) }
     }
 
-    func bytes(of rank: Int) -> Int {
+    /// - Parameters:
+    ///   - weights: entries of the matrices that the rank multiplies with.
+    ///   - arriving: entries of gradients from other ranks, by stage: embedding, layers, head.
+    func bytes(of rank: Int, weights: Double, arriving: [Double]) -> Int {
         let blocks = BatchBlocks(options, rank: rank, worldSize: worldSize)
         let sequences = (0..<blocks.microBatches).map { blocks.own(microBatch: $0).count }.max() ?? 0
         // Entries a token: of the model's state, all queries, all keys.
@@ -127,21 +162,30 @@ private struct Activations {
         let keys = Double(configuration.keyValueHeads * configuration.headDimension)
 
         // Attention: both norms' inputs and outputs, queries, keys, values, their sum; router: probabilities and choices.
-        let attention = 4 * state + 2 * queries + 2 * keys + Double(configuration.heads + 2)
+        // What only products read of it is kept as they take it.
+        let rounded = options.precision == .bfloat16 ? 0.5 : 0
+        let attention =
+            (4 - rounded) * state + (2 + rounded) * queries + 2 * keys + Double(configuration.heads + 2)
         let router = Double(configuration.experts + 6 * configuration.expertsPerToken)
-        var kept = tokens * (2 * state + Double(layers.count) * (attention + router))
-        var experts = 0.0
-        for layer in layers {
+        var kept = tokens * (2 - rounded) * state + rounded * weights
+        var peak = 0.0
+        for (index, layer) in layers.enumerated() {
             let (rows, neuronRows) = (layer.work.rows[rank], layer.work.work[rank])
             // Each rank has its part of every expert's tokens.
             let staying = rows / Double(worldSize)
             let leaving = max(0, tokens * layer.copies - staying)
-            kept += 2 * rows * state + 2 * neuronRows + leaving * state
+            kept += tokens * (attention + router) + (2 - rounded) * rows * state + 2 * neuronRows + leaving * state
             // Rows on their way, there and back, gradients of those that are there, and one activation of one expert.
-            experts = max(experts, (leaving + 2 * rows - staying) * state + layer.largest[rank])
+            let experts = (leaving + 2 * rows - staying) * state + (1 + 3 * rounded) * layer.largest[rank]
+            // When backward comes to this layer, gradients of the two stages before arrive, and the layers before have kept theirs.
+            let gradients = options.overlap.contains(.gradients) ? arriving[(index + 2)...].prefix(2).reduce(0, +) : 0
+            peak = max(peak, kept + experts + gradients)
         }
         // The gradients that attention works with; logits; the gradient that goes through all layers.
-        let working = tokens * (2 * queries + 2 * keys + state + Double(configuration.vocabularySize) + 2 * state)
-        return Int((Double(MemoryLayout<Float>.stride) * (kept + experts + working)).rounded())
+        let working =
+            tokens
+            * (2 * queries + 2 * keys + state + Double(configuration.vocabularySize) + 2 * state + rounded
+                * Double(configuration.vocabularySize))
+        return Int((Double(MemoryLayout<Float>.stride) * (peak + working)).rounded())
     }
 }
