@@ -148,3 +148,31 @@ CREATE TABLE checkpoints (
 ) STRICT;
 
 CREATE INDEX checkpoints_by_run ON checkpoints (run_id, id);
+
+CREATE TABLE intervals (
+    run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    incarnation INTEGER NOT NULL,
+    first_step INTEGER NOT NULL,
+    -- Of rank 0's report, as are the next five; NULL until that comes.
+    number INTEGER,
+    step_count INTEGER NOT NULL,
+    plan_revision INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    loss REAL,
+    load_balance REAL,
+    -- How many have come, and between which numbers they are.
+    ranks INTEGER NOT NULL,
+    first_number INTEGER NOT NULL,
+    last_number INTEGER NOT NULL,
+    -- Of a step, on the slowest rank.
+    step_seconds REAL NOT NULL,
+    tokens INTEGER NOT NULL,
+    bytes_sent INTEGER NOT NULL,
+    -- Of a step: sum over ranks, and largest.
+    phase_seconds_json TEXT NOT NULL,
+    PRIMARY KEY (run_id, incarnation, first_step)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX intervals_by_number ON intervals (run_id, number) WHERE number IS NOT NULL;
+
+CREATE INDEX plans_by_cost ON plans (run_id, bytes, seconds);

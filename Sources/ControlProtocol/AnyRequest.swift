@@ -14,6 +14,10 @@ public enum AnyRequest: Hashable, Sendable {
     case recordCheckpoint(RecordCheckpoint)
     case listCheckpoints(ListCheckpoints)
     case listPlans(ListPlans)
+    case listIntervals(ListIntervals)
+    case listLoads(ListLoads)
+    case showTimings(ShowTimings)
+    case listEvents(ListEvents)
     case proposePlacement(ProposePlacement)
     case controlPlanning(ControlPlanning)
     case archiveRun(ArchiveRun)
@@ -40,6 +44,10 @@ public enum AnyRequest: Hashable, Sendable {
         case RecordCheckpoint.type: self = try .recordCheckpoint(RecordCheckpoint(from: decoder))
         case ListCheckpoints.type: self = try .listCheckpoints(ListCheckpoints(from: decoder))
         case ListPlans.type: self = try .listPlans(ListPlans(from: decoder))
+        case ListIntervals.type: self = try .listIntervals(ListIntervals(from: decoder))
+        case ListLoads.type: self = try .listLoads(ListLoads(from: decoder))
+        case ShowTimings.type: self = try .showTimings(ShowTimings(from: decoder))
+        case ListEvents.type: self = try .listEvents(ListEvents(from: decoder))
         case ProposePlacement.type: self = try .proposePlacement(ProposePlacement(from: decoder))
         case ControlPlanning.type: self = try .controlPlanning(ControlPlanning(from: decoder))
         case ArchiveRun.type: self = try .archiveRun(ArchiveRun(from: decoder))
@@ -66,6 +74,10 @@ public enum AnyRequest: Hashable, Sendable {
         case .pollPlan(let message): message
         case .planProgress(let message): message
         case .listPlans(let message): message
+        case .listIntervals(let message): message
+        case .listLoads(let message): message
+        case .showTimings(let message): message
+        case .listEvents(let message): message
         case .recordCheckpoint(let message): message
         case .listCheckpoints(let message): message
         case .proposePlacement(let message): message

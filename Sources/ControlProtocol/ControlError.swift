@@ -14,6 +14,8 @@ public struct ControlError: Error, Hashable, Sendable {
         public static let unknownRun = Code(rawValue: "unknown_run")
         public static let unknownRevision = Code(rawValue: "unknown_revision")
         public static let unknownLayer = Code(rawValue: "unknown_layer")
+        /// Nothing is stored of these steps.
+        public static let unknownStep = Code(rawValue: "unknown_step")
         public static let unknownAllocator = Code(rawValue: "unknown_allocator")
         /// No plan can be made, or the plan that came with the request does not fit model or world.
         public static let unsuitablePlan = Code(rawValue: "unsuitable_plan")

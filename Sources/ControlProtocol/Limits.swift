@@ -121,6 +121,12 @@ public struct Limits: Sendable, Equatable {
     public var listedEvents = 20
     public var listedPlans = 1_000
     public var listedCheckpoints = 1_000
+    public var listedIntervals = 1_000
+    public var listedLoads = 1_000
+    /// Bytes of loads in a listing, as JSON; those of one interval are always listed.
+    public var listedLoadBytes = 8 << 20
+    /// Events of a listing of their own.
+    public var pagedEvents = 1_000
     /// Checkpoints kept of each run; the oldest records go first.
     public var storedCheckpointsPerRun = 10_000
 

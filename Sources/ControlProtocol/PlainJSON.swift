@@ -1,22 +1,22 @@
 /// Reads JSON of the plain form that programs write: strings of printable ASCII without escapes, integers of at most 18 digits,
 /// finite numbers. Whatever else is there is "nil": a general decoder has to look at it.
-struct PlainJSON {
+package struct PlainJSON {
     private let bytes: [UInt8]
     private var index = 0
 
-    init(_ bytes: some Sequence<UInt8>) {
+    package init(_ bytes: some Sequence<UInt8>) {
         self.bytes = Array(bytes)
     }
 
     /// Whether nothing but white space is left.
-    mutating func isAtEnd() -> Bool {
+    package mutating func isAtEnd() -> Bool {
         skipSpace()
         return index == bytes.count
     }
 
     /// Calls `body` for each member of an object, which has to read its value.
     /// - Parameter body: false when it could not.
-    mutating func object(_ body: (String, inout PlainJSON) -> Bool) -> Bool {
+    package mutating func object(_ body: (String, inout PlainJSON) -> Bool) -> Bool {
         guard take("{") else { return false }
         if take("}") { return true }
         repeat {
@@ -25,7 +25,7 @@ struct PlainJSON {
         return take("}")
     }
 
-    mutating func array<Element>(_ element: (inout PlainJSON) -> Element?) -> [Element]? {
+    package mutating func array<Element>(_ element: (inout PlainJSON) -> Element?) -> [Element]? {
         guard take("[") else { return nil }
         if take("]") { return [] }
         var elements = [Element]()
@@ -48,7 +48,7 @@ struct PlainJSON {
         return String(decoding: bytes[start..<index], as: UTF8.self)
     }
 
-    mutating func integer() -> Int? {
+    package mutating func integer() -> Int? {
         let digits = numberRange()
         guard 1...18 ~= digits.count, isPlain(digits) else { return nil }
         var value = 0
@@ -59,7 +59,7 @@ struct PlainJSON {
         return value
     }
 
-    mutating func number() -> Double? {
+    package mutating func number() -> Double? {
         let text = numberRange()
         guard isNumber(text), let value = Double(String(decoding: bytes[text], as: UTF8.self)),
             value.isNormal || value == 0

@@ -61,6 +61,10 @@ struct RequestHandler: Sendable {
         case .recordCheckpoint(let request): try await change(.recordCheckpoint(request), id: id)
         case .listCheckpoints(let request): try await frame(store.checkpoints(request, limits: limits), id: id)
         case .listPlans(let request): try await frame(store.plans(request, limits: limits), id: id)
+        case .listIntervals(let request): try await frame(store.intervals(request, limits: limits), id: id)
+        case .listLoads(let request): try await frame(store.loads(request, limits: limits), id: id)
+        case .showTimings(let request): try await frame(store.timings(request), id: id)
+        case .listEvents(let request): try await frame(store.events(request, limits: limits), id: id)
         case .proposePlacement(let request):
             try await frame(
                 PlanProposer(store: store, processor: processor, planning: planning).answer(request), id: id)

@@ -150,6 +150,10 @@ struct LimitTests {
         "listedEvents": "QueryTests.listingsAreCut",
         "listedPlans": "QueryTests.listingsAreCut",
         "listedCheckpoints": "CheckpointRecordTests.theyAreListedTheLastFirst",
+        "listedIntervals": "IntervalQueryTests.pagesAreCut",
+        "listedLoads": "IntervalQueryTests.pagesAreCut",
+        "listedLoadBytes": "IntervalQueryTests.pagesAreCut",
+        "pagedEvents": "IntervalQueryTests.pagesAreCut",
         "storedCheckpointsPerRun": "CheckpointRecordTests.theyAreListedTheLastFirst",
     ]
 

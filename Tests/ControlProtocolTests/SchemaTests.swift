@@ -35,9 +35,8 @@ struct SchemaTests {
         let types = Set(try messages().compactMap { $0["type"]?.text })
         let shared: Set = [
             "checkpoint", "exchange_costs", "exec_answer", "exec_request", "expert_id", "expert_model",
-            "layer_placement",
-            "layer_switch",
-            "performance_sample", "placement_plan", "plan_observation", "plan_prediction", "plan_summary",
+            "interval", "interval_loads", "layer_placement", "layer_switch", "numbered_event", "performance_sample",
+            "placement_plan", "plan_observation", "plan_prediction", "plan_summary", "rank_timings",
             "recorded_checkpoint", "run_event",
             "run_summary", "worker_summary",
         ]

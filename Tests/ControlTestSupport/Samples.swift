@@ -78,7 +78,7 @@ public enum Samples {
                 DeleteRun(run: "shakespeare", who: "ada", why: "old"), BackUpDatabase(file: "2026-11-24.db"),
                 joinWorld(worldSize: 1), joinWorld(run: nil, worldSize: 1),
                 OpenWorld(world: "w1", address: "[2001:db8::7]:40001"),
-            ] + (try planRequests)
+            ] + (try planRequests) + pastRequests
         }
     }
 
@@ -126,7 +126,7 @@ public enum Samples {
                 DatabaseBackedUp(file: "2026-11-24.db", bytes: nil), WorldJoined(missing: [0, 3], missingCount: 2),
                 WorldJoined(world: "w1"), WorldJoined(world: "w1", address: "node-1:40001"),
                 ErrorReply(ControlError(.unknownRun, "run x is not known")),
-            ] + (try planAnswers)
+            ] + (try planAnswers) + pastAnswers
         }
     }
 }

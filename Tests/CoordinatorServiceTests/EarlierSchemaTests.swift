@@ -59,11 +59,17 @@ struct EarlierSchemaTests {
         #expect(plans.plans.map(\.activatedAt?.milliseconds) == [5, 5])
         #expect(plans.plans.map(\.endedAt?.milliseconds) == [nil, 6])
         #expect(try await store.reports(of: "old", incarnation: 1, limit: 9).first?.sample.expertLoads == [[20]])
+        // Since the sixth, what came of reports is recorded beside them.
+        let interval = try #require(try await store.intervals(ListIntervals(), limits: .standard).intervals.first)
+        #expect(interval.number == 1 && interval.firstStep == 1 && interval.stepCount == 10 && interval.ranks == 1)
+        #expect(interval.stepSeconds == 0.5 && interval.tokens == 10 && interval.loss == 2.5)
+        #expect(interval.planRevision == 2 && interval.receivedAt == Timestamp(milliseconds: 9))
+        #expect(interval.loadBalance == 1 && interval.balance == nil)
         try await goOn(store, state)
     }
 
     /// Since the second, plans in flight and planning are recorded.
-    @Test(arguments: 2...4) func laterSchemas(schema: Int) async throws {
+    @Test(arguments: 2...5) func laterSchemas(schema: Int) async throws {
         let store = try open(schema: schema)
         let state = try #require(try await store.state(of: "old"))
         #expect(state.plan.revision == 2)
@@ -88,6 +94,7 @@ struct EarlierSchemaTests {
         let actions = core.handle(.requested(.report(report), Ticket(0)), at: .now())
         try await store.commit(actions.compactMap { if case .store(let change) = $0 { change } else { nil } })
         #expect(try await store.reports(of: "old", incarnation: 1, limit: 9).last == report)
+        #expect(try await store.intervals(ListIntervals(), limits: .standard).intervals.map(\.firstStep) == [1, 11])
         try store.close()
     }
 }

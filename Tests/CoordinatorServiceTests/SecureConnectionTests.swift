@@ -131,7 +131,8 @@ struct SecureConnectionTests {
             "control_planning": [.operator], "archive_run": [.operator], "delete_run": [.operator],
             "back_up_database": [.operator], "list_runs": both, "show_run": both, "show_placement": both,
             "list_workers": both, "list_plans": both, "join_world": [.worker], "open_world": [.worker],
-            "record_checkpoint": [.worker], "list_checkpoints": both,
+            "record_checkpoint": [.worker], "list_checkpoints": both, "list_intervals": both, "list_loads": both,
+            "show_timings": both, "list_events": both,
         ]
         let requests = try Samples.requests
         #expect(Set(requests.map { type(of: $0).type }) == Set(table.keys))

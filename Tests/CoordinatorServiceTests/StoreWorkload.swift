@@ -68,7 +68,8 @@ enum StoreWorkload {
 
     static func dump(_ queue: DatabaseQueue) throws -> [String] {
         let tables = [
-            "runs", "incarnations", "plans", "workers", "reports", "loads", "events", "deleted_runs", "restores",
+            "runs", "incarnations", "plans", "workers", "reports", "loads", "intervals", "events", "deleted_runs",
+            "restores",
         ]
         return try queue.read { db in
             try tables.flatMap { table in

@@ -24,7 +24,8 @@ struct TrafficTests {
             #expect(
                 types == [
                     "run_registered", "worker_registered", "acknowledged", "acknowledged", "runs", "run", "placement",
-                    "placement", "workers", "error", "plan_offer", "placement_proposed", "placement_proposed",
+                    "placement", "workers", "error", "plan_offer", "intervals", "loads", "timings", "events", "error",
+                    "placement_proposed", "placement_proposed",
                     "plan_offer", "error", "acknowledged", "acknowledged", "acknowledged", "planning_state", "plans",
                     "placement", "acknowledged", "run", "run_archived", "runs", "run_deleted", "error",
                 ])
@@ -74,6 +75,8 @@ struct TrafficTests {
         ("list_runs", [:]), ("show_run", ["run": "demo"]), ("show_placement", [:]),
         ("show_placement", ["run": "demo", "layer": 0, "revision": 1]), ("list_workers", ["run": "demo"]),
         ("show_run", ["run": "nobody"]), ("poll_plan", ["run": "demo", "incarnation": 1, "revision": 1]),
+        ("list_intervals", ["run": "demo", "after": 0]), ("list_loads", ["limit": 5]), ("show_timings", [:]),
+        ("list_events", ["run": "demo", "after": 0, "limit": 2]), ("show_timings", ["first_step": 2]),
         ("propose_placement", proposal.merging(["dry_run": true]) { $1 }), ("propose_placement", proposal),
         ("poll_plan", ["run": "demo", "incarnation": 1, "revision": 1]), ("propose_placement", proposal),
         ("plan_progress", progress("accepted")),

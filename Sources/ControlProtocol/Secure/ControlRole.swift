@@ -14,7 +14,9 @@ extension AnyRequest {
             .recordCheckpoint, .joinWorld, .openWorld:
             [.worker]
         case .proposePlacement, .controlPlanning, .archiveRun, .deleteRun, .backUpDatabase: [.operator]
-        case .listRuns, .showRun, .showPlacement, .listWorkers, .listPlans, .listCheckpoints: [.worker, .operator]
+        case .listRuns, .showRun, .showPlacement, .listWorkers, .listPlans, .listCheckpoints, .listIntervals,
+            .listLoads, .showTimings, .listEvents:
+            [.worker, .operator]
         }
     }
 

@@ -44,9 +44,7 @@ extension CoordinatorStore {
         let limit = min(request.limit ?? limits.listedCheckpoints, limits.listedCheckpoints)
         return try await queue.read { db in
             let id = try Self.runID(request.run, db)
-            guard let run = try String.fetchOne(db, sql: "SELECT name FROM runs WHERE id = ?", arguments: [id]) else {
-                throw Self.damage("run \(id)")
-            }
+            let run = try Self.runName(id, db)
             let rows = try Row.fetchAll(
                 db, sql: "SELECT * FROM checkpoints WHERE run_id = ? ORDER BY id DESC LIMIT ?",
                 arguments: [id, limit + 1])

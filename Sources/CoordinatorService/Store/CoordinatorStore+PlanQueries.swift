@@ -64,7 +64,7 @@ extension CoordinatorStore {
         }
     }
 
-    private static func report(_ row: Row, run: String) throws -> Report {
+    static func report(_ row: Row, run: String) throws -> Report {
         Report(
             run: run, incarnation: row["incarnation"], rank: row["rank"], sequence: row["sequence"],
             sample: PerformanceSample(

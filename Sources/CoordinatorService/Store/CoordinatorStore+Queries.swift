@@ -121,7 +121,7 @@ extension CoordinatorStore {
             loss: row["loss"])
     }
 
-    private static func event(_ row: Row) throws -> RunEvent {
+    static func event(_ row: Row) throws -> RunEvent {
         guard let kind = RunEvent.Kind(rawValue: row["kind"]) else { throw damage("an event's kind") }
         return RunEvent(
             kind: kind, at: Timestamp(milliseconds: row["at"]), incarnation: row["incarnation"],

@@ -9,6 +9,7 @@ extension CoordinatorStore {
         migrator.registerMigration("3: layers of plans") { db in try db.execute(sql: layersOfPlans) }
         migrator.registerMigration("4: archives, deletions and restores") { db in try db.execute(sql: retention) }
         migrator.registerMigration("5: checkpoints") { db in try db.execute(sql: checkpoints) }
+        migrator.registerMigration("6: intervals") { db in try makeIntervals(db) }
         return migrator
     }
 

@@ -13,6 +13,7 @@ package struct ReportWriter {
         var step = 0
         var loss: Double?
         var workers: [Worker: Newest] = [:]
+        var intervals: [IntervalKey: IntervalTotals] = [:]
     }
 
     private struct Worker: Hashable {
@@ -36,7 +37,7 @@ package struct ReportWriter {
     ) throws {
         let sample = report.sample
         var run =
-            try runs[report.run]
+            try runs.removeValue(forKey: report.run)
             ?? Run(
                 id: Int64.fetchOne(
                     db.cachedStatement(sql: "SELECT id FROM runs WHERE name = ?"), arguments: [report.run]))
@@ -57,6 +58,11 @@ package struct ReportWriter {
                     CoordinatorStore.json(loads),
                 ])
         }
+        let interval = IntervalKey(incarnation: report.incarnation, firstStep: sample.firstStep)
+        var totals =
+            try run.intervals.removeValue(forKey: interval) ?? IntervalTotals(of: interval, run: run.id, db)
+        totals.add(report, number: number, at: time)
+        run.intervals[interval] = totals
         run.workers[Worker(incarnation: report.incarnation, rank: report.rank)] = Newest(
             window: window, time: time, step: lastStep,
             stepSeconds: sample.stepCount > 0 ? sample.stepSeconds / Double(sample.stepCount) : nil,
@@ -72,6 +78,7 @@ package struct ReportWriter {
     mutating func finish(_ db: Database) throws {
         for run in runs.values {
             for (worker, newest) in run.workers { try write(newest, of: worker, run: run.id, db) }
+            for (interval, totals) in run.intervals { try totals.write(as: interval, run: run.id, db) }
             try CoordinatorStore.execute(
                 db,
                 """
@@ -115,7 +122,7 @@ package struct ReportWriter {
         return text + "}"
     }
 
-    private static func isPlain(_ name: String) -> Bool {
+    static func isPlain(_ name: String) -> Bool {
         name.utf8.allSatisfy {
             0x20...0x7E ~= $0 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") && $0 != UInt8(ascii: "/")
         }

@@ -56,8 +56,8 @@ private func change(_ request: AnyRequest) -> ChangeRequest? {
         }
     case .archiveRun(let request): .archiveRun(request)
     case .deleteRun(let request): .deleteRun(request)
-    case .listRuns, .showRun, .showPlacement, .listWorkers, .listPlans, .listCheckpoints, .backUpDatabase,
-        .joinWorld, .openWorld:
+    case .listRuns, .showRun, .showPlacement, .listWorkers, .listPlans, .listCheckpoints, .listIntervals, .listLoads,
+        .showTimings, .listEvents, .backUpDatabase, .joinWorld, .openWorld:
         nil
     }
 }
