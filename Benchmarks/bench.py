@@ -64,7 +64,8 @@ def parse():
     parser.add_argument("--network-steps", type=int, default=10, help="of a run between network namespaces")
     parser.add_argument("--placement-steps", type=int, default=200, help="of a run of the placements")
     parser.add_argument("--probe-steps", type=int, default=15)
-    parser.add_argument("--peer", help="transformers' setting, as ATTENTION,EXPERTS, instead of choosing the fastest")
+    parser.add_argument("--peer", nargs="+", metavar="ATTENTION,EXPERTS[,TYPE]",
+                        help="transformers' settings, one in fp32 and one in bf16 or autocast, instead of choosing the fastest")
     parser.add_argument("--compile", action="store_true", help="try torch.compile, too (needs a C++ compiler)")
     parser.add_argument("--results", default=os.path.join(HERE, "results"))
     options = parser.parse_args()

@@ -51,9 +51,11 @@ def fastest_transformers(case, data, options, dtypes):
 
 
 def choose_peer(case, data, options, dtypes=("fp32",)):
-    """The peer, and what each of the settings took a step, in milliseconds."""
+    """The peer, and what each of the settings took a step, in milliseconds. Settings that were named are not tried."""
     if options.peer:
-        return Transformers(*options.peer.split(","), dtype=dtypes[0]), {}
+        named = [Transformers(*setting[:2], dtype=setting[2] if len(setting) > 2 else "fp32")
+                 for setting in (text.split(",") for text in options.peer)]
+        return next((peer for peer in named if peer.dtype in dtypes), dataclasses.replace(named[0], dtype=dtypes[0])), {}
     say(f"{case.name}: choosing transformers' fastest setting, {' or '.join(dtypes)} ({options.probe_steps} steps each)")
     peer, milliseconds = fastest_transformers(case, data, options, dtypes)
     if peer is None:
@@ -168,14 +170,11 @@ def measure_recipe(options, folder):
     """Validation loss and seconds of training, over the seeds; in bf16 beside the peer's fastest type."""
     case = cases.recipe(write_characters(options.tinyshakespeare, folder))
     peer, probes = choose_peer(case, folder, options)
-    fastest = peer
-    if not options.peer:
-        other, more = choose_peer(case, folder, options, ("bf16", "autocast"))
-        probes |= more
-        fastest = min([peer, other], key=lambda contender: probes[contender.name])
+    other, more = choose_peer(case, folder, options, ("bf16", "autocast"))
+    probes |= more
     workers = types(options)
     exact, rounded = workers
-    entrants = list(dict.fromkeys([*workers, peer, fastest]))
+    entrants = [*workers, peer, other]
     losses, seconds = ({contender.name: [] for contender in entrants} for _ in range(2))
     facts, products, runs = {}, [], {worker.name: [] for worker in workers}
     for seed in range(1, options.seeds + 1):
@@ -194,6 +193,7 @@ def measure_recipe(options, folder):
     say()
     alone = [case.steps * figures["step_products"] for figures in products]
     seconds = {name: values for name, values in seconds.items() if values}
+    fastest = min([peer, other], key=lambda contender: statistics.median(seconds[contender.name]))
     ratios = {name: ratio(seconds[(fastest if name == rounded.name else peer).name], values)
               for name, values in seconds.items()}
     to_products = {name: ratio(alone, values) for name, values in seconds.items()}
@@ -218,52 +218,60 @@ def measure_target(options, folder):
     peer's faster type."""
     case = cases.recipe(write_characters(options.tinyshakespeare, folder))
     interval = 50
-    short = dataclasses.replace(case, steps=options.probe_steps, warmup_steps=0)
-    probes = {peer: 1000 * statistics.median(peer.run(short, folder, 1, False).step_seconds[WARM_UP_STEPS:])
-              for peer in [NanoGPT(), NanoGPT(dtype="autocast")]}
-    for peer, milliseconds in probes.items():
-        say(f"  {peer.name}: {milliseconds:.1f} ms a step")
-    fastest = min(probes, key=probes.get)
-    workers = {"fp32": NanoGPT(), "bf16": fastest}
-    seeds, runs, facts = {dtype: [] for dtype in workers}, {dtype: [] for dtype in workers}, {}
+    peers = [NanoGPT(), NanoGPT(dtype="autocast")]
+    dense, runs, facts = {peer.name: [] for peer in peers}, {"fp32": [], "bf16": []}, {}
     for seed in range(1, options.seeds + 1):
-        dense = {peer: peer.run(case, folder, seed, True) for peer in set(workers.values())}
-        for dtype, peer in workers.items():
+        for peer in peers:
+            run = peer.run(case, folder, seed, True)
+            facts |= run.facts
+            dense[peer.name].append(run)
+            say(f"  seed {seed}, {peer.name}: validation {run.validation_loss:.4f}, {sum(run.step_seconds):.1f} s")
+        for dtype, done in runs.items():
             worker = Worker(
                 options.programs, options.allocator, flags=(("evaluation-interval", interval), ("dtype", dtype)))
             run = run_if_possible(worker, case, folder, seed, True)
             if run is None:
                 continue
-            facts |= dense[peer].facts | run.facts
-            runs[dtype].append(run)
-            steps = next((line["step"] for line in run.metrics
-                          if line.get("validation_loss", math.inf) <= cases.NANOGPT_LOSS), None)
-            if steps is None:
-                raise Failed(f"seed {seed} in {dtype} does not reach {cases.NANOGPT_LOSS} in {case.steps:,} steps")
-            seeds[dtype].append({
-                "peer": peer.name, "peer_validation_loss": dense[peer].validation_loss,
-                "peer_seconds": sum(dense[peer].step_seconds), "steps": steps, "seconds": sum(run.step_seconds[:steps]),
-                "validation_losses": [line["validation_loss"] for line in run.metrics if "validation_loss" in line]})
-            say(f"  seed {seed}: {peer.name} {seeds[dtype][-1]['peer_seconds']:.1f} s, {worker.name} "
-                f"{seeds[dtype][-1]['seconds']:.1f} s")
+            facts |= run.facts
+            done.append(run)
+            say(f"  seed {seed}, {worker.name}: to {cases.NANOGPT_LOSS} in {to_target(run)[1]:.1f} s")
     say()
-    seeds = {dtype: values for dtype, values in seeds.items() if values}
-    figures = {dtype: ratio([value["peer_seconds"] for value in values], [value["seconds"] for value in values])
-               for dtype, values in seeds.items()}
+    dense_seconds = {name: [sum(run.step_seconds) for run in done] for name, done in dense.items()}
+    fastest = min(dense_seconds, key=lambda name: statistics.median(dense_seconds[name]))
+    runs = {dtype: done for dtype, done in runs.items() if done}
+    reached = {dtype: [to_target(run) for run in done] for dtype, done in runs.items()}
+    rivals = {"fp32": peers[0].name, "bf16": fastest}
+    figures = {dtype: ratio(dense_seconds[rivals[dtype]], [seconds for _, seconds in values])
+               for dtype, values in reached.items()}
     print_table(
-        ["type", "seed", "peer", f"its seconds for {case.steps:,} steps", "its validation loss",
-         f"moe-worker: steps to {cases.NANOGPT_LOSS}", "seconds", "ratio"],
-        [[dtype, seed, value["peer"], f"{value['peer_seconds']:.1f}", f"{value['peer_validation_loss']:.4f}",
-          value["steps"], f"{value['seconds']:.1f}", f"{value['peer_seconds'] / value['seconds']:.2f}"]
-         for dtype, values in seeds.items() for seed, value in enumerate(values, 1)])
-    profiles = {f"moe-worker, {options.allocator}, {dtype}": phases(done, WARM_UP_STEPS)
-                for dtype, done in runs.items() if done}
+        ["target", f"seconds for {case.steps:,} steps", "validation loss, each seed"],
+        [[name, describe(dense_seconds[name], 1), ", ".join(f"{run.validation_loss:.4f}" for run in done)]
+         for name, done in dense.items()])
+    print_table(
+        ["moe-worker", f"steps to {cases.NANOGPT_LOSS}, each seed", "seconds", "to", "ratio"],
+        [[dtype, ", ".join(f"{steps:,}" for steps, _ in values), describe([seconds for _, seconds in values], 1),
+          rivals[dtype], describe_ratio(figures[dtype])] for dtype, values in reached.items()])
+    profiles = {f"moe-worker, {options.allocator}, {dtype}": phases(done, WARM_UP_STEPS) for dtype, done in runs.items()}
     phase_table("recipe", profiles)
-    return {"case": dataclasses.asdict(case), "interval": interval, "target": cases.NANOGPT_LOSS, "seeds": seeds,
-            "ratio": figures, "phase_milliseconds": profiles,
-            "probe_milliseconds": {peer.name: value for peer, value in probes.items()},
-            "goals": [goal(f"recipe in {dtype} to nanoGPT's loss, to nanoGPT", figure, 3.0)
-                      for dtype, figure in figures.items()]}, facts
+    return {"case": dataclasses.asdict(case), "interval": interval, "target": cases.NANOGPT_LOSS,
+            "peer_seconds": dense_seconds,
+            "peer_validation_loss": {name: [run.validation_loss for run in done] for name, done in dense.items()},
+            "reached": {dtype: [{"steps": steps, "seconds": seconds} for steps, seconds in values]
+                        for dtype, values in reached.items()},
+            "validation_losses": {dtype: [[line["validation_loss"] for line in run.metrics if "validation_loss" in line]
+                                          for run in done] for dtype, done in runs.items()},
+            "peers": rivals, "ratio": figures, "phase_milliseconds": profiles,
+            "goals": [goal(f"recipe in {dtype} to nanoGPT's loss, to nanoGPT{' in its faster type' * (dtype == 'bf16')}",
+                           figure, 3.0) for dtype, figure in figures.items()]}, facts
+
+
+def to_target(run):
+    """Steps and seconds until a run has the loss that nanoGPT's model ends with."""
+    steps = next((line["step"] for line in run.metrics
+                  if line.get("validation_loss", math.inf) <= cases.NANOGPT_LOSS), None)
+    if steps is None:
+        raise Failed(f"moe-worker does not reach {cases.NANOGPT_LOSS} in {len(run.metrics):,} steps")
+    return steps, sum(run.step_seconds[:steps])
 
 
 def measure_precision(options, folder):
