@@ -99,6 +99,8 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ]),
+        // Files of events that TensorBoard shows.
+        .target(name: "TensorBoard"),
         .target(
             name: "StructuredLogs",
             dependencies: [
@@ -111,7 +113,7 @@ let package = Package(
             name: "WorkerRuntime",
             dependencies: [
                 "Checkpoints", "ControlProtocol", "ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing",
-                "Mixtral", "Randomness", "Tensors", "TokenData",
+                "Mixtral", "Randomness", "TensorBoard", "Tensors", "TokenData",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "FlyingSocks", package: "FlyingFox"),
                 .product(name: "Logging", package: "swift-log"),
@@ -178,7 +180,7 @@ let package = Package(
             ], path: "Benchmarks/coordinator"),
 
         // Tests mirror targets one to one.
-        .target(name: "TestSupport", path: "Tests/TestSupport"),
+        .target(name: "TestSupport", path: "Tests/TestSupport", exclude: ["read_events.py"]),
         .target(
             name: "CommunicatorConformance", dependencies: ["MessagePassing", "Randomness"],
             path: "Tests/CommunicatorConformance"),
@@ -279,6 +281,7 @@ let package = Package(
         .testTarget(
             name: "StructuredLogsTests",
             dependencies: ["StructuredLogs", .product(name: "Logging", package: "swift-log")]),
+        .testTarget(name: "TensorBoardTests", dependencies: ["TensorBoard", "TestSupport"]),
         .testTarget(
             name: "WorkerRuntimeTests",
             dependencies: [

@@ -12,7 +12,7 @@ package final class StepRecorder {
     /// Their dispatchers get this rank's samples.
     private let experts: [ParallelExperts]
     private let display: ProgressDisplay?
-    private let file: JSONLinesFile?
+    private let logs: StepLogs?
     private let requests: CheckpointRequests
     private let ownTokensPerStep: Int
     private let clock = ContinuousClock()
@@ -51,11 +51,11 @@ package final class StepRecorder {
     }
 
     /// - Parameters:
-    ///   - file: on rank 0, where metrics go.
+    ///   - logs: on rank 0, where metrics go.
     ///   - completedSteps: by incarnations before, `skippedSteps` of them without an update.
     package init(
         options: TrainingOptions, context: ExpertParallelContext, planRevision: Int, control: ControlPlane,
-        experts: [ParallelExperts], display: ProgressDisplay?, file: JSONLinesFile?,
+        experts: [ParallelExperts], display: ProgressDisplay?, logs: StepLogs?,
         requests: CheckpointRequests = CheckpointRequests(), completedSteps: Int = 0, skippedSteps: Int = 0
     ) {
         self.options = options
@@ -64,7 +64,7 @@ package final class StepRecorder {
         self.control = control
         self.experts = experts
         self.display = display
-        self.file = file
+        self.logs = logs
         self.requests = requests
         self.skippedSteps = skippedSteps
         ownTokensPerStep =
@@ -109,7 +109,7 @@ package final class StepRecorder {
     /// Records step `step`, from 0, which `time` has run. Collective.
     /// - Parameter hasOffer: whether this rank has a plan to offer.
     /// - Returns: what any rank has heard from outside.
-    /// - Throws: `JobFailure` when the metrics file cannot be written, or the run was started again elsewhere.
+    /// - Throws: `JobFailure` when metrics cannot be written, or the run was started again elsewhere.
     @discardableResult
     package func record(
         _ outcome: TrainingStep.Outcome, step: Int, validationLoss: Double?, hasOffer: Bool = false, isLast: Bool
@@ -142,7 +142,7 @@ package final class StepRecorder {
         stepSeconds = largest[0]
         let metrics = metrics(
             outcome, step: step, validationLoss: validationLoss, ranks: try rankMetrics())
-        if options.metrics != nil { try communicator.agree { try file?.append(metrics) } }
+        if options.logsSteps { try communicator.agree { try logs?.append(metrics) } }
         display?.show(metrics)
         if isLast || isReportDue(afterSteps: step + 1) || measurement.isSwitched {
             try handOnSample()
@@ -188,7 +188,7 @@ package final class StepRecorder {
 
     /// What all ranks measured, where anybody asks for it. Collective.
     private func rankMetrics() throws -> RankMetrics {
-        guard options.metrics != nil else { return RankMetrics() }
+        guard options.logsSteps else { return RankMetrics() }
         return try RankMetrics(
             RankMetrics.Own(
                 rows: measurement.work.map(\.rows), work: measurement.work.map(\.neuronRows),

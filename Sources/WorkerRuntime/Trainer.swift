@@ -99,6 +99,10 @@ public final class Trainer {
         introduce(model, control: control)
         if let resume { display?.say("goes on after step \(completedSteps) from \(resume.checkpoint.path)") }
 
+        // Nobody else writes any more: the checkpoint directory is this start's.
+        if completedSteps < options.steps {
+            try communicator.agree { try output.steps?.begin(run: control.run, after: completedSteps) }
+        }
         let step = TrainingStep(
             model: model, optimizer: optimizer, context: context, batches: inputs.training, options: options)
         let evaluation = inputs.validation.map {
@@ -107,7 +111,7 @@ public final class Trainer {
         let recorder = StepRecorder(
             options: options, context: context, planRevision: control.plan.revision, control: control,
             experts: model.namedModules().compactMap { $0.module as? ParallelExperts }, display: display,
-            file: output.metrics, requests: requests, completedSteps: completedSteps,
+            logs: output.steps, requests: requests, completedSteps: completedSteps,
             skippedSteps: completedSteps - optimizer.updates)
         let follower = PlanFollower(
             plan: control.plan, optimizer: optimizer, model: ExpertModel(inputs.configuration),

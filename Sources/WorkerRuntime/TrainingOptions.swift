@@ -66,7 +66,10 @@ public struct TrainingOptions: Sendable {
     public var evaluationInterval = 0
     /// Batches of the validation split that count; 0: all of it.
     public var evaluationBatches = 0
+    /// Where the metrics of each step are written: JSON lines, a table, and TensorBoard's events of all runs.
     public var metrics: String?
+    public var csv: String?
+    public var tensorBoard: String?
     public var checkpointDirectory: String?
     /// Steps between checkpoints; 0: only the last.
     public var checkpointInterval = 0
@@ -93,6 +96,9 @@ public struct TrainingOptions: Sendable {
     public var reportInterval = 10
     /// How long the start waits for the coordinator.
     public var coordinatorTimeoutSeconds = 30.0
+
+    /// Whether the metrics of each step are written anywhere.
+    var logsSteps: Bool { metrics != nil || csv != nil || tensorBoard != nil }
 
     public init(
         data: String, steps: Int, batchSize: Int, sequenceLength: Int, schedule: LearningRateSchedule
@@ -141,6 +147,9 @@ public struct TrainingOptions: Sendable {
             "give either --model DIR (a checkpoint) or --model-config FILE (weights drawn from the seed)")
         try require(
             checkpointInterval == 0 || checkpointDirectory != nil, "--checkpoint-interval needs --checkpoint-directory")
+        try require(
+            metrics?.lowercased().hasSuffix(".csv") != true,
+            "--metrics writes JSON lines; use --csv \(metrics ?? "") for a table, or another name")
         if let obstacle = precision.obstacle {
             throw WorkerError.failed("--dtype \(precision.rawValue): \(obstacle); use --dtype fp32")
         }

@@ -12,6 +12,17 @@ struct OutputOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Appends a JSON line for each step.", valueName: "file"))
     var metrics: String?
 
+    @Option(help: ArgumentHelp("Appends a row for each step, below a line of column names.", valueName: "file"))
+    var csv: String?
+
+    @Option(
+        name: .customLong("tensorboard"),
+        help: ArgumentHelp(
+            "For TensorBoard: curves of each step, and histograms of the experts' loads every --log-interval steps, in "
+                + "<dir>/<run>.",
+            valueName: "dir"))
+    var tensorBoard: String?
+
     @Option(
         help: ArgumentHelp(
             "Where checkpoints are written, as <dir>/step-<n>: after the last step, on SIGUSR1, and on SIGTERM, which then ends "
@@ -37,6 +48,8 @@ struct OutputOptions: ParsableArguments {
         options.evaluationInterval = evaluationInterval
         options.evaluationBatches = evaluationBatches
         options.metrics = metrics
+        options.csv = csv
+        options.tensorBoard = tensorBoard
         options.checkpointDirectory = checkpointDirectory
         options.checkpointInterval = checkpointInterval
         options.checkpointKeep = checkpointKeep

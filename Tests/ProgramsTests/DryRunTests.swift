@@ -98,6 +98,8 @@ import Testing
                 "--rank-timeout"
             ),
             (["--metrics": "/nonexistent/metrics.jsonl"], 1, "--metrics /nonexistent/metrics.jsonl cannot be written"),
+            (["--csv": "/nonexistent/metrics.csv"], 1, "--csv /nonexistent/metrics.csv cannot be written"),
+            (["--tensorboard": "/dev/null/x"], 1, "--tensorboard /dev/null/x cannot be written"),
             (["--checkpoint-directory": "/dev/null/x"], 1, "--checkpoint-directory /dev/null/x cannot be written"),
         ] as [([String: String], Int32, String)])
     func whatWouldEndTheJobEndsIt(changes: [String: String], status: Int32, words: String) throws {

@@ -50,7 +50,7 @@ import WorkerRuntime
                 options: final, model: expertModel, cluster: cluster, communicator: communicator)
             let recorder = StepRecorder(
                 options: final, context: context, planRevision: 1, control: control,
-                experts: model.namedModules().compactMap { $0.module as? ParallelExperts }, display: nil, file: nil)
+                experts: model.namedModules().compactMap { $0.module as? ParallelExperts }, display: nil, logs: nil)
             let follower = PlanFollower(
                 plan: first, optimizer: MoEOptimizer(model: model, context: context), model: expertModel,
                 cluster: cluster, source: communicator.rank == 0 ? ScriptedPlans(plans) : nil, budgetBytes: 1,

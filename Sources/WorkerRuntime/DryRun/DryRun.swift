@@ -143,11 +143,12 @@ public struct DryRun: Sendable, Encodable {
     private static func checkOutput(_ options: TrainingOptions) throws(WorkerError) {
         for (flag, path, isDirectory) in [
             ("--checkpoint-directory", options.checkpointDirectory, true), ("--metrics", options.metrics, false),
+            ("--csv", options.csv, false), ("--tensorboard", options.tensorBoard, true),
             ("--placement-log", options.placementLog, false),
         ] {
             guard let path else { continue }
             var place = URL(fileURLWithPath: path)
-            // Directories on the way to checkpoints are made; those of files are not.
+            // Directories are made, with those on the way; those of files are not.
             var steps = isDirectory ? Int.max : 1
             while access(place.path, F_OK) != 0, errno == ENOENT, steps > 0, place.path != "/" {
                 place.deleteLastPathComponent()
