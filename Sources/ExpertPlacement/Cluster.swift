@@ -6,6 +6,8 @@ public struct Cluster: Hashable, Sendable {
     public var memoryLimits: [Int]?
     /// What messages between the ranks cost, as measured at start; nil: not measured.
     public var exchange: ExchangeCosts?
+    /// What messages between ranks of different nodes cost, where that is known; then `exchange` is of those within one.
+    public var exchangeBetweenNodes: ExchangeCosts?
     /// Where optimizer state is kept, which decides what a move costs and what a rank's memory holds.
     public var ownership: OwnershipPolicy
     /// W.
@@ -17,13 +19,18 @@ public struct Cluster: Hashable, Sendable {
     }
 
     public init(
-        nodes: [Int], memoryLimits: [Int]?, exchange: ExchangeCosts? = nil, ownership: OwnershipPolicy = .defaultPolicy
+        nodes: [Int], memoryLimits: [Int]?, exchange: ExchangeCosts? = nil, exchangeBetweenNodes: ExchangeCosts? = nil,
+        ownership: OwnershipPolicy = .defaultPolicy
     ) {
         self.nodes = nodes
         self.memoryLimits = memoryLimits
         self.exchange = exchange
+        self.exchangeBetweenNodes = exchangeBetweenNodes
         self.ownership = ownership
     }
+
+    /// The node of each of so many ranks, spread over nodes in order, as evenly as can be.
+    public static func nodes(ranks: Int, nodes: Int) -> [Int] { (0..<ranks).map { $0 * nodes / ranks } }
 
     /// A cluster of one node.
     public init(worldSize: Int) {
@@ -62,6 +69,7 @@ extension Cluster: Codable {
     private enum CodingKeys: String, CodingKey {
         case nodes, exchange, ownership
         case memoryLimits = "memory_limits"
+        case exchangeBetweenNodes = "exchange_between_nodes"
     }
 
     public init(from decoder: any Decoder) throws {
@@ -70,6 +78,7 @@ extension Cluster: Codable {
             nodes: try values.decode([Int].self, forKey: .nodes),
             memoryLimits: try values.decodeIfPresent([Int].self, forKey: .memoryLimits),
             exchange: try values.decodeIfPresent(ExchangeCosts.self, forKey: .exchange),
+            exchangeBetweenNodes: try values.decodeIfPresent(ExchangeCosts.self, forKey: .exchangeBetweenNodes),
             ownership: try values.decodeIfPresent(OwnershipPolicy.self, forKey: .ownership) ?? .defaultPolicy)
     }
 }

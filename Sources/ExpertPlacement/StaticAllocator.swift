@@ -25,6 +25,7 @@ public struct StaticAllocator: ExpertsAllocator {
     ) throws(PlacementError) -> PlacementPlan? {
         if current != nil { return nil }
         guard cluster.worldSize > 0 else { throw .unsuitableAllocator("a cluster without ranks can hold no expert") }
+        try checkRanks(model, worldSize: cluster.worldSize)
         var layers = [LayerPlacement]()
         for widths in model.layers {
             var experts = [ExpertPlacement]()
@@ -35,6 +36,27 @@ public struct StaticAllocator: ExpertsAllocator {
             layers.append(LayerPlacement(experts: experts))
         }
         return try PlacementPlan(worldSize: cluster.worldSize, nodes: cluster.nodes, layers: layers)
+    }
+
+    /// - Throws: `PlacementError.unsuitableAllocator` when the meshes would list more ranks than one plan may.
+    private func checkRanks(_ model: ExpertModel, worldSize: Int) throws(PlacementError) {
+        let experts = model.layers.reduce(0) { $0.saturatingSum($1.count) }
+        let each =
+            switch rule {
+            case .tensorParallel: min(worldSize, model.layers.joined().max() ?? 0)
+            case .replicated: worldSize
+            case .expertParallel: 1
+            case .grid(let dataParallel, let tensorParallel):
+                // One that does not fit the world is refused for that.
+                dataParallel.multipliedReportingOverflow(by: tensorParallel).overflow
+                    ? 1 : min(worldSize, dataParallel * tensorParallel)
+            }
+        let (ranks, overflow) = experts.multipliedReportingOverflow(by: each)
+        guard !overflow, ranks <= PlacementPlan.rankLimit else {
+            throw .unsuitableAllocator(
+                "\(experts) experts on \(each) ranks each are over the limit of \(PlacementPlan.rankLimit) of one plan; place "
+                    + "each on fewer ranks, such as expert-parallel")
+        }
     }
 
     private func mesh(expert: Int, width: Int, cluster: Cluster) throws(PlacementError) -> DeviceMesh {

@@ -221,7 +221,7 @@ import Testing
 
     @Test func optionsAreChecked() throws {
         let refusals = [
-            ("load-balanced:speed=1", "known are shapes, slots, window"),
+            ("load-balanced:speed=1", "known are shapes, slots, groups, window"),
             ("load-balanced:caution=x", "from 0.0 to 10.0"),
             ("load-balanced:window=0", "whole number from 1 to 1000"),
             ("load-balanced:shapes=all", "known are replicas, any"),

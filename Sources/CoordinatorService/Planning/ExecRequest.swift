@@ -10,11 +10,13 @@ struct ExecRequest: Hashable, Sendable, Codable {
         var memoryLimits: [Int]?
         var ownership: OwnershipPolicy
         var exchange: ExchangeCosts?
+        var exchangeBetweenNodes: ExchangeCosts?
 
         private enum CodingKeys: String, CodingKey {
             case nodes, ownership, exchange
             case worldSize = "world_size"
             case memoryLimits = "memory_limits"
+            case exchangeBetweenNodes = "exchange_between_nodes"
         }
     }
 
@@ -35,7 +37,8 @@ struct ExecRequest: Hashable, Sendable, Codable {
         self.model = model
         self.cluster = Ranks(
             worldSize: cluster.worldSize, nodes: cluster.nodes, memoryLimits: cluster.memoryLimits,
-            ownership: cluster.ownership, exchange: cluster.exchange)
+            ownership: cluster.ownership, exchange: cluster.exchange,
+            exchangeBetweenNodes: cluster.exchangeBetweenNodes)
         self.plan = plan
         if forecast.fits(model) {
             loads = forecast.loads

@@ -24,11 +24,15 @@ struct LayerPlanner {
     private let hottest: [Int]
     /// Ranks that the layer's meshes list, at most: one for each expert, and the layer's part of what a plan may have besides.
     private let mostRanks: Int
+    /// Groups of experts that stay on a node each; nil: experts go anywhere.
+    private let groups: NodeGroups?
+    /// Ranks of each node over which a replica is spread, as many on all.
+    private let shardRanks: [[Int]]
 
     init(
         layer: Int, model: ExpertModel, cluster: Cluster, costs: CostModel, options: LoadBalancedAllocator.Options,
         loads: [Double], deviations: [Double], measuredDeviations: [Double]
-    ) {
+    ) throws(PlacementError) {
         self.layer = layer
         self.model = model
         self.cluster = cluster
@@ -39,6 +43,11 @@ struct LayerPlanner {
         self.measuredDeviations = measuredDeviations
         hottest = loads.indices.sorted { (loads[$0], $1) > (loads[$1], $0) }
         let experts = model.layers.reduce(0) { $0 + $1.count }
+        groups = try NodeGroups(groups: options.groups, experts: model.layers[layer].count, nodes: cluster.nodes)
+        let nodes = Dictionary(grouping: cluster.nodes.indices) { cluster.nodes[$0] }
+            .sorted { $0.value[0] < $1.value[0] }.map(\.value)
+        let shards = nodes.map(\.count).min() ?? 0
+        shardRanks = nodes.map { Array($0.prefix(shards)) }
         mostRanks = model.layers[layer].count + max(0, PlacementPlan.rankLimit - experts) / model.layers.count
     }
 
@@ -54,8 +63,9 @@ struct LayerPlanner {
             placement: current, before: before, after: before,
             change: change(from: current, to: current), moveSeconds: 0)
         var bestScore = before.seconds * options.life
-        // A plan over the limit, of another program or an operator, has to go whatever it costs.
-        let isOver = !fits(current, slots: slots)
+        // A plan over the limit, of another program or an operator, has to go whatever it costs, and so does one that does
+        // not keep groups together.
+        let isOver = !fits(current, slots: slots) || groups.map { $0.homes(in: current) == nil } ?? false
         var mustMove = isOver
         var refusal: PlacementError?
         func offer(_ placement: LayerPlacement) {
@@ -83,8 +93,11 @@ struct LayerPlanner {
                 let enough = count == 0 || count == widths.count ? Self.satisfying : Self.promising
                 guard mustMove || leastSeconds(sharding: count) < best.after.seconds * (1 - enough) else { break }
                 do {
-                    let placement = try candidate(sharding: count, current: current, slots: slots, spares: spares)
-                    if let placement { offer(placement) }
+                    for way in parts(current) {
+                        let placement = try candidate(
+                            sharding: count, parts: way, current: current, slots: slots, spares: spares)
+                        if let placement { offer(placement) }
+                    }
                 } catch {
                     refusal = error
                     break
@@ -104,19 +117,38 @@ struct LayerPlanner {
     /// Seconds of ranks that are all equally busy, exactly as forecast, with the `count` hottest experts spread.
     private func leastSeconds(sharding count: Int) -> Double {
         let speed = (0..<worldSize).reduce(0.0) { $0 + 1 / slowness($1) }
-        let exchange = costs.exchangeSecondsPerRow(hiddenSize: model.hiddenSize, worldSize: worldSize)
+        // Ranks of a large node have most of the others near.
+        let exchange = exchangeSeconds.min() ?? 0
         let fastest = costs.slowness.min() ?? 1
+        let replicas = Double(shardRanks.count)
         var seconds = costs.exchangeLatencySeconds
         for (place, expert) in hottest.enumerated() {
             let whole = costs.secondsPerRow(neurons: widths[expert], rank: 0) / slowness(0)
             let row = costs.secondsPerRow(neurons: 0, rank: 0) / slowness(0)
             if place < count {
-                seconds += loads[expert] * (row * fastest + (whole - row) / speed + exchange)
+                seconds += loads[expert] * ((row * fastest + exchange) / replicas + (whole - row) / speed)
             } else {
                 seconds += loads[expert] * (whole / speed + exchange / Double(worldSize))
             }
         }
         return seconds
+    }
+
+    /// Seconds of a row in exchanges, W entries.
+    private var exchangeSeconds: [Double] {
+        (0..<worldSize).map {
+            costs.exchangeSecondsPerRow(hiddenSize: model.hiddenSize, worldSize: worldSize, rank: $0)
+        }
+    }
+
+    /// What is placed by itself, in each of the ways to try.
+    private func parts(_ current: LayerPlacement) -> [[PlacementPart]] {
+        guard let groups else {
+            return [[PlacementPart(experts: Array(widths.indices), ranks: Array(0..<worldSize))]]
+        }
+        let packed = groups.packed(loads: loads, current: current)
+        let kept = groups.homes(in: current)
+        return [kept, kept == packed ? nil : packed].compactMap { $0 }.map(groups.parts)
     }
 
     private func slowness(_ rank: Int) -> Double { costs.slowness.isEmpty ? 1 : costs.slowness[rank] }
@@ -148,7 +180,7 @@ struct LayerPlanner {
         let bytes =
             costs.replicaBytes(neurons: widest, hiddenSize: model.hiddenSize)
             + costs.homeBytes(neurons: widest, hiddenSize: model.hiddenSize)
-        return options.margin * Double(bytes) / costs.bytesPerSecond / options.life
+        return options.margin * Double(bytes) / costs.moveBytesPerSecond / options.life
     }
 
     /// How many spare replicas to try, at most each: twice as many as there are ranks make any load even, half as many too.
@@ -178,46 +210,67 @@ struct LayerPlanner {
         return counts
     }
 
-    /// The placement with the `count` hottest experts spread over all ranks and replicas of the others.
+    /// The placement with the `count` hottest experts spread over the ranks of nodes, and replicas of the others.
     /// - Returns: nil when an expert has too few neurons, or nothing is left to vary.
     private func candidate(
-        sharding count: Int, current: LayerPlacement, slots: [Int], spares: Int
+        sharding count: Int, parts: [PlacementPart], current: LayerPlacement, slots: [Int], spares: Int
     ) throws(PlacementError) -> LayerPlacement? {
-        guard count * worldSize + widths.count - count <= mostRanks else { return nil }
+        let sharded = shardRanks.reduce(0) { $0 + $1.count }
+        guard count * sharded + widths.count - count <= mostRanks else { return nil }
         let hot = Set(hottest.prefix(count))
-        let others = widths.indices.filter { !hot.contains($0) }
         var experts = current.experts
-        for expert in hot {
-            guard let placement = try spread(expert, current: current.experts[expert]) else { return nil }
-            experts[expert] = placement
+        let exchange = exchangeSeconds
+        for part in parts {
+            let shards = groups == nil ? shardRanks : [part.ranks]
+            let spread = part.experts.filter(hot.contains)
+            for expert in spread {
+                guard let placement = try self.spread(expert, over: shards, current: current.experts[expert]) else {
+                    return nil
+                }
+                experts[expert] = placement
+            }
+            let others = part.experts.filter { !hot.contains($0) }
+            guard !others.isEmpty else { continue }
+            // A shard takes its part of a slot.
+            let taken = (spread.count + shards[0].count - 1) / shards[0].count
+            let free = part.ranks.map { max(0, slots[$0] - taken) }
+            let further = spares * part.ranks.count / worldSize
+            let most = (mostRanks - count * sharded) * part.ranks.count / worldSize
+            let placed = try replicas(
+                of: others, on: part.ranks, slots: free, limit: min(others.count + further, max(others.count, most)),
+                exchange: exchange, current: LayerPlacement(experts: others.map { current.experts[$0] }))
+            for (index, expert) in others.enumerated() { experts[expert] = placed.experts[index] }
         }
-        guard !others.isEmpty else { return LayerPlacement(experts: experts) }
-        // A shard takes its part of a slot.
-        let taken = (count + worldSize - 1) / worldSize
+        return LayerPlacement(experts: experts)
+    }
+
+    /// Whole experts on some of the ranks.
+    private func replicas(
+        of others: [Int], on ranks: [Int], slots: [Int], limit: Int, exchange: [Double], current: LayerPlacement
+    ) throws(PlacementError) -> LayerPlacement {
         let widest = widths.max() ?? 1
-        let exchange = costs.exchangeSecondsPerRow(hiddenSize: model.hiddenSize, worldSize: worldSize)
         let whole = costs.secondsPerRow(neurons: widest, rank: 0)
         let weights = others.map { costs.secondsPerRow(neurons: widths[$0], rank: 0) / whole }
+        var places = [Int](repeating: -1, count: worldSize)
+        for (place, rank) in ranks.enumerated() { places[rank] = place }
         let problem = try ReplicaProblem(
             loads: zip(others, weights).map { loads[$0] * $1 },
             deviations: zip(others, weights).map { deviations[$0] * $1 },
-            secondsPerRow: (0..<worldSize).map { costs.secondsPerRow(neurons: widest, rank: $0) + exchange },
-            slots: slots.map { max(0, $0 - taken) },
-            replicaLimit: min(others.count + spares, mostRanks - count * worldSize),
-            current: LayerPlacement(experts: others.map { current.experts[$0] }).replicaRanks(worldSize: worldSize))
-        let placed = try ReplicaPlanner(keeping: max(0.002, options.minimumGain / 2))
+            secondsPerRow: ranks.map { costs.secondsPerRow(neurons: widest, rank: $0) + exchange[$0] },
+            slots: slots, replicaLimit: limit, nodes: ranks.map { cluster.nodes[$0] },
+            current: current.replicaRanks(worldSize: worldSize)?.map { $0.map { places[$0] }.filter { $0 >= 0 } })
+        let plan = ReplicaPlanner(keeping: max(0.002, options.minimumGain / 2))
             .plan(problem, prices: ReplicaPlanner.Prices(arrival: arrivalPrice))
-            .placement(
-                widths: others.map { widths[$0] },
-                current: LayerPlacement(experts: others.map { current.experts[$0] }))
-        for (index, expert) in others.enumerated() { experts[expert] = placed.experts[index] }
-        return LayerPlacement(experts: experts)
+        return try ReplicaPlan(ranks: plan.ranks.map { $0.map { ranks[$0] } }, fractions: plan.fractions)
+            .placement(widths: others.map { widths[$0] }, current: current)
     }
 
     /// Every expert whole on every rank, faster ranks with more rows, which no load can make uneven; nil when memory does
     /// not allow that.
     private func replicated(current: LayerPlacement, slots: [Int]) throws(PlacementError) -> LayerPlacement? {
-        guard worldSize > 1, slots.allSatisfy({ $0 >= widths.count }), worldSize * widths.count <= mostRanks else {
+        guard groups == nil, worldSize > 1, slots.allSatisfy({ $0 >= widths.count }),
+            worldSize * widths.count <= mostRanks
+        else {
             return nil
         }
         let speeds = (0..<worldSize).map { 1 / slowness($0) }
@@ -227,42 +280,58 @@ struct LayerPlanner {
         return try plan.placement(widths: widths, current: current)
     }
 
-    /// The expert over all ranks, faster ranks with more neurons; as it is, when it is so already and other cuts would take
-    /// little off its slowest shard.
-    private func spread(_ expert: Int, current: ExpertPlacement) throws(PlacementError) -> ExpertPlacement? {
-        guard widths[expert] >= worldSize else { return nil }
-        let mesh = try DeviceMesh(dataParallel: 1, tensorParallel: worldSize, ranks: Array(0..<worldSize))
-        let spread = try ExpertPlacement(width: widths[expert], mesh: mesh, cuts: cuts(width: widths[expert]))
-        let isSpread = current.mesh.dataParallel == 1 && current.mesh.tensorParallel == worldSize
+    /// The expert over the ranks of nodes, a replica on each, so that its shards add up within a node. Faster ranks get more
+    /// neurons, or faster nodes more rows. As it is, when it is so already and that would take little off its slowest shard.
+    private func spread(
+        _ expert: Int, over nodes: [[Int]], current: ExpertPlacement
+    ) throws(PlacementError) -> ExpertPlacement? {
+        let shards = nodes[0].count
+        guard widths[expert] >= shards, shards > 1 || nodes.count == 1 else { return nil }
+        let mesh = try DeviceMesh(
+            dataParallel: nodes.count, tensorParallel: shards, ranks: nodes.flatMap { $0 })
+        let isUneven = nodes.count == 1 && Set(costs.slowness).count > 1
+        let spread = try ExpertPlacement(
+            width: widths[expert], mesh: mesh, fractions: fractions(of: nodes),
+            cuts: isUneven ? cuts(width: widths[expert], ranks: nodes[0]) : nil)
         let isGoodEnough = rowSeconds(spread) >= rowSeconds(current) * (1 - options.minimumGain)
-        return isSpread && isGoodEnough ? current : spread
+        return current.mesh == mesh && isGoodEnough ? current : spread
     }
 
-    /// Seconds of the slowest shard on a row.
+    /// A node's part of the rows, by its slowest rank; nil: even.
+    private func fractions(of nodes: [[Int]]) -> [Double]? {
+        let speeds = nodes.map { 1 / ($0.map(slowness).max() ?? 1) }
+        guard Set(speeds).count > 1 else { return nil }
+        let total = speeds.reduce(0, +)
+        return speeds.map { $0 / total }
+    }
+
+    /// Seconds of the slowest shard on a row of the expert.
     private func rowSeconds(_ placement: ExpertPlacement) -> Double {
         let mesh = placement.mesh
-        return (0..<mesh.tensorParallel).map { shard in
-            costs.secondsPerRow(
-                neurons: placement.neurons(ofShard: shard).count, rank: mesh.rank(replica: 0, shard: shard))
+        return (0..<mesh.dataParallel).map { replica in
+            (0..<mesh.tensorParallel).map { shard in
+                placement.fraction(ofReplica: replica)
+                    * costs.secondsPerRow(
+                        neurons: placement.neurons(ofShard: shard).count,
+                        rank: mesh.rank(replica: replica, shard: shard))
+            }.max() ?? 0
         }.max() ?? 0
     }
 
-    /// Cuts with which all ranks take as long for a row, as far as each has a neuron; nil: even ones.
-    private func cuts(width: Int) -> [Int]? {
-        guard Set(costs.slowness).count > 1 else { return nil }
-        let speeds = costs.slowness.map { 1 / $0 }
+    /// Cuts with which all of `ranks` take as long for a row, as far as each has a neuron; nil: even ones.
+    private func cuts(width: Int, ranks: [Int]) -> [Int]? {
+        let speeds = ranks.map { 1 / slowness($0) }
         let row = costs.rowSeconds
-        let seconds =
-            (costs.neuronSeconds * Double(width) + row * Double(worldSize)) / speeds.reduce(0, +)
+        let seconds = (costs.neuronSeconds * Double(width) + row * Double(ranks.count)) / speeds.reduce(0, +)
         // What the row itself leaves of the time; one neuron for each rank, the others by that.
         let parts = speeds.map { max(0, seconds * $0 - row) }
         let total = parts.reduce(0, +)
         guard total > 0, total.isFinite else { return nil }
         var cuts = [0]
         var sum = 0.0
-        for (rank, part) in parts.enumerated() {
+        for (place, part) in parts.enumerated() {
             sum += part
-            cuts.append(rank + 1 + Int((Double(width - worldSize) * sum / total).rounded()))
+            cuts.append(place + 1 + Int((Double(width - ranks.count) * sum / total).rounded()))
         }
         return cuts
     }

@@ -9,11 +9,15 @@ extension LoadBalancedAllocator {
             case any
         }
 
-        public static let names = ["shapes", "slots", "window", "jump", "caution", "life", "margin", "minimum-gain"]
+        public static let names = [
+            "shapes", "slots", "groups", "window", "jump", "caution", "life", "margin", "minimum-gain",
+        ]
 
         public var shapes = Shapes.any
         /// Experts a rank holds in a layer, at most; nil: what memory leaves.
         public var slots: Int?
+        /// Groups of experts that stay on a node each.
+        public var groups = 1
         /// Reports that the forecast is the mean of, at most.
         public var window = 16
         /// Total variation of a layer's load that counts as a jump.
@@ -34,6 +38,7 @@ extension LoadBalancedAllocator {
             let defaults = Options()
             shapes = try options.choice("shapes", default: defaults.shapes)
             slots = try options.integer("slots", in: 1...1_000_000)
+            groups = try options.integer("groups", in: 1...1_000_000) ?? defaults.groups
             window = try options.integer("window", in: 1...1000) ?? defaults.window
             jump = try options.number("jump", default: defaults.jump, in: 0...1)
             caution = try options.number("caution", default: defaults.caution, in: 0...10)

@@ -53,7 +53,7 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
         var sum = PlanPrediction.zero
         var isForced = false
         for layer in model.layers.indices {
-            let planner = LayerPlanner(
+            let planner = try LayerPlanner(
                 layer: layer, model: model, cluster: cluster, costs: costs, options: options, loads: loads[layer],
                 deviations: deviations[layer], measuredDeviations: measuredDeviations[layer])
             let choice = try planner.choose(current: current.layers[layer])
@@ -68,7 +68,8 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
         return try PlacementPlan(worldSize: cluster.worldSize, nodes: cluster.nodes, layers: layers)
     }
 
-    /// Expert e whole on rank e mod W, as far as memory allows: nothing is known of the loads yet.
+    /// Expert e whole on rank e mod W, or groups in their order on nodes, as far as memory allows: nothing is known of the
+    /// loads yet.
     private func firstPlan(
         model: ExpertModel, cluster: Cluster, costs: CostModel
     ) throws(PlacementError) -> PlacementPlan {
@@ -79,14 +80,25 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
             }
             let slots = try SlotBudget.slots(
                 layer: layer, model: model, cluster: cluster, fixed: options.slots, costs: costs)
-            let problem = try ReplicaProblem(
-                loads: widths.map(Double.init), secondsPerRow: [Double](repeating: 1, count: cluster.worldSize),
-                slots: slots, replicaLimit: widths.count,
-                current: widths.indices.map { [$0 % cluster.worldSize] })
-            // A price no gain can pay: experts move only where they must.
+            let groups = try NodeGroups(groups: options.groups, experts: widths.count, nodes: cluster.nodes)
+            let parts =
+                groups.map { $0.parts(homes: $0.first) }
+                ?? [PlacementPart(experts: Array(widths.indices), ranks: Array(0..<cluster.worldSize))]
+            var ranks = [[Int]](repeating: [], count: widths.count)
+            for part in parts {
+                let problem = try ReplicaProblem(
+                    loads: part.experts.map { Double(widths[$0]) },
+                    secondsPerRow: [Double](repeating: 1, count: part.ranks.count), slots: part.ranks.map { slots[$0] },
+                    replicaLimit: part.experts.count, current: part.experts.indices.map { [$0 % part.ranks.count] })
+                // A price no gain can pay: experts move only where they must.
+                let plan = ReplicaPlanner().plan(problem, prices: ReplicaPlanner.Prices(transfer: 1e12))
+                for (index, expert) in part.experts.enumerated() {
+                    ranks[expert] = plan.ranks[index].map { part.ranks[$0] }
+                }
+            }
             layers.append(
-                try ReplicaPlanner().plan(problem, prices: ReplicaPlanner.Prices(transfer: 1e12))
-                    .placement(widths: widths, current: nil))
+                try ReplicaPlan(ranks: ranks, fractions: ranks.map { _ in [1] }).placement(
+                    widths: widths, current: nil))
         }
         return try PlacementPlan(worldSize: cluster.worldSize, nodes: cluster.nodes, layers: layers)
     }

@@ -53,6 +53,11 @@ public struct CostEstimate: Hashable, Sendable {
             costs.exchangeLatencySeconds = exchange.latencySeconds
             costs.bytesPerSecond = exchange.bytesPerSecond
         }
+        let nodes = Set(cluster.nodes).count
+        if nodes > 1, let between = cluster.exchangeBetweenNodes, between.isSensible {
+            costs.nodeLinks = NodeLinks(nodes: cluster.nodes, exchange: between)
+            costs.exchangeLatencySeconds = max(costs.exchangeLatencySeconds, between.latencySeconds)
+        }
         return speeds.fitted(costs, worldSize: cluster.worldSize)
     }
 }

@@ -14,6 +14,9 @@ public struct CostModel: Hashable, Sendable, Codable {
     public var exchangeLatencySeconds: Double
     /// Bytes a second that a rank sends and receives, gathering and putting them in place included.
     public var bytesPerSecond: Double
+    /// Ranks on several nodes, when messages between them cost more; then `bytesPerSecond` is within a node. nil: all
+    /// messages cost alike.
+    public var nodeLinks: NodeLinks?
     /// Bytes of a parameter, a gradient and a hidden value.
     public var valueBytes: Int
     /// Bytes of a moment.
@@ -24,7 +27,8 @@ public struct CostModel: Hashable, Sendable, Codable {
     /// The values given hold until measurements replace them.
     public init(
         rowSeconds: Double = 0, neuronSeconds: Double = 1e-7, slowness: [Double] = [], slownessError: Double = 0,
-        exchangeLatencySeconds: Double = 5e-5, bytesPerSecond: Double = 4e9, valueBytes: Int = 4, momentBytes: Int = 4,
+        exchangeLatencySeconds: Double = 5e-5, bytesPerSecond: Double = 4e9, nodeLinks: NodeLinks? = nil,
+        valueBytes: Int = 4, momentBytes: Int = 4,
         ownership: OwnershipPolicy = .defaultPolicy
     ) {
         self.rowSeconds = rowSeconds
@@ -33,6 +37,7 @@ public struct CostModel: Hashable, Sendable, Codable {
         self.slownessError = slownessError
         self.exchangeLatencySeconds = exchangeLatencySeconds
         self.bytesPerSecond = bytesPerSecond
+        self.nodeLinks = nodeLinks
         self.valueBytes = valueBytes
         self.momentBytes = momentBytes
         self.ownership = ownership
@@ -40,8 +45,11 @@ public struct CostModel: Hashable, Sendable, Codable {
 
     /// A guess before anything is measured: 18·D operations for a row and neuron at 50 billion a second.
     public static func nominal(hiddenSize: Int) -> CostModel {
-        CostModel(neuronSeconds: 18 * Double(hiddenSize) / 50e9)
+        CostModel(neuronSeconds: rowOperations(hiddenSize: hiddenSize) / 50e9)
     }
+
+    /// Operations of a row and neuron: for each of three matrices 2·D forward and 4·D backward.
+    public static func rowOperations(hiddenSize: Int) -> Double { 18 * Double(hiddenSize) }
 
     /// Seconds `rank` computes on a row with a shard of `neurons`.
     public func secondsPerRow(neurons: Int, rank: Int) -> Double {
@@ -49,16 +57,28 @@ public struct CostModel: Hashable, Sendable, Codable {
     }
 
     /// Seconds a row costs a rank in exchanges: its hidden state comes, its output returns, and both gradients alike.
-    /// The part of the rows that are the rank's own, one of W, does not travel.
-    public func exchangeSecondsPerRow(hiddenSize: Int, worldSize: Int) -> Double {
-        let away = Double(worldSize - 1) / Double(worldSize)
-        return away * 4 * Double(hiddenSize * valueBytes) / bytesPerSecond
+    /// Rows come from all ranks alike; the part that is the rank's own, one of W, does not travel.
+    public func exchangeSecondsPerRow(hiddenSize: Int, worldSize: Int, rank: Int) -> Double {
+        let bytes = 4 * Double(hiddenSize * valueBytes)
+        guard let links = nodeLinks else {
+            let away = Double(worldSize - 1) / Double(worldSize)
+            return away * bytes / bytesPerSecond
+        }
+        let near = Double(links.neighbours[rank] - 1) / Double(worldSize)
+        let far = Double(worldSize - links.neighbours[rank]) / Double(worldSize)
+        return bytes * (near / bytesPerSecond + far / links.exchange.bytesPerSecond)
     }
 
     /// Seconds a step that a replica which does not own `neurons` spends to send their gradients and fetch their weights.
-    public func synchronisationSeconds(neurons: Int, hiddenSize: Int) -> Double {
-        2 * 3 * Double(neurons * hiddenSize * valueBytes) / bytesPerSecond
+    /// - Parameter far: the part of them that is owned on other nodes.
+    public func synchronisationSeconds(neurons: Int, hiddenSize: Int, far: Double = 0) -> Double {
+        let bytes = 2 * 3 * Double(neurons * hiddenSize * valueBytes)
+        guard let links = nodeLinks, far > 0 else { return bytes / bytesPerSecond }
+        return bytes * ((1 - far) / bytesPerSecond + far / links.exchange.bytesPerSecond)
     }
+
+    /// Bytes a second of the slowest link that a move may take.
+    public var moveBytesPerSecond: Double { min(bytesPerSecond, nodeLinks?.exchange.bytesPerSecond ?? bytesPerSecond) }
 
     /// Bytes of `neurons` that arrive for a new replica: weights.
     public func replicaBytes(neurons: Int, hiddenSize: Int) -> Int {
@@ -72,7 +92,7 @@ public struct CostModel: Hashable, Sendable, Codable {
         return (6 + masters) * neurons * hiddenSize * momentBytes
     }
 
-    /// Seconds that a change takes: each rank receives its bytes while others receive theirs.
+    /// Seconds that a change takes: each rank receives its bytes while others receive theirs, from other nodes maybe.
     public func seconds(_ change: PlacementChange, hiddenSize: Int) -> Double {
         if change.isEmpty { return 0 }
         let busiest =
@@ -80,7 +100,7 @@ public struct CostModel: Hashable, Sendable, Codable {
                 replicaBytes(neurons: replica, hiddenSize: hiddenSize)
                     + homeBytes(neurons: home, hiddenSize: hiddenSize)
             }.max() ?? 0
-        return exchangeLatencySeconds + Double(busiest) / bytesPerSecond
+        return exchangeLatencySeconds + Double(busiest) / moveBytesPerSecond
     }
 
     /// - Throws: `PlacementError.unsuitableAllocator` when a value is no cost.
@@ -90,6 +110,9 @@ public struct CostModel: Hashable, Sendable, Codable {
             bytesPerSecond.isFinite, bytesPerSecond > 0, valueBytes > 0, momentBytes > 0
         else {
             throw .unsuitableAllocator("costs must not be negative, and a row and a byte must cost something: \(self)")
+        }
+        guard nodeLinks.map({ $0.nodes.count == worldSize && $0.exchange.isSensible }) ?? true else {
+            throw .unsuitableAllocator("links between nodes must be of all \(worldSize) ranks, and cost something")
         }
         guard slowness.isEmpty || slowness.count == worldSize, slowness.allSatisfy({ $0.isFinite && $0 > 0 }) else {
             throw .unsuitableAllocator("slowness \(slowness) must have a positive entry for each of \(worldSize) ranks")

@@ -27,15 +27,24 @@ public struct LayerPrediction: Hashable, Sendable {
         // Covariances of the ranks' seconds with the sum of all errors, were it not known.
         var covariances = means
         var isSynchronised = false
-        let exchange = costs.exchangeSecondsPerRow(hiddenSize: hiddenSize, worldSize: worldSize)
+        // The same on all ranks of a node.
+        let exchange =
+            costs.nodeLinks == nil
+            ? [Double](
+                repeating: costs.exchangeSecondsPerRow(hiddenSize: hiddenSize, worldSize: worldSize, rank: 0),
+                count: worldSize)
+            : (0..<worldSize).map {
+                costs.exchangeSecondsPerRow(hiddenSize: hiddenSize, worldSize: worldSize, rank: $0)
+            }
         for (expert, placement) in layer.experts.enumerated() {
             let mesh = placement.mesh
+            let distances = costs.nodeLinks.map { OwnerDistances(mesh, $0, costs.ownership) }
             for replica in 0..<mesh.dataParallel {
                 let share = placement.fraction(ofReplica: replica)
                 for shard in 0..<mesh.tensorParallel {
                     let rank = mesh.rank(replica: replica, shard: shard)
                     let neurons = placement.neurons(ofShard: shard).count
-                    let seconds = share * (costs.secondsPerRow(neurons: neurons, rank: rank) + exchange)
+                    let seconds = share * (costs.secondsPerRow(neurons: neurons, rank: rank) + exchange[rank])
                     means[rank] += seconds * loads[expert]
                     let variance = deviations[expert] * deviations[expert]
                     variances[rank] += seconds * seconds * variance
@@ -51,7 +60,9 @@ public struct LayerPrediction: Hashable, Sendable {
                     }
                     if owned < neurons {
                         isSynchronised = true
-                        means[rank] += costs.synchronisationSeconds(neurons: neurons - owned, hiddenSize: hiddenSize)
+                        means[rank] += costs.synchronisationSeconds(
+                            neurons: neurons - owned, hiddenSize: hiddenSize,
+                            far: distances?.farPart(of: rank, shard: shard) ?? 0)
                     }
                 }
             }
@@ -63,6 +74,42 @@ public struct LayerPrediction: Hashable, Sendable {
         rankSeconds = (0..<worldSize).map { rank in
             let known = total > 0 ? covariances[rank] * covariances[rank] / total : 0
             return means[rank] + caution * (others * max(0, variances[rank] - known)).squareRoot() + latency
+        }
+    }
+}
+
+/// How many of the ranks that own what a replica does not are on other nodes.
+private struct OwnerDistances {
+    private let links: NodeLinks
+    private let ownership: OwnershipPolicy
+    private let dataParallel: Int
+    /// Replicas on each node, [shard][node].
+    private let counts: [[Int: Int]]
+
+    init(_ mesh: DeviceMesh, _ links: NodeLinks, _ ownership: OwnershipPolicy) {
+        self.links = links
+        self.ownership = ownership
+        dataParallel = mesh.dataParallel
+        guard ownership == .colocated, mesh.dataParallel > 1 else {
+            counts = []
+            return
+        }
+        counts = (0..<mesh.tensorParallel).map { shard in
+            (0..<mesh.dataParallel).reduce(into: [:]) {
+                $0[links.nodes[mesh.rank(replica: $1, shard: shard)], default: 0] += 1
+            }
+        }
+    }
+
+    func farPart(of rank: Int, shard: Int) -> Double {
+        switch ownership {
+        case .colocated:
+            guard dataParallel > 1 else { return 0 }
+            let near = counts[shard][links.nodes[rank], default: 1]
+            return Double(dataParallel - near) / Double(dataParallel - 1)
+        case .decoupled:
+            let others = links.nodes.count - 1
+            return others > 0 ? Double(links.nodes.count - links.neighbours[rank]) / Double(others) : 0
         }
     }
 }

@@ -46,7 +46,7 @@ public struct OfflinePlan: Sendable {
         self.options = options
         model = ExpertModel(hiddenSize: hiddenSize, layers: loads.map { $0.map { _ in width } })
         cluster = Cluster(
-            nodes: (0..<ranks).map { $0 * nodes / ranks },
+            nodes: Cluster.nodes(ranks: ranks, nodes: nodes),
             memoryLimits: memoryLimit.map { [Int](repeating: $0, count: ranks) })
     }
 

@@ -11,6 +11,10 @@ extension ReplicaAssignment {
         }
         let several = current.indices.filter { current[$0].count > 1 }
         for expert in several.sorted(by: { (loads[$0], $1) > (loads[$1], $0) }) {
+            // As many nodes as can be, should there not be slots for all.
+            for rank in current[expert] where fits(expert, rank) && !narrows(expert, with: rank) {
+                add(expert, to: rank)
+            }
             for rank in current[expert] where fits(expert, rank) { add(expert, to: rank) }
             spreadEvenly(expert)
         }
@@ -69,34 +73,57 @@ extension ReplicaAssignment {
         for expert in order {
             let piece = loads[expert] / Double(counts[expert])
             let mixed = inverseGrain.isFinite && counts[expert] > 1
-            for _ in 0..<counts[expert] {
-                var best = -1
-                var (least, leastOrder) = (Double.infinity, Double.infinity)
-                for rank in slots.indices where residents[rank].count < slots[rank] {
-                    let seconds = (rankLoads[rank] + piece) * secondsPerRow[rank]
-                    let level = mixed ? (seconds * inverseGrain).rounded(.down) : seconds
-                    if level > least { continue }
-                    let order = mixed ? Self.order(expert, rank) : 0
-                    if level < least || order < leastOrder, !holds(rank, expert) {
-                        best = rank
-                        least = level
-                        leastOrder = order
-                    }
-                }
-                // Only ranks that hold the expert have room: a replica less, then.
-                if best < 0 { break }
-                replicas[expert].append(Replica(rank: best, share: 0))
-                residents[best].append(expert)
-                rankLoads[best] += piece
+            // Ranks have room for an expert once, so those for all its pieces are found together.
+            let ranks = fastest(counts[expert], for: expert, piece: piece, inverseGrain: mixed ? inverseGrain : nil)
+            for rank in ranks {
+                replicas[expert].append(Replica(rank: rank, share: 1 / Double(ranks.count)))
+                residents[rank].append(expert)
+                rankLoads[rank] += loads[expert] / Double(ranks.count)
                 replicaCount += 1
-            }
-            let count = replicas[expert].count
-            for index in 0..<count {
-                replicas[expert][index].share = 1 / Double(count)
-                rankLoads[replicas[expert][index].rank] += loads[expert] / Double(count) - piece
             }
         }
         balance()
+    }
+
+    /// The ranks with room that would be done first with `piece` more of an expert that none holds yet; as many on different
+    /// nodes as there are nodes. Fewer than `count` when others have no room.
+    private func fastest(_ count: Int, for expert: Int, piece: Double, inverseGrain: Double?) -> [Int] {
+        var best = FastestRanks(count: count)
+        var bestOfNodes = [FastestRanks](repeating: FastestRanks(count: 1), count: nodes == nil ? 0 : nodeCount)
+        for rank in slots.indices where residents[rank].count < slots[rank] {
+            let seconds = (rankLoads[rank] + piece) * secondsPerRow[rank]
+            let level = inverseGrain.map { (seconds * $0).rounded(.down) } ?? seconds
+            let order = { inverseGrain == nil ? 0 : Self.order(expert, rank) }
+            best.offer(rank, level: level, order: order)
+            if let nodes { bestOfNodes[nodes[rank]].offer(rank, level: level, order: order) }
+        }
+        guard nodes != nil else { return best.ranks }
+        var spread = FastestRanks(count: min(count, nodeCount))
+        for node in bestOfNodes {
+            for entry in node.entries { spread.offer(entry.rank, level: entry.level, order: { entry.order }) }
+        }
+        let others = best.ranks.filter { !spread.ranks.contains($0) }
+        return spread.ranks + others.prefix(count - spread.ranks.count)
+    }
+
+    /// A few ranks with the lowest level, of equals those that come first in some order, and then by their numbers.
+    private struct FastestRanks {
+        let count: Int
+        private(set) var entries = [(rank: Int, level: Double, order: Double)]()
+
+        init(count: Int) { self.count = count }
+
+        var ranks: [Int] { entries.map(\.rank) }
+
+        mutating func offer(_ rank: Int, level: Double, order: () -> Double) {
+            if entries.count == count, level > entries[count - 1].level { return }
+            let order = order()
+            var index = entries.count
+            while index > 0, (level, order) < (entries[index - 1].level, entries[index - 1].order) { index -= 1 }
+            if index == count { return }
+            if entries.count == count { entries.removeLast() }
+            entries.insert((rank, level, order), at: index)
+        }
     }
 
     /// Puts up to three replicas elsewhere, by fixed pseudo-random numbers, and in every other round gives one of an
@@ -112,18 +139,20 @@ extension ReplicaAssignment {
         for _ in 0..<1 + round % 3 {
             let (expert, rank) = (busy[draw(busy.count)], draw(slots.count))
             let old = replicas[expert][draw(replicas[expert].count)].rank
-            if holds(rank, expert) { continue }
+            if holds(rank, expert) || narrows(expert, without: old, with: rank) { continue }
             if residents[rank].count < slots[rank] {
                 move(expert, from: old, to: rank)
-            } else if let other = residents[rank].first(where: { !holds(old, $0) }) {
+            } else if let other = residents[rank].first(where: {
+                !holds(old, $0) && !narrows($0, without: rank, with: old)
+            }) {
                 move(other, from: rank, to: old)
                 move(expert, from: old, to: rank)
             }
         }
         let (giver, taker, rank) = (draw(loads.count), busy[draw(busy.count)], draw(slots.count))
-        if round % 2 == 0, giver != taker, replicas[giver].count > 1, !holds(rank, taker) {
+        if round % 2 == 0, giver != taker, replicas[giver].count > 1, !holds(rank, taker), !narrows(taker, with: rank) {
             let given = holds(rank, giver) ? rank : replicas[giver][draw(replicas[giver].count)].rank
-            if given == rank || residents[rank].count < slots[rank] {
+            if !narrows(giver, without: given), given == rank || residents[rank].count < slots[rank] {
                 remove(giver, from: given)
                 add(taker, to: rank)
             }

@@ -110,14 +110,17 @@ extension ReplicaAssignment {
                 guard let index = replicas[other].firstIndex(where: { $0.rank == rank }) else { continue }
                 let rows = replicas[other][index].share * loads[other]
                 let lost =
-                    replicas[other].count > 1
+                    replicas[other].count > 1 && !narrows(other, without: rank)
                     ? loss(removing: other, from: rank, rows: rows, seconds: seconds) : .infinity
-                others.append((other, rows, holds(slow, other), lost))
+                let isBarred = holds(slow, other) || narrows(other, without: rank, with: slow)
+                others.append((other, rows, isBarred, lost))
             }
             for (expert, rows) in shares where !holds(rank, expert) {
                 let shared = min(rows, difference / stiffness)
                 let most = gain(shared)
-                if room {
+                let mayAdd = !narrows(expert, with: rank)
+                let mayMove = !narrows(expert, without: slow, with: rank)
+                if room, mayAdd {
                     if replicaCount < replicaLimit {
                         candidates.offer(most, .add(expert: expert, rank: rank))
                     } else {
@@ -127,17 +130,17 @@ extension ReplicaAssignment {
                                 .shift(expert: expert, rank: rank, dropping: spare.expert, from: spare.rank))
                         }
                     }
-                    candidates.offer(gain(rows), .move(expert: expert, from: slow, to: rank))
                 }
+                if room, mayMove { candidates.offer(gain(rows), .move(expert: expert, from: slow, to: rank)) }
                 // No swap gains more than moving as many rows as would be best.
                 let swaps = most > candidates.least
                 for other in others {
-                    if swaps, !other.shared, other.rows < rows {
+                    if swaps, mayMove, !other.shared, other.rows < rows {
                         candidates.offer(
                             gain(rows - other.rows),
                             .swap(expert: expert, rank: slow, other: other.expert, otherRank: rank))
                     }
-                    if other.loss < .infinity {
+                    if other.loss < .infinity, mayAdd {
                         let wider = difference + other.rows * otherCost
                         let rows = min(rows, wider / stiffness)
                         candidates.offer(
@@ -167,6 +170,7 @@ extension ReplicaAssignment {
                 let rows = replica.share * loads[expert]
                 let loss = loss(removing: expert, from: replica.rank, rows: rows, seconds: seconds)
                 if spares.count == 3, loss >= spares[2].loss { continue }
+                if narrows(expert, without: replica.rank) { continue }
                 if spares.count == 3 { spares.removeLast() }
                 let index = spares.firstIndex { loss < $0.loss } ?? spares.count
                 spares.insert((expert, replica.rank, loss), at: index)

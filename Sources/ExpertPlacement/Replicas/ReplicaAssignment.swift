@@ -18,6 +18,9 @@ struct ReplicaAssignment {
     let secondsPerRow: [Double]
     let slots: [Int]
     let replicaLimit: Int
+    /// Node of each rank; nil: all are on one.
+    let nodes: [Int]?
+    let nodeCount: Int
     /// z: deviations of the forecast added to a rank's mean when ranks are compared.
     let caution: Double
     /// Deviations of the forecast that count like rows when replicas are given out.
@@ -32,7 +35,7 @@ struct ReplicaAssignment {
 
     init(
         loads: [Double], deviations: [Double], secondsPerRow: [Double], slots: [Int], replicaLimit: Int,
-        caution: Double = 0,
+        nodes: [Int]? = nil, caution: Double = 0,
         spreading: Double = 0, breadth: Double = 0
     ) {
         self.loads = loads
@@ -41,6 +44,8 @@ struct ReplicaAssignment {
         self.secondsPerRow = secondsPerRow
         self.slots = slots
         self.replicaLimit = replicaLimit
+        self.nodes = nodes
+        nodeCount = (nodes?.max() ?? 0) + 1
         self.caution = caution
         self.breadth = breadth
         replicas = [[Replica]](repeating: [], count: loads.count)
@@ -53,6 +58,19 @@ struct ReplicaAssignment {
 
     func holds(_ rank: Int, _ expert: Int) -> Bool {
         residents[rank].contains(expert)
+    }
+
+    /// Whether an expert's replicas would be on fewer nodes than they could be, more so than now, if the one on `source` were
+    /// not there, or one were on `target`.
+    func narrows(_ expert: Int, without source: Int? = nil, with target: Int? = nil) -> Bool {
+        guard let nodes else { return false }
+        var counts = [Int](repeating: 0, count: nodeCount)
+        for replica in replicas[expert] { counts[nodes[replica.rank]] += 1 }
+        func missing(_ replicas: Int) -> Int { min(replicas, nodeCount) - counts.count { $0 > 0 } }
+        let now = missing(replicas[expert].count)
+        if let source { counts[nodes[source]] -= 1 }
+        if let target { counts[nodes[target]] += 1 }
+        return missing(replicas[expert].count - (source == nil ? 0 : 1) + (target == nil ? 0 : 1)) > now
     }
 
     /// Adds a replica that takes no rows yet, unless it is the expert's first, which takes them all.

@@ -100,7 +100,8 @@ public struct ReplicaPlanner: Hashable, Sendable {
     private func blank(_ problem: ReplicaProblem) -> ReplicaAssignment {
         ReplicaAssignment(
             loads: problem.loads, deviations: problem.deviations, secondsPerRow: problem.secondsPerRow,
-            slots: problem.slots, replicaLimit: problem.replicaLimit, caution: caution, spreading: spreading,
+            slots: problem.slots, replicaLimit: problem.replicaLimit, nodes: problem.nodes, caution: caution,
+            spreading: spreading,
             breadth: breadth)
     }
 
@@ -139,7 +140,7 @@ public struct ReplicaPlanner: Hashable, Sendable {
             if value < best?.score ?? .infinity { best = (assignment, value) }
         }
         if let found = best?.assignment, found.slowest > problem.lowerBound * Self.satisfying,
-            problem.worldSize <= Self.fewRanks, problem.loads.count <= Self.fewExperts
+            problem.worldSize <= Self.fewRanks, problem.loads.count <= Self.fewExperts, problem.nodes == nil
         {
             // So few can be searched through, nearly always to the end.
             var assignment = blank(problem)
@@ -161,9 +162,9 @@ public struct ReplicaPlanner: Hashable, Sendable {
     }
 
     /// Where DeepSeek's policy puts replicas, which is where the search may start as well as anywhere; nil when ranks
-    /// differ.
+    /// differ, or are on several nodes, which it does not know.
     private func balancedRanks(_ problem: ReplicaProblem) -> [[Int]]? {
-        guard Set(problem.slots).count == 1, Set(problem.secondsPerRow).count == 1,
+        guard problem.nodes == nil, Set(problem.slots).count == 1, Set(problem.secondsPerRow).count == 1,
             problem.replicaLimit == problem.slots.reduce(0, +),
             let balancer = try? ReplicaBalancer(replicas: problem.replicaLimit, ranks: problem.worldSize),
             let decision = try? balancer.balance(problem.loads)

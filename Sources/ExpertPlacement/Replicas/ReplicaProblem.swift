@@ -10,13 +10,15 @@ public struct ReplicaProblem: Sendable {
     public let slots: [Int]
     /// Replicas of all experts together, at most.
     public let replicaLimit: Int
+    /// Node of each rank, W entries, counted from 0: replicas of an expert are spread over nodes; nil: one node.
+    public let nodes: [Int]?
     /// Ranks of each expert in the plan in force, E entries; nil: nothing is placed yet.
     public var current: [[Int]]?
 
     /// - Throws: `PlacementError.unsuitableAllocator` when the counts do not fit or the experts do not fit the slots.
     public init(
         loads: [Double], deviations: [Double]? = nil, secondsPerRow: [Double], slots: [Int], replicaLimit: Int? = nil,
-        current: [[Int]]? = nil
+        nodes: [Int]? = nil, current: [[Int]]? = nil
     ) throws(PlacementError) {
         let deviations = deviations ?? [Double](repeating: 0, count: loads.count)
         guard loads.count == deviations.count, current == nil || current?.count == loads.count else {
@@ -28,6 +30,9 @@ public struct ReplicaProblem: Sendable {
             throw .unsuitableAllocator(
                 "slots of \(slots.count) ranks and speeds of \(secondsPerRow.count); give one of each a rank, "
                     + "for one at least")
+        }
+        guard nodes == nil || nodes?.count == slots.count else {
+            throw .unsuitableAllocator("nodes of \(nodes?.count ?? 0) ranks; give one of each of \(slots.count)")
         }
         guard (loads + deviations).allSatisfy({ $0.isFinite && $0 >= 0 && $0 <= Self.largest }) else {
             throw .unsuitableAllocator(
@@ -53,6 +58,7 @@ public struct ReplicaProblem: Sendable {
         self.secondsPerRow = secondsPerRow
         self.slots = usable
         self.replicaLimit = limit
+        self.nodes = nodes.flatMap { Set($0).count > 1 ? NodeLinks.counted($0) : nil }
         self.current = current
     }
 

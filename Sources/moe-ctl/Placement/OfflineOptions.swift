@@ -44,13 +44,17 @@ struct OfflineOptions: ParsableArguments {
     @Option(help: "Which ranks hold optimizer state (with --loads; default: colocated).")
     var optimizerPlacement: OwnershipPolicy?
 
+    @OptionGroup var links: LinkOptions
+
     func validate() throws {
         guard loads != nil else {
-            let others: [(name: String, isGiven: Bool)] = [
-                ("--ranks", ranks != nil), ("--nodes", nodes != nil), ("--allocator", allocator != nil),
-                ("--width", width != nil), ("--hidden-size", hiddenSize != nil), ("--memory-limit", memoryLimit != nil),
-                ("--current", current != nil), ("--optimizer-placement", optimizerPlacement != nil),
-            ]
+            let others: [(name: String, isGiven: Bool)] =
+                [
+                    ("--ranks", ranks != nil), ("--nodes", nodes != nil), ("--allocator", allocator != nil),
+                    ("--width", width != nil), ("--hidden-size", hiddenSize != nil),
+                    ("--memory-limit", memoryLimit != nil),
+                    ("--current", current != nil), ("--optimizer-placement", optimizerPlacement != nil),
+                ] + links.given
             if let other = others.first(where: \.isGiven) {
                 throw ValidationError("\(other.name) is for a plan without a coordinator: give --loads as well")
             }
@@ -58,11 +62,11 @@ struct OfflineOptions: ParsableArguments {
         }
         guard let ranks else { throw ValidationError("--loads needs the number of ranks: give --ranks") }
         let limits = Limits.standard
-        try check(ranks, "--ranks", in: 1...limits.worldSize)
-        if let nodes { try check(nodes, "--nodes", in: 1...ranks) }
-        if let width { try check(width, "--width", in: 1...limits.width) }
-        if let hiddenSize { try check(hiddenSize, "--hidden-size", in: 1...limits.width) }
-        if let memoryLimit { try check(memoryLimit, "--memory-limit", in: 1...limits.integer) }
+        try checkRange(ranks, "--ranks", in: 1...limits.worldSize)
+        if let nodes { try checkRange(nodes, "--nodes", in: 1...ranks) }
+        if let width { try checkRange(width, "--width", in: 1...limits.width) }
+        if let hiddenSize { try checkRange(hiddenSize, "--hidden-size", in: 1...limits.width) }
+        if let memoryLimit { try checkRange(memoryLimit, "--memory-limit", in: 1...limits.integer) }
         if let allocator {
             do {
                 _ = try Allocators.make(named: allocator)
@@ -72,12 +76,6 @@ struct OfflineOptions: ParsableArguments {
         }
         if loads == "-", current == "-" {
             throw ValidationError("--loads and --current cannot both be standard input: name a file for one")
-        }
-    }
-
-    private func check(_ value: Int, _ name: String, in range: ClosedRange<Int>) throws {
-        guard range.contains(value) else {
-            throw ValidationError("\(name) must be from \(range.lowerBound) to \(range.upperBound), but is \(value)")
         }
     }
 
@@ -119,6 +117,10 @@ struct OfflineOptions: ParsableArguments {
             question.current = plan
         }
         question.cluster.ownership = optimizerPlacement ?? .defaultPolicy
+        if links.given.contains(where: \.isGiven) {
+            question.cluster.exchange = links.exchange(otherwise: nil)
+            question.cluster.exchangeBetweenNodes = links.betweenNodes()
+        }
         return question
     }
 }
