@@ -72,6 +72,8 @@ let package = Package(
                 .product(name: "FlyingSocks", package: "FlyingFox"),
             ]),
         .target(name: "CoordinatorCore", dependencies: ["ControlProtocol", "ExpertPlacement"]),
+        // Files of loads over a run: recorded, generated, and imported from others.
+        .target(name: "Traces", dependencies: ["ControlProtocol", "ExpertPlacement", "Randomness"]),
         .target(
             name: "CoordinatorService",
             dependencies: [
@@ -138,6 +140,7 @@ let package = Package(
             name: "moe-ctl",
             dependencies: [
                 "Checkpoints", "ControlProtocol", "ExpertPlacement", "Listings", "Safetensors", "Settings", "TokenData",
+                "Traces",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ]),
@@ -250,6 +253,10 @@ let package = Package(
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "FlyingSocks", package: "FlyingFox"),
             ], exclude: ["Golden"]),
+        .testTarget(
+            name: "TracesTests",
+            dependencies: ["ControlProtocol", "ControlTestSupport", "ExpertPlacement", "TestSupport", "Traces"],
+            exclude: ["Fixtures"]),
         .testTarget(
             name: "CoordinatorCoreTests",
             dependencies: [

@@ -50,6 +50,15 @@ package enum Readable {
         return seconds < 1 ? String(format: "%.1f ms", seconds * 1000) : String(format: "%.2f s", seconds)
     }
 
+    /// So much a second, with a decimal unit.
+    package static func rate(_ value: Double, _ unit: String) -> String {
+        let units = [(1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")]
+        guard let (size, prefix) = units.first(where: { value >= $0.0 }) else {
+            return String(format: "%.3g ", value) + unit
+        }
+        return String(format: "%.3g ", value / size) + prefix + unit
+    }
+
     /// Mean over largest; 1 is perfect.
     package static func balance(_ balance: Double?) -> String {
         balance.map { String(format: "%.3f", $0) } ?? nothing

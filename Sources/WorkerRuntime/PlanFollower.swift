@@ -119,13 +119,12 @@ package final class PlanFollower {
         return progress
     }
 
-    /// What moves in about half of a step. Before anything has moved, moving is taken to be four times as slow as an
-    /// exchange of as many bytes: it allocates, copies and forms checksums.
+    /// What moves in about half of a step.
     private func budget(stepSeconds: Double) -> Int? {
-        if let fixedBudget { return fixedBudget }
-        let exchange = (cluster.exchange?.bytesPerSecond ?? 1e9) * Double(communicator.size) / 4
-        let bytes = 0.5 * stepSeconds * (measuredRate ?? exchange)
-        return bytes.isFinite ? Int(min(max(bytes, 1), 1e15)) : nil
+        fixedBudget
+            ?? MigrationBudget.bytes(
+                stepSeconds: stepSeconds, bytesPerSecond: cluster.exchange?.bytesPerSecond ?? 1e9,
+                worldSize: communicator.size, measured: measuredRate)
     }
 }
 

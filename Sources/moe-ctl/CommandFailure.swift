@@ -4,6 +4,7 @@ import ExpertPlacement
 import Foundation
 import Safetensors
 import TokenData
+import Traces
 
 /// Why a command ends, with the exit code of the process.
 struct CommandFailure: Error {
@@ -26,6 +27,7 @@ struct CommandFailure: Error {
         switch error {
         case let error as CommandFailure: self = error
         case let error as TokenDataError: self.init(error.description)
+        case let error as TraceError: self.init(error.description)
         case let error as PlacementError: self.init(error.description)
         case let error as CheckpointError: self.init(error.description)
         case let error as SafetensorsError: self.init(error.description)

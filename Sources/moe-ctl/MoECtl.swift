@@ -18,7 +18,7 @@ struct MoECtl: AsyncParsableCommand {
             """,
         subcommands: [
             DataCommands.self, RunCommands.self, PlacementCommands.self, WorkerCommands.self, CheckpointCommands.self,
-            DatabaseCommands.self, KeyCommands.self,
+            TraceCommands.self, SimulateCommand.self, DatabaseCommands.self, KeyCommands.self,
         ])
 
     static func main() async {

@@ -10,7 +10,8 @@ import Testing
         ["placement", "apply"], ["placement", "rollback"], ["placement", "pin"], ["placement", "unpin"],
         ["placement", "freeze"], ["placement", "unfreeze"], ["worker"], ["worker", "list"], ["database"],
         ["checkpoint"], ["checkpoint", "list"], ["checkpoint", "verify"], ["checkpoint", "export"],
-        ["database", "backup"], ["key"], ["key", "generate"],
+        ["database", "backup"], ["key"], ["key", "generate"], ["trace"], ["trace", "import"], ["trace", "generate"],
+        ["simulate"],
     ])
     func helpPage(command: [String]) throws {
         let page = try CtlProgram(command + ["--help"])
@@ -31,7 +32,9 @@ import Testing
         let others = [
             "data-prepare", "placement-plan", "placement-apply", "placement-rollback", "placement-pin",
             "placement-unpin", "placement-freeze", "placement-unfreeze", "run-archive", "run-delete", "database-backup",
-            "key-generate", "checkpoint-list", "checkpoint-verify", "checkpoint-export",
+            "key-generate", "checkpoint-list", "checkpoint-verify", "checkpoint-export", "trace-import",
+            "trace-generate",
+            "simulate",
         ]
         for command in withTables + others {
             let page = try String(
@@ -42,6 +45,7 @@ import Testing
         let tables = [
             "placement-plan-loads", "placement-plan-dry-run", "placement-apply-dry-run", "placement-pin-1.0-1-2.3",
             "checkpoint-list", "run-archive-first-try", "run-delete-first-try-dry-run", "database-backup-monday.db",
+            "trace-generate", "simulate",
         ]
         for name in withTables + tables {
             let table = try String(contentsOf: golden.appendingPathComponent("output/\(name).txt"), encoding: .utf8)

@@ -1,0 +1,69 @@
+/// What SGLang's expert distribution recorder dumps (sgl-project/sglang, `srt/eplb/expert_distribution.py`).
+///
+/// In the modes `stat` and `stat_approx` one file has `logical_count`, [pass][layer][expert], summed over the ranks. In the
+/// mode `per_pass` each rank writes a file with `records` of one pass each, which have `global_physical_count`,
+/// [layer][physical expert], and with `last_physical_to_logical_map`. The JSON form, which `--init-expert-location` takes,
+/// has the same keys.
+enum SGLangDump {
+    private static let remedy =
+        "record with --expert-distribution-recorder-mode stat or per_pass, and dump with /dump_expert_distribution_record"
+
+    static func read(_ files: [String], steps: Int, into sink: inout TraceSink) throws(TraceError) {
+        var passes = PassSums(steps: steps)
+        var records = [Int: [[Double]]]()
+        for path in files {
+            let dump = try DumpValue.read(path)
+            if let counts = dump["logical_count"]?.tensor {
+                guard counts.shape.count >= 2 else {
+                    throw TraceError(path, "logical_count has no layers", remedy: remedy)
+                }
+                for pass in 0..<counts.matrixCount {
+                    let matrix = counts.matrix(pass)
+                    // A buffer that is not full ends in passes that never were.
+                    if counts.shape.count == 3, matrix.allSatisfy({ $0.allSatisfy { $0 == 0 } }) { continue }
+                    try add(matrix, path: path, place: "pass \(pass)", to: &passes, &sink)
+                }
+            } else if case .list(let list)? = dump["records"] {
+                try collect(list, map: dump["last_physical_to_logical_map"], path: path, into: &records)
+            } else {
+                throw TraceError(path, "there is neither logical_count nor records in it", remedy: remedy)
+            }
+        }
+        for (pass, loads) in records.sorted(by: { $0.key < $1.key }) {
+            try add(loads, path: files[0], place: "forward pass \(pass)", to: &passes, &sink)
+        }
+        if let (loads, count) = passes.rest { try sink.add(loads, place: "the last passes", stepCount: count) }
+    }
+
+    private static func add(
+        _ loads: [[Double]], path: String, place: String, to passes: inout PassSums, _ sink: inout TraceSink
+    ) throws(TraceError) {
+        if let interval = try passes.add(loads, path: path, place: place) { try sink.add(interval, place: place) }
+    }
+
+    /// Adds a rank's records to those of other ranks of the same passes.
+    private static func collect(
+        _ list: [DumpValue], map: DumpValue?, path: String, into records: inout [Int: [[Double]]]
+    ) throws(TraceError) {
+        guard let map = map?.tensor else {
+            throw TraceError(path, "last_physical_to_logical_map is missing", remedy: remedy)
+        }
+        let physical = try PhysicalLoads(map, path: path)
+        for (index, record) in list.enumerated() {
+            guard case .number(let number)? = record["forward_pass_id"], let pass = Int(exactly: number),
+                let counts = record["global_physical_count"]?.tensor, counts.shape.count == 2
+            else {
+                throw TraceError(
+                    path, "record \(index) has no forward_pass_id and global_physical_count", remedy: remedy)
+            }
+            let loads = try physical.logical(counts.matrix(0), path: path, place: "record \(index)")
+            if let others = records[pass], others.map(\.count) == loads.map(\.count) {
+                records[pass] = zip(others, loads).map { zip($0, $1).map { $0 + $1 } }
+            } else if records[pass] == nil {
+                records[pass] = loads
+            } else {
+                throw TraceError(path, "record \(index) is of another model than other files", remedy: remedy)
+            }
+        }
+    }
+}

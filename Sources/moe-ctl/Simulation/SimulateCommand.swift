@@ -1,0 +1,136 @@
+import ArgumentParser
+import ControlProtocol
+import ExpertPlacement
+import Foundation
+import Listings
+import Traces
+
+struct SimulateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "simulate",
+        abstract: "Tell what placement policies would make of a trace on ranks that are described.",
+        discussion: """
+            Each policy places the experts by the loads of the trace, interval by interval, with the planner, the cost model \
+            and the migrations of a real run; how long that takes follows from the cost model. Policies are allocators, with \
+            options behind a colon. A trace that was recorded also tells how fast its ranks computed, what messages between \
+            them cost and what the rest of a step took; options go first.
+            """)
+
+    @Option(help: ArgumentHelp("Trace of loads, of moe-ctl trace.", valueName: "file"), completion: .file())
+    var trace: String
+    @Option(
+        help: ArgumentHelp(
+            "Allocator to try; give it once for each. One of \(Allocators.names.joined(separator: ", ")).",
+            valueName: "name"))
+    var policy: [String]
+    @OptionGroup(title: "The ranks") var ranks: ClusterOptions
+    @Option(
+        help: ArgumentHelp(
+            "Seconds of a step that do not depend on where experts are (default: as in the trace, or 0).",
+            valueName: "s"))
+    var denseSeconds: Double?
+    @Option(help: ArgumentHelp("Steps between two looks at the plan (default: those of an interval).", valueName: "n"))
+    var planningSteps = 1
+    @Option(
+        help: ArgumentHelp(
+            "Bytes that may move before one step, all ranks together (default: what half a step takes).",
+            valueName: "bytes"))
+    var migrationBudget: Int?
+    @Option(help: ArgumentHelp("Intervals of the trace to replay, from the first (default: all).", valueName: "n"))
+    var intervals: Int?
+    @Option(help: ArgumentHelp("File for charts of all intervals, as SVG.", valueName: "file"), completion: .file())
+    var plot: String?
+    @OptionGroup var output: ListingOptions
+
+    func validate() throws {
+        let limits = Limits.standard
+        guard !policy.isEmpty else { throw ValidationError("give a --policy to try") }
+        for name in policy {
+            do { _ = try Allocators.make(named: name) } catch { throw ValidationError("--policy: \(error)") }
+        }
+        guard Set(policy).count == policy.count else { throw ValidationError("a --policy stands there twice") }
+        if let denseSeconds { try checkRange(denseSeconds, "--dense-seconds", in: 0...limits.seconds) }
+        try checkRange(planningSteps, "--planning-steps", in: 1...limits.integer)
+        if let migrationBudget { try checkRange(migrationBudget, "--migration-budget", in: 1...limits.integer) }
+        if let intervals { try checkRange(intervals, "--intervals", in: 1...limits.integer) }
+    }
+
+    func run() throws {
+        var reader = try TraceReader(path: trace)
+        let cluster = try ranks.cluster(of: reader.header)
+        let calibration = try TraceCalibration(path: trace)
+        let costs = costs(reader.header, cluster, calibration)
+        var runs = policy.map {
+            SimulatedPolicy(
+                $0, model: reader.header.model, cluster: cluster, costs: costs,
+                options: PlacementSimulation.Options(
+                    planningSteps: planningSteps, migrationBudgetBytes: migrationBudget))
+        }
+        var count = 0
+        // What was recorded on other ranks is divided among those of now.
+        let share = calibration.worldSize > 0 ? Double(calibration.worldSize) / Double(cluster.worldSize) : 1
+        while count < intervals ?? .max, let line = try reader.next() {
+            guard case .interval(let interval) = line else { continue }
+            count += 1
+            let dense = denseSeconds ?? TraceCalibration.denseSeconds(interval).map { $0 * share } ?? 0
+            for index in runs.indices {
+                runs[index].advance(
+                    SimulatedInterval(
+                        firstStep: interval.firstStep, stepCount: interval.stepCount,
+                        expertLoads: interval.expertLoads, denseSeconds: dense))
+            }
+        }
+        guard count > 0 else { throw CommandFailure("\(trace) has no intervals; is it whole?") }
+        let report = SimulationReport(
+            trace: trace, source: reader.header.source, intervals: count, cluster: cluster, costs: costs,
+            hiddenSize: reader.header.model.hiddenSize, policies: runs)
+        if let plot { try OutputFile.write(SimulationCharts.svg(runs), to: plot) }
+        for run in runs {
+            if let failure = run.failure { StandardError.write("Note: \(run.policy) ends: \(failure)") }
+        }
+        try output.write(report) { report.tables }
+        if runs.allSatisfy({ $0.failure != nil }) { throw ExitCode(CommandFailure.failed) }
+    }
+
+    private func costs(_ trace: TraceHeader, _ cluster: Cluster, _ calibration: TraceCalibration) -> CostModel {
+        var costs = CostEstimate().costs(model: trace.model, cluster: cluster)
+        if let operations = ranks.operationsPerSecond {
+            costs.neuronSeconds = CostModel.rowOperations(hiddenSize: trace.model.hiddenSize) / operations
+        } else if let measured = calibration.neuronSeconds {
+            costs.neuronSeconds = measured
+            if calibration.worldSize == cluster.worldSize { costs.slowness = calibration.slowness }
+        }
+        return costs
+    }
+}
+
+/// One policy's way through a trace, up to where it fails.
+struct SimulatedPolicy {
+    let policy: String
+    private(set) var simulation: PlacementSimulation?
+    private(set) var outcomes = [IntervalOutcome]()
+    private(set) var failure: String?
+
+    init(
+        _ policy: String, model: ExpertModel, cluster: Cluster, costs: CostModel, options: PlacementSimulation.Options
+    ) {
+        self.policy = policy
+        do {
+            simulation = try PlacementSimulation(
+                policy: policy, model: model, cluster: cluster, costs: costs, options: options)
+        } catch {
+            failure = "\(error)"
+        }
+    }
+
+    mutating func advance(_ interval: SimulatedInterval) {
+        guard failure == nil else { return }
+        do {
+            if let outcome = try simulation?.advance(interval) { outcomes.append(outcome) }
+        } catch {
+            failure = "step \(interval.firstStep): \(error)"
+        }
+    }
+
+    var totals: SimulationTotals { simulation?.totals ?? SimulationTotals() }
+}

@@ -1,0 +1,8 @@
+import ArgumentParser
+
+struct TraceCommands: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "trace",
+        abstract: "Make traces: the loads of experts over a training run, for moe-ctl simulate.",
+        subcommands: [Import.self, Generate.self])
+}

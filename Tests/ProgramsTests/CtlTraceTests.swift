@@ -1,0 +1,153 @@
+import Foundation
+import FoundationXML
+import Testing
+
+/// `moe-ctl trace` and `moe-ctl simulate`, which need no coordinator.
+@Suite struct CtlTraceTests {
+    private let directory: URL
+
+    init() throws {
+        directory = FileManager.default.temporaryDirectory.appendingPathComponent("trace-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+    }
+
+    private func path(_ name: String) -> String { directory.appendingPathComponent(name).path }
+
+    private func file(_ name: String, _ text: String) throws -> String {
+        try Data(text.utf8).write(to: URL(fileURLWithPath: path(name)))
+        return path(name)
+    }
+
+    private func shown(_ text: String) -> String { text.replacing(directory.path + "/", with: "") }
+
+    private static let small = [
+        "--layers", "2", "--experts", "8", "--intervals", "12", "--tokens", "512", "--width", "64", "--hidden-size",
+        "32",
+        "--period", "4",
+    ]
+
+    @Test func generateAndImport() throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let first = try CtlProgram(
+            ["trace", "generate", "--pattern", "shift", "--seed", "3", "-o", path("trace.jsonl")] + Self.small)
+        #expect(first.status == 0 && first.errors.isEmpty, "\(first.errors)")
+        try expectGolden(shown(first.output), "output/trace-generate.txt")
+        let text = try String(contentsOfFile: path("trace.jsonl"), encoding: .utf8)
+        try expectGolden(
+            text.split(separator: "\n").prefix(2).joined(separator: "\n") + "\n", "output/trace-generate.jsonl")
+        let loads = try file("loads.json", "[[[5, 1, 2, 8]], [[1, 9, 3, 3]]]")
+        let second = try CtlProgram(
+            [
+                "trace", "import", "--format", "eplb", loads, "-o", path("eplb.jsonl"), "--steps", "10", "--width",
+                "64",
+                "--hidden-size", "32",
+            ])
+        #expect(second.status == 0 && second.errors.isEmpty, "\(second.errors)")
+        try expectGolden(shown(second.output), "output/trace-import.txt")
+        try expectGolden(try String(contentsOfFile: path("eplb.jsonl"), encoding: .utf8), "output/trace-import.jsonl")
+    }
+
+    @Test func simulate() throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let trace = path("trace.jsonl")
+        _ = try CtlProgram(["trace", "generate", "--pattern", "shift", "--seed", "3", "-o", trace] + Self.small)
+        let question = [
+            "simulate", "--trace", trace, "--ranks", "4", "--nodes", "2", "--policy", "expert-parallel", "--policy",
+            "load-balanced", "--policy", "dp=8,tp=1", "--operations-per-second", "1e9", "--bandwidth", "1e8",
+            "--latency", "1e-5", "--dense-seconds", "0.01",
+        ]
+        let table = try CtlProgram(question + ["--plot", path("plot.svg")])
+        #expect(table.status == 0, "\(table.errors)")
+        #expect(table.errors.hasPrefix("Note: dp=8,tp=1 ends: a grid of"), "\(table.errors)")
+        try expectGolden(shown(table.output), "output/simulate.txt")
+        try expectGolden(try String(contentsOfFile: path("plot.svg"), encoding: .utf8), "output/simulate.svg")
+        #expect(try XMLParser(data: Data(contentsOf: URL(fileURLWithPath: path("plot.svg")))).parse())
+        struct Report: Decodable {
+            struct Policy: Decodable {
+                struct Totals: Decodable { var plans: Int, steps: Int, bytesMoved: Int }
+                struct Interval: Decodable { var stepSeconds: Double, bytesMoved: Int, replanned: Bool }
+                var policy: String
+                var failure: String?
+                var totals: Totals
+                var intervals: [Interval]
+            }
+            var ranks: Int
+            var nodes: Int
+            var policies: [Policy]
+        }
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        let json = try CtlProgram(question + ["-o", "json"])
+        let report = try decoder.decode(Report.self, from: Data(json.output.utf8))
+        #expect(report.ranks == 4 && report.nodes == 2)
+        #expect(report.policies.map(\.intervals.count) == [12, 12, 0])
+        #expect(report.policies.map { $0.failure == nil } == [true, true, false])
+        let balanced = report.policies[1]
+        #expect(balanced.totals.steps == 120 && balanced.totals.plans > 0)
+        #expect(balanced.totals.plans == balanced.intervals.count { $0.replanned })
+        #expect(balanced.totals.bytesMoved == balanced.intervals.reduce(0) { $0 + $1.bytesMoved })
+        let short = try CtlProgram(question + ["-o", "json", "--intervals", "3"])
+        #expect(try decoder.decode(Report.self, from: Data(short.output.utf8)).policies[0].totals.steps == 30)
+    }
+
+    @Test(arguments: [
+        (["trace", "generate", "-o", "x"], "--pattern"), (["trace", "generate", "--pattern", "zipf"], "--output"),
+        (["trace", "generate", "--pattern", "wild", "-o", "x"], "wild"),
+        (["trace", "generate", "--pattern", "zipf", "-o", "x", "--layers", "0"], "--layers"),
+        (["trace", "generate", "--pattern", "zipf", "-o", "x", "--experts", "9999"], "--experts"),
+        (["trace", "generate", "--pattern", "zipf", "-o", "x", "--top-k", "65"], "--top-k"),
+        (["trace", "generate", "--pattern", "zipf", "-o", "x", "--seed=-1"], "--seed"),
+        (["trace", "generate", "--pattern", "zipf", "-o", "x", "--drift", "2"], "--drift"),
+        (["trace", "generate", "--pattern", "zipf", "-o", "x", "--width", "0"], "--width"),
+        (["trace", "import", "--format", "eplb", "-o", "x"], "files"),
+        (["trace", "import", "--format", "csv", "a", "-o", "x"], "csv"),
+        (["trace", "import", "--format", "eplb", "a", "-o", "x", "--steps", "0"], "--steps"),
+        (["trace", "import", "--format", "eplb", "a", "-o", "x", "--scale", "0"], "--scale"),
+        (["simulate", "--policy", "eplb"], "--trace"), (["simulate", "--trace", "x"], "--policy"),
+        (["simulate", "--trace", "x", "--policy", "best"], "unknown allocator \"best\""),
+        (["simulate", "--trace", "x", "--policy", "eplb", "--policy", "eplb"], "twice"),
+        (["simulate", "--trace", "x", "--policy", "eplb", "--ranks", "0"], "--ranks"),
+        (["simulate", "--trace", "x", "--policy", "eplb", "--ranks", "2", "--nodes", "3"], "--nodes"),
+        (["simulate", "--trace", "x", "--policy", "eplb", "--bandwidth", "0"], "--bandwidth"),
+        (["simulate", "--trace", "x", "--policy", "eplb", "--latency=-1"], "--latency"),
+        (
+            ["simulate", "--trace", "x", "--policy", "eplb", "--operations-per-second", "nan"],
+            "--operations-per-second"
+        ),
+        (["simulate", "--trace", "x", "--policy", "eplb", "--intervals", "0"], "--intervals"),
+    ])
+    func wrongUsage(arguments: [String], word: String) throws {
+        let call = try CtlProgram(arguments)
+        #expect(call.status == 64 && call.output.isEmpty, "\(call.status) \(call.output)")
+        #expect(call.errors.contains(word), "\(call.errors)")
+    }
+
+    @Test func whatCannotBeReadIsNamed() throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let question = ["--policy", "expert-parallel", "--ranks", "2"]
+        let missing = try CtlProgram(["simulate", "--trace", "/nowhere/x"] + question)
+        #expect(missing.status == 1 && missing.errors.contains("/nowhere/x"), "\(missing.errors)")
+        let header =
+            #"{"type":"trace","version":1,"source":"x","model":{"hidden_size":4,"layers":[[8,8]]}}"# + "\n"
+        let bad = try file("bad.jsonl", header + "{\"type\":\"interval\"")
+        let broken = try CtlProgram(["simulate", "--trace", bad] + question)
+        #expect(broken.status == 1 && broken.output.isEmpty, "\(broken.errors)")
+        #expect(broken.errors.contains("bad.jsonl, line 2: "), "\(broken.errors)")
+        let empty = try CtlProgram(["simulate", "--trace", file("empty.jsonl", header)] + question)
+        #expect(empty.status == 1 && empty.errors.contains("no intervals"), "\(empty.errors)")
+        let line = #"{"type":"interval","incarnation":1,"first_step":1,"step_count":1,"expert_loads":[[1,2]]}"#
+        let good = try file("good.jsonl", header + line + "\n")
+        let unknown = try CtlProgram(["simulate", "--trace", good, "--policy", "expert-parallel"])
+        #expect(unknown.status == 64 && unknown.errors.contains("--ranks"), "\(unknown.errors)")
+        let small = try CtlProgram(["simulate", "--trace", good, "--memory-limit", "1"] + question)
+        #expect(small.status == 1 && small.errors.contains("memory"), "\(small.errors)")
+        let plot = try CtlProgram(["simulate", "--trace", good, "--plot", "/nowhere/x.svg"] + question)
+        #expect(plot.status == 1 && plot.errors.contains("/nowhere/x.svg"), "\(plot.errors)")
+        let output = try CtlProgram(["trace", "generate", "--pattern", "zipf", "-o", "/nowhere/x.jsonl"])
+        #expect(output.status == 1 && output.errors.contains("/nowhere/x.jsonl"), "\(output.errors)")
+        let matrix = try CtlProgram(
+            ["trace", "import", "--format", "eplb", file("bad.json", "[[1, -1]]"), "-o", path("x.jsonl")])
+        #expect(matrix.status == 1 && matrix.errors.contains("bad.json: matrix 0"), "\(matrix.errors)")
+        #expect(!FileManager.default.fileExists(atPath: path("x.jsonl")))
+    }
+}

@@ -1,0 +1,149 @@
+import ExpertPlacement
+import Foundation
+import TestSupport
+import Testing
+import Traces
+
+/// Loads of other projects become traces, and files that are none of theirs are refused with what is wrong.
+struct ImportTests {
+    private let folder: Folder
+
+    init() throws { folder = try Folder() }
+
+    private func trace(
+        _ format: TraceFormat, _ files: [String], steps: Int = 1, scale: Double = 1
+    ) throws -> [TraceInterval] {
+        let output = folder.path("trace.jsonl")
+        let job = TraceImport(format: format, steps: steps, scale: scale, width: 64, hiddenSize: 16)
+        let (header, count) = try job.run(files: files, output: output)
+        let trace = try lines(output)
+        #expect(trace.header == header && header.source == format.rawValue)
+        let all = try intervals(output)
+        #expect(all.count == count)
+        return all
+    }
+
+    @Test func matrices() throws {
+        let one = try trace(.eplb, [folder.file("one.json", "[[1, 2.4, 3], [4, 5, 6]]")], steps: 5)
+        #expect(one == [TraceInterval(firstStep: 1, stepCount: 5, expertLoads: [[1, 2, 3], [4, 5, 6]])])
+        let two = try trace(.eplb, [folder.file("two.json", "[[[1, 2]], [[0.003, 4]]]")], scale: 1000)
+        #expect(two.map(\.expertLoads) == [[[1000, 2000]], [[3, 4000]]])
+        #expect(two.map(\.firstStep) == [1, 2])
+    }
+
+    @Test func iterations() throws {
+        let text = #"{"iteration":1,"loads":[[3,1],[2,2]]}"# + "\n" + #"{"iteration":11,"loads":[[4,0],[1,3]]}"# + "\n"
+        let all = try trace(.lines, [folder.file("lines.jsonl", text)])
+        #expect(all.map(\.firstStep) == [1, 11])
+        #expect(all.map(\.expertLoads) == [[[3, 1], [2, 2]], [[4, 0], [1, 3]]])
+    }
+
+    // Values follow from Fixtures/make_fixtures.py, with which PyTorch wrote the files.
+
+    @Test func sglangStatistics() throws {
+        let all = try trace(.sglang, [Samples.fixture("sglang-stat.pt")])
+        // The third pass of the buffer never was.
+        #expect(all.map(\.expertLoads) == [[[1, 2, 3, 4], [5, 6, 7, 8]], [[9, 10, 11, 12], [13, 14, 15, 16]]])
+        let sum = try trace(.sglang, [Samples.fixture("sglang-stat.pt")], steps: 2)
+        #expect(
+            sum == [TraceInterval(firstStep: 1, stepCount: 2, expertLoads: [[10, 12, 14, 16], [18, 20, 22, 24]])])
+        let partial = try trace(.sglang, [Samples.fixture("sglang-stat.pt")], steps: 5)
+        #expect(partial.map(\.stepCount) == [2])
+    }
+
+    /// Both ranks' counts of physical experts, added up: layer 0 has experts 0 1 2 3 0 1, layer 1 has 3 2 1 0 3 3.
+    @Test func sglangPasses() throws {
+        let files = [0, 1].map { Samples.fixture("sglang-pass-\($0).pt") }
+        let all = try trace(.sglang, files)
+        func expected(_ first: Int) -> [[Int]] {
+            let slots = (0..<12).map { 2 * (first + $0) + 1 }
+            return [
+                [slots[0] + slots[4], slots[1] + slots[5], slots[2], slots[3]],
+                [slots[9], slots[8], slots[7], slots[6] + slots[10] + slots[11]],
+            ]
+        }
+        #expect(all.map(\.expertLoads) == [expected(70), expected(80)])
+    }
+
+    @Test func sglangJSON() throws {
+        let path = try folder.file(
+            "counts.json", #"{"logical_count": [[[1, 2], [3, 4]], [[5, 6], [7, 8]]], "rank": 0}"#)
+        #expect(try trace(.sglang, [path]).map(\.expertLoads) == [[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
+        let flat = try folder.file("flat.json", #"{"logical_count": [[1, 2], [3, 4]]}"#)
+        #expect(try trace(.sglang, [flat]).map(\.expertLoads) == [[[1, 2], [3, 4]]])
+    }
+
+    /// A ring whose oldest pass is the third; the fourth is empty.
+    @Test func vllmState() throws {
+        let all = try trace(.vllm, [Samples.fixture("vllm-state.pt")])
+        func expected(_ pass: Int) -> [[Int]] {
+            let slots = (0..<12).map { 1 + 12 * pass + $0 }
+            return [
+                [slots[0] + slots[4], slots[1] + slots[5], slots[2], slots[3]],
+                [slots[9], slots[8], slots[7], slots[6] + slots[10] + slots[11]],
+            ]
+        }
+        #expect(all.map(\.expertLoads) == [expected(2), expected(0), expected(1)])
+    }
+
+    @Test func vllmTensor() throws {
+        let all = try trace(.vllm, [Samples.fixture("tensor.pt")], scale: 2)
+        #expect(all.map(\.expertLoads) == [[[0, 2, 4, 6], [1, 3, 5, 7]]])
+        let json = try folder.file(
+            "state.json", #"{"expert_load_pass": [[1, 2, 3]], "physical_to_logical_map": [[0, 1, 0]]}"#)
+        #expect(try trace(.vllm, [json]).map(\.expertLoads) == [[[4, 2]]])
+    }
+
+    @Test(arguments: [
+        (TraceFormat.eplb, "[[1, 2], [3", "no JSON"), (.eplb, "{}", "wrong type"), (.eplb, "[]", "0 layers"),
+        (.eplb, "[[]]", "layers"), (.eplb, "[[1, -2]]", "load -2.0 in layer 0"), (.eplb, "[[1, \"a\"]]", "[0][1]"),
+        (.eplb, "[[[1, 2]], [[1, 2, 3]]]", "matrix 1"), (.eplb, "[[0.1, 0.2]]", "--scale"),
+        (.eplb, "[[1e300]]", "load"),
+        (.lines, #"{"iteration":1,"loads":[[1]]}"# + "\n{}", "line 2"), (.lines, "", "no loads"),
+        (.lines, #"{"iteration":-1,"loads":[[1]]}"#, "first_step"),
+        (.vllm, "{}", "expert_load_window"), (.vllm, "text", "neither a .pt file"),
+        (.vllm, "[1]", "expert_load_window"),
+        (.vllm, #"{"expert_load_pass": [[1, 2]], "physical_to_logical_map": [[0]]}"#, "physical experts"),
+        (.sglang, #"{"logical_count": [[1, 2], [3]]}"#, "logical_count"), (.sglang, #"{"records": [[1]]}"#, "records"),
+        (.vllm, "PK\u{3}\u{4}", "no zip file"),
+    ])
+    func whatIsNoneOfTheirsIsNamed(format: TraceFormat, text: String, word: String) throws {
+        let path = try folder.file("bad", text)
+        let error = #expect(throws: TraceError.self) { _ = try trace(format, [path]) }
+        #expect(error?.file == path, "\(error.debugDescription)")
+        #expect(error?.description.contains(word) == true, "\(error.debugDescription)")
+        #expect(folder.names == ["bad"])
+    }
+
+    @Test func nestedTuplesAreRefused() throws {
+        let error = #expect(throws: TraceError.self) { _ = try trace(.vllm, [Samples.fixture("deep.pt")]) }
+        #expect(error?.description.contains("expert_load_window") == true)
+    }
+
+    @Test func otherModesAreNamed() throws {
+        let error = #expect(throws: TraceError.self) { _ = try trace(.sglang, [Samples.fixture("sglang-token.pt")]) }
+        #expect(error?.description.contains("per_pass") == true)
+        #expect(throws: TraceError.self) { _ = try trace(.sglang, [Samples.fixture("vllm-state.pt")]) }
+        #expect(throws: TraceError.self) { _ = try trace(.eplb, ["a", "b"]) }
+    }
+
+    /// Whatever bytes of a .pt file change, nothing traps.
+    @Test(arguments: ["sglang-stat.pt", "sglang-pass-0.pt", "vllm-state.pt"])
+    func damagedFilesAreRefused(name: String) throws {
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: Samples.fixture(name)))
+        var generator = SeededGenerator(seed: TestRuns.seed())
+        let format = name.hasPrefix("vllm") ? TraceFormat.vllm : .sglang
+        for round in 0..<TestRuns.count(400, soak: 20_000) {
+            var damaged = bytes
+            if round % 8 == 0 {
+                damaged = damaged.prefix(Int.random(in: 0..<damaged.count, using: &generator))
+            } else {
+                for _ in 0..<Int.random(in: 1...4, using: &generator) {
+                    damaged[Int.random(in: 0..<damaged.count, using: &generator)] = UInt8.random(
+                        in: 0...255, using: &generator)
+                }
+            }
+            do { _ = try trace(format, [folder.file("damaged.pt", damaged)]) } catch is TraceError {}
+        }
+    }
+}
