@@ -18,6 +18,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
@@ -74,10 +75,13 @@ let package = Package(
         .target(name: "CoordinatorCore", dependencies: ["ControlProtocol", "ExpertPlacement"]),
         // Files of loads over a run: recorded, generated, and imported from others.
         .target(name: "Traces", dependencies: ["ControlProtocol", "ExpertPlacement", "Randomness"]),
+        // Metrics of swift-metrics in Prometheus' text format
+        .target(name: "PrometheusMetrics", dependencies: [.product(name: "CoreMetrics", package: "swift-metrics")]),
         .target(
             name: "CoordinatorService",
             dependencies: [
-                "CBuildInformation", "ControlProtocol", "CoordinatorCore", "CSpawn",
+                "CBuildInformation", "ControlProtocol", "CoordinatorCore", "CSpawn", "PrometheusMetrics",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "FlyingFox", package: "FlyingFox"),
                 .product(name: "FlyingSocks", package: "FlyingFox"),
                 .product(name: "GRDB", package: "GRDB.swift"),
@@ -85,7 +89,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
-            ]),
+            ], resources: [.embedInCode("HTTP/Dashboard")]),
         .target(
             name: "Settings",
             dependencies: [
@@ -272,7 +276,7 @@ let package = Package(
                 "SQLiteFaults", "TestSupport",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
-            ], exclude: ["Fixtures", "noise_peer.py"]),
+            ], exclude: ["Fixtures", "noise_peer.py", "openapi_check.py"]),
         // What takes bytes from outside, for libFuzzer and for tests that replay what it found.
         .target(
             name: "FuzzTargets",
@@ -282,6 +286,9 @@ let package = Package(
             ],
             path: "Tests/Fuzzing/Targets"),
         .testTarget(name: "FuzzTargetsTests", dependencies: ["ControlTestSupport", "FuzzTargets"]),
+        .testTarget(
+            name: "PrometheusMetricsTests",
+            dependencies: ["PrometheusMetrics", "TestSupport", .product(name: "CoreMetrics", package: "swift-metrics")]),
         .testTarget(
             name: "SettingsTests",
             dependencies: ["Settings", .product(name: "ArgumentParser", package: "swift-argument-parser")]),

@@ -89,6 +89,7 @@ for file in deploy/config/*; do
 done
 place 755 deploy/slurm/moe.sbatch "$doc/examples/moe.sbatch"
 place 644 deploy/shakespeare/config.json "$doc/examples/config.json"
+for file in deploy/prometheus/*.yml deploy/grafana/*.json; do place 644 "$file" "$doc/examples/$(basename "$file")"; done
 place 644 examples/least_loaded.py "$doc/examples/least_loaded.py"
 for file in README.md CHANGELOG.md docs/*.md; do place 644 "$file" "$doc/$(basename "$file")"; done
 for file in schemas/*; do place 644 "$file" "$schemas/$(basename "$file")"; done

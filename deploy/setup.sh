@@ -54,6 +54,8 @@ need_packages() {
         # A cluster on this machine, a machine in this one, and checks of what gets installed.
         need 'slurm-wlm munge' sh -c 'PATH=$PATH:/usr/sbin; command -v slurmctld && command -v slurmd && command -v munged'
         need systemd test -x /lib/systemd/systemd
+        # promtool, and a Prometheus that reads what the coordinator tells.
+        need prometheus sh -c 'command -v prometheus && command -v promtool'
         need lintian command -v lintian
         need mandoc command -v mandoc
         need bsdextrautils command -v col
@@ -77,8 +79,17 @@ install() {
     echo "setup: installing$missing"
     log=$(mktemp)
     trap 'rm -f "$log"' EXIT
-    # shellcheck disable=SC2086 # no command when root; one word for each package
-    $as_root sh -c 'export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -qy --no-install-recommends "$@"' \
+    # Packages must not start their services: tests have their own (https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt).
+    # shellcheck disable=SC2086,SC2016 # no command when root; one word for each package
+    $as_root sh -c '
+        policy=/usr/sbin/policy-rc.d
+        if [ ! -e $policy ]; then
+            trap "rm -f $policy" EXIT
+            printf "#!/bin/sh\nexit 101\n" >$policy
+            chmod 755 $policy
+        fi
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update -q && apt-get install -qy --no-install-recommends "$@"' \
         apt $missing >"$log" 2>&1 || {
         cat "$log" >&2
         fail "apt-get could not install$missing; see above"

@@ -26,6 +26,15 @@ public enum AnyRequest: Hashable, Sendable {
     case joinWorld(JoinWorld)
     case openWorld(OpenWorld)
 
+    /// The types of all requests.
+    package static let types = [
+        RegisterRun.type, RegisterWorker.type, Report.type, Reports.type, FinishRun.type, ListRuns.type, ShowRun.type,
+        ShowPlacement.type, ListWorkers.type, PollPlan.type, PlanProgress.type, RecordCheckpoint.type,
+        ListCheckpoints.type, ListPlans.type, ListIntervals.type, ListLoads.type, ShowTimings.type, ListEvents.type,
+        ProposePlacement.type, ControlPlanning.type, ArchiveRun.type, DeleteRun.type, BackUpDatabase.type,
+        JoinWorld.type, OpenWorld.type,
+    ]
+
     /// Reads the fields of a message of type `type`.
     /// - Throws: `unknown_type`, or what the decoder found.
     init(type: String, from decoder: any Decoder) throws {

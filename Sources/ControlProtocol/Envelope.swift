@@ -28,16 +28,19 @@ public enum MessageCodec {
     public static func frame(
         _ message: some ControlMessage, requestID: Int?, limits: Limits = .standard
     ) throws(ControlError) -> Data {
-        let payload: Data
+        try Frame.encode(payload(message, requestID: requestID), limits: limits)
+    }
+
+    /// What stands in a frame.
+    package static func payload(_ message: some ControlMessage, requestID: Int?) throws(ControlError) -> Data {
         do {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            payload = try encoder.encode(Envelope(requestID: requestID, body: message))
+            return try encoder.encode(Envelope(requestID: requestID, body: message))
         } catch {
             throw ControlError(
                 .badRequest, "a \(type(of: message).type) message cannot be written: \(ControlError.brief(error))")
         }
-        return try Frame.encode(payload, limits: limits)
     }
 }
 

@@ -25,12 +25,22 @@ public struct Limits: Sendable, Equatable {
     public var refusalLogInterval = Duration.seconds(10)
 
     // HTTP
-    /// Connections that are kept for questions about the coordinator's health, besides `connections`.
+    /// Connections that are kept for questions over HTTP, besides `connections`.
     public var httpConnections = 64
     /// Bytes of a request's line and headers.
     public var httpRequestBytes = 8_192
-    /// From a connection's beginning until its answer has been taken.
+    /// From a connection's beginning until its answer has been taken; one of the API may take `transferTime`.
     public var httpTime = Duration.seconds(10)
+    /// Connections, besides these, over which news are streamed.
+    public var httpStreams = 32
+    /// Between two looks for news of a stream, and so between two events.
+    public var liveInterval = Duration.seconds(1)
+    /// A stream without news says after so long that it is still there.
+    public var liveSilence = Duration.seconds(15)
+    /// Answers of the API that are made at a time.
+    public var httpReads = 2
+    /// Runs that metrics tell of, those registered last.
+    public var meteredRuns = 100
     /// The database must answer a health check in so long.
     public var healthCheckTime = Duration.seconds(2)
 

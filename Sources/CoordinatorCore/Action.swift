@@ -50,6 +50,25 @@ public enum Change: Hashable, Sendable {
     case addEvent(run: String, RunEvent)
 }
 
+extension Change {
+    /// The run it is about.
+    public var run: String {
+        switch self {
+        case .putRun(let request, _, _), .addIncarnation(let request, _, _): request.run
+        case .addPlan(let record): record.run
+        case .setPlanState(let run, _, _, _, _), .setPlanObservation(let run, _, _), .setPlanning(let run, _),
+            .dropReports(let run, _), .raiseRevision(let run, _), .archiveRun(let run, _), .addEvent(let run, _):
+            run
+        case .setPlanProgress(let progress, _): progress.run
+        case .putWorker(let request, _): request.run
+        case .addReport(let report, _, _, _): report.run
+        case .addCheckpoint(let request, _, _): request.run
+        case .endIncarnation(let request, _): request.run
+        case .deleteRun(let request, _, _): request.run
+        }
+    }
+}
+
 /// A plan as it is recorded.
 public struct PlanRecord: Hashable, Sendable {
     public let run: String

@@ -14,6 +14,8 @@ package actor ChangeProcessor {
 
     private let store: CoordinatorStore
     private let limits: Limits
+    private let changes: RunChanges
+    private let metrics: CoordinatorMetrics
     private let now: @Sendable () -> Timestamp
     private let logger: Logger
     /// Stands still while the machine sleeps, and nobody can be heard.
@@ -29,13 +31,18 @@ package actor ChangeProcessor {
     private let wakeUps: AsyncStream<Void>
     private let wakeUp: AsyncStream<Void>.Continuation
 
-    /// - Parameter programs: allocators that are programs.
+    /// - Parameters:
+    ///   - programs: allocators that are programs.
+    ///   - changes: where to count what is committed.
     package init(
-        store: CoordinatorStore, limits: Limits, programs: Set<String> = [],
+        store: CoordinatorStore, limits: Limits, programs: Set<String> = [], changes: RunChanges = RunChanges(),
+        metrics: CoordinatorMetrics = CoordinatorMetrics(),
         now: @escaping @Sendable () -> Timestamp, logger: Logger
     ) {
         self.store = store
         self.limits = limits
+        self.changes = changes
+        self.metrics = metrics
         self.now = now
         self.logger = logger
         core = CoordinatorCore(limits: limits, programs: programs)
@@ -113,13 +120,17 @@ package actor ChangeProcessor {
             }
             if !changes.isEmpty {
                 Failpoint.reach(.beforeCommit)
+                let start = ContinuousClock.now
                 try await store.commit(changes)
+                metrics.committed(changes.count, in: .now - start)
                 Failpoint.reach(.afterCommit)
+                self.changes.record(changes)
             }
             _ = handle(.committed)
         } catch {
             // Even refusals may have come from changes that did not happen.
             _ = handle(.commitFailed)
+            metrics.commitFailed()
             logger.error("the database takes no changes", metadata: ["reason": "\(StoreError.reason(error))"])
             let refusal = Answer.refused(.storageUnavailable(error))
             answers = [Answer?](repeating: refusal, count: batch.count)

@@ -19,6 +19,7 @@ struct RequestHandler: Sendable {
     let backups: DatabaseBackups
     let rendezvous: Rendezvous
     let refusals: RefusalLog
+    let metrics: CoordinatorMetrics
     let limits: Limits
     let logger: Logger
 
@@ -30,10 +31,13 @@ struct RequestHandler: Sendable {
         let incoming = MessageCodec.request(payload, limits: limits)
         do {
             let request = try incoming.request.get()
+            metrics.received(type(of: request.message).type)
             try request.permit(roles)
             return try await answer(to: request, from: client, id: incoming.requestID)
         } catch {
+            if case .failure = incoming.request { metrics.received(nil) }
             let error = refused(error)
+            metrics.refused(error.code)
             if error.code == .forbidden { refusals.add(error.code, from: client.socket) }
             return Self.frame(error, id: incoming.requestID)
         }

@@ -14,7 +14,8 @@ struct Serve: AsyncParsableCommand, SettingsSections {
         discussion: """
             Writes "moe-coordinator: listening on ADDRESS" to standard error once connections are taken; with --log-format \
             json that is a record of the log. Ends with 0 on SIGTERM and SIGINT, after the open requests were answered. \
-            Tells over HTTP how it is: /livez, /readyz?verbose and /version. Every option can also be set in the environment \
+            Tells over HTTP how it is (/livez, /readyz?verbose, /version) and what it knows: / for people, /api/v1/runs for \
+            programs, /metrics for Prometheus. Every option can also be set in the environment \
             (MOE_DATABASE, MOE_LISTEN) and in the file that --config names. That file also says which programs may place \
             experts (allocators) and how often plans are looked at (planning): see docs/exec.md; where backups go \
             (backup_directory) and for how many days reports are kept (telemetry_days, default 30): see docs/operations.md.
@@ -46,7 +47,7 @@ struct Serve: AsyncParsableCommand, SettingsSections {
 
     @Option(
         help: ArgumentHelp(
-            "Where /livez, /readyz and /version are (default: 127.0.0.1:7780, or nowhere when that is taken); none: nowhere.",
+            "Where it tells over HTTP how it is and what it knows (default: 127.0.0.1:7780, or nowhere when that is taken); none: nowhere.",
             valueName: "address:port"))
     var http: String?
 
@@ -91,7 +92,9 @@ struct Serve: AsyncParsableCommand, SettingsSections {
         // Descriptors for the database, its log and the like are put aside.
         let descriptors = max(2, FileDescriptorLimit.raise() - 32)
         limits.httpConnections = min(limits.httpConnections, max(1, descriptors / 4))
-        limits.connections = min(limits.connections, descriptors - limits.httpConnections)
+        limits.httpStreams = min(limits.httpStreams, max(1, descriptors / 8))
+        limits.connections = min(
+            limits.connections, max(1, descriptors - limits.httpConnections - limits.httpStreams))
 
         let planning = try config.map(PlanningConfiguration.init(file:)) ?? PlanningConfiguration()
         let storage = try config.map(StorageConfiguration.init(file:)) ?? StorageConfiguration()

@@ -15,6 +15,10 @@ struct MessageCodecTests {
         }
     }
 
+    @Test func allTypesOfRequestsAreListed() throws {
+        #expect(AnyRequest.types.sorted() == Set(try Samples.requests.map { type(of: $0).type }).sorted())
+    }
+
     @Test func answersSurviveTheRoundTrip() throws {
         func check<Message: ControlMessage>(_ message: Message) throws {
             guard !(message is ErrorReply) else { return }

@@ -34,11 +34,12 @@ struct SchemaTests {
     @Test func everyMessageHasASchemaAndEverySchemaIsUsed() throws {
         let types = Set(try messages().compactMap { $0["type"]?.text })
         let shared: Set = [
-            "checkpoint", "cluster", "exchange_costs", "exec_answer", "exec_request", "expert_id", "expert_model",
-            "interval", "interval_loads", "layer_placement", "layer_switch", "numbered_event", "performance_sample",
-            "placement_plan", "plan_observation", "plan_prediction", "plan_summary", "rank_timings",
-            "recorded_checkpoint", "run_event",
-            "run_summary", "trace", "trace_interval", "trace_plan", "worker_summary",
+            "change", "checkpoint", "cluster", "exchange_costs", "exec_answer", "exec_request", "expert_id",
+            "expert_model",
+            "interval", "interval_loads", "layer_placement", "layer_switch", "numbered_event", "openapi",
+            "performance_sample", "placement_plan", "plan_observation", "plan_prediction", "plan_summary",
+            "rank_timings", "recorded_checkpoint", "run_event", "run_summary", "runs_change", "trace", "trace_interval",
+            "trace_plan", "worker_summary",
         ]
         #expect(types.union(shared) == Set(validator.names))
     }

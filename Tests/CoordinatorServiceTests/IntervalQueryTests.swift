@@ -3,6 +3,8 @@ import ControlTestSupport
 import CoordinatorCore
 import CoordinatorService
 import ExpertPlacement
+import GRDB
+import Synchronization
 import TestSupport
 import Testing
 
@@ -282,6 +284,36 @@ struct IntervalQueryTests {
                 #expect(isNear(phase.largest, seconds.max()), "seed \(seed)")
                 #expect(isNear(phase.mean, seconds.reduce(0, +) / Double(reports.count)), "seed \(seed)")
                 if name == "experts" { #expect(isNear(interval.balance, phase.mean / phase.largest), "seed \(seed)") }
+            }
+        }
+    }
+
+    /// However much there is, a page costs what it shows: nothing is scanned and nothing sorted.
+    @Test func pagesAreFoundByAnIndex() async throws {
+        let store = try CoordinatorStore(path: folder.path("moe.db"))
+        try await apply(start(worldSize: 1) + [.report(Samples.report())], to: store)
+        let statements = Mutex([String]())
+        try await store.queue.writeWithoutTransaction { db in
+            db.trace { event in statements.withLock { $0.append(event.expandedDescription) } }
+        }
+        for after in [nil, 0] {
+            _ = try await store.intervals(ListIntervals(run: "shakespeare", after: after), limits: .standard)
+            _ = try await store.loads(ListLoads(run: "shakespeare", after: after), limits: .standard)
+            _ = try await store.events(ListEvents(run: "shakespeare", after: after), limits: .standard)
+        }
+        for step in [nil, 11] { _ = try await store.timings(ShowTimings(run: "shakespeare", firstStep: step)) }
+        try await store.queue.writeWithoutTransaction { db in
+            db.trace(options: [])
+            let queries = statements.withLock { $0 }.filter { $0.hasPrefix("SELECT") }
+            #expect(queries.count > 10)
+            for query in queries {
+                for row in try Row.fetchAll(db, sql: "EXPLAIN QUERY PLAN " + query) {
+                    let detail: String = row["detail"]
+                    #expect(
+                        detail.hasPrefix("SEARCH")
+                            || detail.hasPrefix("USE TEMP B-TREE FOR ORDER BY") && query.contains("incarnations"),
+                        "\(detail): \(query)")
+                }
             }
         }
     }

@@ -24,16 +24,34 @@ extension HTTPRequest {
 }
 
 extension HTTPResponse {
+    static func text(_ status: HTTPStatusCode, _ text: String) -> HTTPResponse {
+        HTTPResponse(
+            statusCode: status, headers: [.contentType: "text/plain; charset=utf-8"], body: Data((text + "\n").utf8))
+    }
+
+    static func json(_ status: HTTPStatusCode, _ body: Data) -> HTTPResponse {
+        HTTPResponse(statusCode: status, headers: [.contentType: "application/json"], body: body)
+    }
+
     /// As it goes over a connection that ends with it.
     /// - Parameter hasBody: false in answers to `HEAD`.
     func bytes(hasBody: Bool = true) async throws -> Data {
         let body = try await bodyData
         var headers = headers
         headers[.contentLength] = "\(body.count)"
+        return head(headers) + (hasBody ? body : Data())
+    }
+
+    /// What goes before the body. No answer is of use to the pages of another site, or is what it does not say to be.
+    func head(_ headers: HTTPHeaders) -> Data {
+        var headers = headers
         headers[.connection] = "close"
-        headers[.cacheControl] = "no-store"
+        headers[.cacheControl] = headers[.cacheControl] ?? "no-store"
+        headers[HTTPHeader("X-Content-Type-Options")] = "nosniff"
+        headers[HTTPHeader("Cross-Origin-Resource-Policy")] = "same-origin"
+        headers[HTTPHeader("Referrer-Policy")] = "no-referrer"
         let lines = headers.map { "\($0.key.rawValue): \($0.value)" }.sorted()
         let head = (["\(version.rawValue) \(statusCode.code) \(statusCode.phrase)"] + lines).joined(separator: "\r\n")
-        return Data((head + "\r\n\r\n").utf8) + (hasBody ? body : Data())
+        return Data((head + "\r\n\r\n").utf8)
     }
 }

@@ -64,10 +64,16 @@ package struct Health: Sendable {
     }
 
     private func diskSpace() -> String? {
+        guard let free = Self.freeBytes(at: path) else { return String(cString: strerror(errno)) }
+        return free >= limits.freeDiskBytes
+            ? nil : "\(free) bytes are free, less than \(limits.freeDiskBytes) (free disk bytes)"
+    }
+
+    /// - Returns: nil when the system does not say, but why (errno).
+    static func freeBytes(at path: String) -> Int? {
         var status = statvfs()
-        guard statvfs(path, &status) == 0 else { return String(cString: strerror(errno)) }
+        guard statvfs(path, &status) == 0 else { return nil }
         let free = Int(clamping: status.f_bavail).multipliedReportingOverflow(by: Int(clamping: status.f_frsize))
-        return free.overflow || free.partialValue >= limits.freeDiskBytes
-            ? nil : "\(free.partialValue) bytes are free, less than \(limits.freeDiskBytes) (free disk bytes)"
+        return free.overflow ? .max : free.partialValue
     }
 }

@@ -24,6 +24,7 @@ package actor PlanningLoop {
     private let host: any PlanningHost
     private let configuration: PlanningConfiguration
     private let limits: Limits
+    private let metrics: CoordinatorMetrics
     private let logger: Logger
     private let cancellation = PlanningCancellation()
     private var entries: [String: Entry] = [:]
@@ -40,11 +41,13 @@ package actor PlanningLoop {
     private let sender: AsyncStream<Report>.Continuation
 
     package init(
-        host: any PlanningHost, configuration: PlanningConfiguration, limits: Limits = .standard, logger: Logger
+        host: any PlanningHost, configuration: PlanningConfiguration, limits: Limits = .standard,
+        metrics: CoordinatorMetrics = CoordinatorMetrics(), logger: Logger
     ) {
         self.host = host
         self.configuration = configuration
         self.limits = limits
+        self.metrics = metrics
         self.logger = logger
         (inbox, sender) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(limits.queuedReports))
     }
@@ -144,8 +147,10 @@ package actor PlanningLoop {
     private func work(on run: String) async {
         while let reports = entries[run]?.reports, !reports.isEmpty, !cancellation.isCancelled {
             entries[run]?.reports = []
+            let start = ContinuousClock.now
             do {
                 try await plan(run, reports)
+                metrics.planned(in: .now - start)
             } catch is CancellationError {
                 break
             } catch {

@@ -83,6 +83,7 @@ struct Connection {
     /// kernel would take the word back (RFC 9293, section 3.10.4).
     private func refuse(_ error: ControlError, over stream: SecureStream) async {
         refusals.add(error.code, from: socket)
+        handler.metrics.refused(error.code)
         guard (try? await stream.write(RequestHandler.frame(error, id: nil))) != nil else { return }
         _ = Glibc.shutdown(socket.socket.file.rawValue, Int32(SHUT_WR))
         var left = limits.frameBytes

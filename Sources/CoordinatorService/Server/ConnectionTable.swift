@@ -15,10 +15,12 @@ final class ConnectionTable: Sendable {
         let socket: Socket
         /// When the connection is ended; nil: not by time.
         var deadline: Instant?
+        var isStream = false
     }
 
     private struct State {
         var entries: [Int: Entry] = [:]
+        var streams = 0
         var nextID = 0
         var bufferedBytes = 0
         var isAccepting = false
@@ -34,6 +36,7 @@ final class ConnectionTable: Sendable {
     }
 
     var count: Int { state.withLock { $0.entries.count } }
+    var streamCount: Int { state.withLock { $0.streams } }
     var isStopping: Bool { state.withLock { $0.endOfShutdown != nil } }
 
     /// Whether somebody takes connections, as far as is known.
@@ -46,7 +49,9 @@ final class ConnectionTable: Sendable {
     /// - Returns: the connection's number; nil when there are too many, or the server stops.
     func add(_ socket: Socket) -> Int? {
         state.withLock { state in
-            guard state.entries.count < limits.connections, state.endOfShutdown == nil else { return nil }
+            guard state.entries.count - state.streams < limits.connections, state.endOfShutdown == nil else {
+                return nil
+            }
             state.nextID += 1
             state.entries[state.nextID] = Entry(socket: socket, deadline: .now + limits.idleTime)
             return state.nextID
@@ -55,7 +60,20 @@ final class ConnectionTable: Sendable {
 
     /// Before the socket is closed.
     func remove(_ id: Int) {
-        state.withLock { _ = $0.entries.removeValue(forKey: id) }
+        state.withLock { state in
+            if state.entries.removeValue(forKey: id)?.isStream == true { state.streams -= 1 }
+        }
+    }
+
+    /// From here on the connection is one of the streams, which are counted apart.
+    /// - Returns: false, and changes nothing, when there are too many.
+    func makeStream(_ id: Int) -> Bool {
+        state.withLock { state in
+            guard state.streams < limits.httpStreams, state.entries[id]?.isStream == false else { return false }
+            state.entries[id]?.isStream = true
+            state.streams += 1
+            return true
+        }
     }
 
     func setDeadline(_ id: Int, after duration: Duration?) {

@@ -18,14 +18,15 @@ public struct CoordinatorServer: Service {
     private let retention: TelemetryRetention
     private let health: Health
     private let rendezvous: Rendezvous
-    private let http: HealthServer?
+    package let metrics: CoordinatorMetrics
+    private let http: HTTPServer?
     private let serviceManager: ServiceManager?
     private let refusals: RefusalLog
 
     /// - Parameters:
     ///   - planning: how plans are made from reports.
     ///   - storage: where backups go, and how long reports are kept.
-    ///   - http: where to tell how the coordinator is; nil: nowhere.
+    ///   - http: where to tell how the coordinator is and what it knows; nil: nowhere.
     ///   - serviceManager: who started the coordinator, and wants to be told, too.
     ///   - now: the time that is recorded.
     public init(
@@ -42,19 +43,28 @@ public struct CoordinatorServer: Service {
         self.logger = logger
         table = ConnectionTable(limits: limits)
         refusals = RefusalLog(interval: limits.refusalLogInterval, logger: logger)
+        let changes = RunChanges()
+        metrics = CoordinatorMetrics()
         processor = ChangeProcessor(
-            store: store, limits: limits, programs: planning.allocatorNames, now: now, logger: logger)
+            store: store, limits: limits, programs: planning.allocatorNames, changes: changes, metrics: metrics,
+            now: now, logger: logger)
         self.planning = PlanningLoop(
             host: CoordinatorPlanningHost(store: store, processor: processor), configuration: planning, limits: limits,
-            logger: logger)
+            metrics: metrics, logger: logger)
         backups = DatabaseBackups(store: store, directory: storage.backupDirectory, logger: logger)
         retention = TelemetryRetention(store: store, days: storage.telemetryDays, now: now, logger: logger)
         self.serviceManager = serviceManager
         rendezvous = Rendezvous(limits: limits, logger: logger)
         health = Health(
             store: store, table: table, processor: processor, planning: self.planning, limits: limits)
-        self.http = http.map { [health, refusals] in
-            HealthServer($0, health: health, refusals: refusals, limits: limits, logger: logger)
+        let sources = MetricsHandler.Sources(
+            store: store, processor: processor, planning: self.planning, connections: table)
+        self.http = http.map { [health, metrics, refusals] in
+            HTTPServer(
+                $0, health: health, metrics: metrics,
+                handler: MetricsHandler(metrics, sources, limits: limits),
+                api: APIHandler(store: store, changes: changes, limits: limits, logger: logger),
+                refusals: refusals, limits: limits, logger: logger)
         }
     }
 
@@ -102,7 +112,7 @@ public struct CoordinatorServer: Service {
     private func acceptConnections() async {
         let handler = RequestHandler(
             store: store, processor: processor, planning: planning, backups: backups, rendezvous: rendezvous,
-            refusals: refusals, limits: limits, logger: logger)
+            refusals: refusals, metrics: metrics, limits: limits, logger: logger)
         let refusal = ControlError(
             .overloaded,
             "the coordinator has \(limits.connections) connections already (connections); try again later")

@@ -36,8 +36,9 @@ extension CoordinatorStore {
         }
     }
 
+    /// Plans may have megabytes: they are decoded when no transaction waits for that.
     public func placement(_ request: ShowPlacement) async throws -> Placement {
-        try await queue.read { db in
+        let stored = try await queue.read { db in
             let id = try Self.runID(request.run, db)
             let row: Row?
             if let revision = request.revision {
@@ -50,19 +51,49 @@ extension CoordinatorStore {
                 throw ControlError(
                     .unknownRevision, "the run has no plan of revision \(request.revision.map(String.init) ?? "?")")
             }
-            var plan = try Self.plan(row)
-            if let layer = request.layer {
-                guard plan.layers.indices.contains(layer) else {
-                    throw ControlError(
-                        .unknownLayer, "layer \(layer) is not in the plan, which has \(plan.layers.count) layers")
-                }
-                plan = try PlacementPlan(
-                    revision: plan.revision, worldSize: plan.worldSize, nodes: plan.nodes, layers: [plan.layers[layer]])
+            return StoredPlacement(row, state)
+        }
+        var plan = try stored.plan
+        if let layer = request.layer {
+            guard plan.layers.indices.contains(layer) else {
+                throw ControlError(
+                    .unknownLayer, "layer \(layer) is not in the plan, which has \(plan.layers.count) layers")
             }
-            return Placement(
-                run: row["name"], state: state, incarnation: row["incarnation"],
-                createdAt: Timestamp(milliseconds: row["created_at"]), who: row["who"], why: row["why"],
-                layer: request.layer, plan: plan)
+            plan = try PlacementPlan(
+                revision: plan.revision, worldSize: plan.worldSize, nodes: plan.nodes, layers: [plan.layers[layer]])
+        }
+        return Placement(
+            run: stored.run, state: stored.state, incarnation: stored.incarnation, createdAt: stored.createdAt,
+            who: stored.who, why: stored.why, layer: request.layer, plan: plan)
+    }
+
+    /// A row of `plans` with the name of the run.
+    private struct StoredPlacement: Sendable {
+        let run: String
+        let state: PlanState
+        let incarnation: Int
+        let createdAt: Timestamp
+        let who: String
+        let why: String
+        private let planJSON: String
+        private let switchedJSON: String
+
+        init(_ row: Row, _ state: PlanState) {
+            run = row["name"]
+            self.state = state
+            incarnation = row["incarnation"]
+            createdAt = Timestamp(milliseconds: row["created_at"])
+            who = row["who"]
+            why = row["why"]
+            planJSON = row["plan_json"]
+            switchedJSON = row["switched_json"]
+        }
+
+        var plan: PlacementPlan {
+            get throws {
+                let plan: PlacementPlan = try CoordinatorStore.value(planJSON)
+                return plan.with(try CoordinatorStore.value(switchedJSON))
+            }
         }
     }
 

@@ -102,8 +102,11 @@ extension CoordinatorStore {
 
     /// A column that holds JSON.
     static func value<Value: Decodable>(_ row: Row, _ column: String) throws -> Value {
-        let text: String = row[column]
-        return try JSONDecoder().decode(Value.self, from: Data(text.utf8))
+        try value(row[column])
+    }
+
+    static func value<Value: Decodable>(_ json: String) throws -> Value {
+        try JSONDecoder().decode(Value.self, from: Data(json.utf8))
     }
 
     static func optionalValue<Value: Decodable>(_ row: Row, _ column: String) throws -> Value? {

@@ -1,0 +1,231 @@
+import ControlProtocol
+import ControlTestSupport
+import CoordinatorService
+import Foundation
+import GRDB
+import TestSupport
+import Testing
+
+/// What Prometheus reads.
+struct MetricsTests {
+    private static let prometheus = Repository.root.appending(path: "deploy/prometheus")
+
+    private static func run(_ program: String, _ arguments: [String], input: String = "") throws -> (Int32, String) {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = [program] + arguments
+        let (output, standardInput) = (Pipe(), Pipe())
+        process.standardOutput = output
+        process.standardError = output
+        process.standardInput = standardInput
+        try process.run()
+        try standardInput.fileHandleForWriting.write(contentsOf: Data(input.utf8))
+        try standardInput.fileHandleForWriting.close()
+        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        return (process.terminationStatus, text)
+    }
+
+    /// A run of two ranks that has moved experts.
+    private static func train(_ client: ControlClient, _ run: String = "shakespeare") async throws {
+        _ = try await client.send(Samples.registerRun(run))
+        for rank in 0..<2 { _ = try await client.send(Samples.registerWorker(run, rank: rank)) }
+        for rank in 0..<2 {
+            let sample = Samples.sample(loads: rank == 0 ? [[1, 2, 3], [4, 4, 4]] : nil, loss: rank == 0 ? 2.5 : nil)
+            _ = try await client.send(Samples.report(run, rank: rank, sample: sample))
+        }
+        _ = try await client.send(
+            ProposePlacement(run: run, plan: try Samples.shiftedPlan(by: 1), who: "ada", why: "a test"))
+        let switches = [LayerSwitch(layer: 1, step: 40), LayerSwitch(layer: 0, step: 40)]
+        _ = try await client.send(Samples.progress(.accepted, run: run, step: 40))
+        _ = try await client.send(Samples.progress(.applied, run: run, step: 40, switched: switches))
+    }
+
+    /// Makes everything happen that is told of only once it has.
+    private static func disturb(_ coordinator: LiveCoordinator) async throws {
+        let client = try await coordinator.client()
+        for run in ["nobody", "-"] { _ = try? await client.send(ShowRun(run: run)) }
+        let port = coordinator.port
+        try await blocking {
+            let client = try PlainClient(port: port)
+            try client.send(PlainClient.frame(Data("{}".utf8)))
+            #expect(try client.receive()["code"] == "bad_request")
+        }
+    }
+
+    @Test func theyAreAsPrometheusWantsThem() async throws {
+        try await LiveCoordinator.run(http: true) { coordinator in
+            try await Self.train(coordinator.client())
+            try await Self.disturb(coordinator)
+            let port = coordinator.httpPort
+            try await blocking {
+                _ = try HTTPQuestion("/nothing", port: port)
+                let stream = try EventStream("/api/v1/live", port: port)
+                let answer = try HTTPQuestion("/metrics", port: port)
+                #expect(stream.head.hasPrefix("HTTP/1.1 200 "))
+                #expect(answer.status == 200 && answer.head.contains("Content-Type: text/plain; version=0.0.4"))
+                let check = try Self.run("promtool", ["check", "metrics"], input: answer.body)
+                #expect(check == (0, ""), "\(check.1)")
+                // The canary.
+                let spoilt = answer.body.replacingOccurrences(of: "moe_run_reports_total", with: "moe_run_reports")
+                #expect(try Self.run("promtool", ["check", "metrics"], input: spoilt).0 != 0)
+                for line in [
+                    "moe_run_step{run=\"shakespeare\"} 20", "moe_run_loss{run=\"shakespeare\"} 2.5",
+                    "moe_run_reports_total{run=\"shakespeare\"} 2", "moe_run_plan_revision{run=\"shakespeare\"} 2",
+                    "moe_run_world_size{run=\"shakespeare\"} 2", "moe_run_reported_ranks{run=\"shakespeare\"} 2",
+                    "moe_run_tokens_per_second{run=\"shakespeare\"} 30720",
+                    "moe_run_step_seconds{run=\"shakespeare\"} 0.05",
+                    "moe_run_phase_seconds{phase=\"experts\",run=\"shakespeare\"} 0.025",
+                    "moe_run_slowest_phase_seconds{phase=\"dispatch\",run=\"shakespeare\"} 0.0125",
+                    "moe_run_balance_ratio{run=\"shakespeare\"} 1",
+                    "moe_run_migration_bytes_total{run=\"shakespeare\"} 2048",
+                    "moe_run_migration_seconds_total{run=\"shakespeare\"} 0.5",
+                    "moe_coordinator_requests_total{type=\"report\"} 2",
+                    "moe_coordinator_requests_total{type=\"show_run\"} 1",
+                    "moe_coordinator_requests_total{type=\"unreadable\"} 2",
+                    "moe_coordinator_requests_total{type=\"list_plans\"} 0",
+                    "moe_coordinator_refusals_total{code=\"unknown_run\"} 1",
+                    "moe_coordinator_refusals_total{code=\"bad_request\"} 2",
+                    "moe_coordinator_http_answers_total{status=\"404\"} 1",
+                    "moe_coordinator_http_answers_total{status=\"200\"} 1", "moe_coordinator_http_streams 1",
+                    "moe_coordinator_running_runs 1", "moe_coordinator_queued_changes 0",
+                    "moe_coordinator_failed_commits_total 0", "moe_coordinator_shed_reports_total 0",
+                ] { #expect(answer.body.contains("\n\(line)\n"), "\(line)") }
+                let commits = try #require(answer.body.firstMatch(of: /moe_coordinator_commit_seconds_count (\d+)/))
+                #expect((Int(commits.1) ?? 0) >= 8)
+                // A request each, or several together.
+                #expect(answer.body.contains("moe_coordinator_commit_seconds_bucket{le=\"+Inf\"} \(commits.1)\n"))
+                let bytes = try #require(answer.body.firstMatch(of: /moe_coordinator_database_bytes (\d+)/))
+                #expect((Int(bytes.1) ?? 0) > 4_096)
+            }
+        }
+    }
+
+    @Test func runsThatEndAndGoAreNotToldOf() async throws {
+        try await LiveCoordinator.run(http: true) { coordinator in
+            let client = try await coordinator.client()
+            let port = coordinator.httpPort
+            func runs() async throws -> Set<String> {
+                let body = try await blocking { try HTTPQuestion("/metrics", port: port).body }
+                return Set(body.matches(of: /run="([^"]*)"/).map { String($0.1) })
+            }
+            for run in ["a", "b"] { try await Self.train(client, run) }
+            #expect(try await runs() == ["a", "b"])
+            _ = try await client.send(Samples.finishRun("a"))
+            #expect(try await runs() == ["b"])
+            _ = try await client.send(Samples.finishRun("b"))
+            _ = try await client.send(DeleteRun(run: "b", who: "ada", why: "old"))
+            #expect(try await runs() == [])
+            _ = try await client.send(Samples.registerRun("a", registration: "a2"))
+            #expect(try await runs() == ["a"])
+            // Without the database the coordinator still tells of itself.
+            try await coordinator.store.queue.writeWithoutTransaction { db in
+                try db.execute(sql: "ALTER TABLE runs RENAME TO gone")
+            }
+            #expect(try await runs() == [])
+            let body = try await blocking { try HTTPQuestion("/metrics", port: port).body }
+            #expect(body.contains("moe_coordinator_connections 1\n"))
+        }
+    }
+
+    @Test func runsAreFew() async throws {
+        var limits = Limits()
+        limits.meteredRuns = 2
+        try await LiveCoordinator.run(limits: limits, http: true) { coordinator in
+            let client = try await coordinator.client()
+            for run in ["a", "b", "c"] { _ = try await client.send(Samples.registerRun(run)) }
+            let port = coordinator.httpPort
+            let body = try await blocking { try HTTPQuestion("/metrics", port: port).body }
+            #expect(Set(body.matches(of: /run="([^"]*)"/).map { String($0.1) }) == ["b", "c"])
+            #expect(body.contains("moe_coordinator_running_runs 3\n"))
+        }
+    }
+
+    @Test func theTokenIsNeeded() async throws {
+        let token = BearerToken(Array("0123456789abcdef".utf8))
+        try await LiveCoordinator.run(http: true, token: token) { coordinator in
+            let port = coordinator.httpPort
+            try await blocking {
+                let refusal = try HTTPQuestion("/metrics", port: port)
+                let headers = ["Authorization: Bearer 0123456789abcdef"]
+                let answer = try HTTPQuestion("/metrics", port: port, headers: headers)
+                #expect(refusal.status == 401 && answer.status == 200)
+            }
+        }
+    }
+
+    @Test func alertsComeWhenTheyShould() throws {
+        for (arguments, file) in [
+            (["check", "rules"], "alerts.yml"), (["check", "config"], "prometheus.yml"),
+            (["test", "rules"], "alerts_test.yml"),
+        ] {
+            let result = try Self.run("promtool", arguments + [Self.prometheus.appending(path: file).path])
+            #expect(result.0 == 0, "\(result.1)")
+        }
+        // The canary: none of the alerts waits for anything any more.
+        let folder = try TemporaryFolder()
+        for file in ["alerts.yml", "alerts_test.yml"] {
+            let text = try String(contentsOf: Self.prometheus.appending(path: file), encoding: .utf8)
+            try text.replacing(/\s+for: \d+m/, with: "").write(
+                toFile: folder.path(file), atomically: true, encoding: .utf8)
+        }
+        #expect(try Self.run("promtool", ["test", "rules", folder.path("alerts_test.yml")]).0 != 0)
+        // Each of them is tested.
+        let alerts = try String(contentsOf: Self.prometheus.appending(path: "alerts.yml"), encoding: .utf8)
+            .matches(of: /alert: (\w+)/).map { String($0.1) }
+        let tests = try String(contentsOf: Self.prometheus.appending(path: "alerts_test.yml"), encoding: .utf8)
+        #expect(alerts.count == 9)
+        for alert in alerts { #expect(tests.contains("alertname: \(alert)\n        exp_alerts:"), "\(alert)") }
+    }
+
+    /// Alerts and the dashboard ask for what there is.
+    @Test func whatIsAskedForIsThere() async throws {
+        let files = [
+            "deploy/prometheus/alerts.yml", "deploy/prometheus/alerts_test.yml", "deploy/grafana/moe-training.json",
+        ]
+        try await LiveCoordinator.run(http: true) { coordinator in
+            try await Self.train(coordinator.client())
+            try await Self.disturb(coordinator)
+            let port = coordinator.httpPort
+            let body = try await blocking {
+                _ = try HTTPQuestion("/nothing", port: port)
+                return try HTTPQuestion("/metrics", port: port).body
+            }
+            let names = Set(body.matches(of: /(?m)^[a-z_]+/).map { String($0.output) })
+            for file in files {
+                let text = try String(contentsOf: Repository.root.appending(path: file), encoding: .utf8)
+                let asked = Set(text.matches(of: /moe_(?:coordinator|run)_[a-z_]+/).map { String($0.output) })
+                #expect(asked.count > 5)
+                #expect(asked.subtracting(names) == [], "\(file)")
+                if file.hasSuffix(".json") {
+                    _ = try JSONValue(Data(text.utf8))
+                    // Nothing is told that nobody sees.
+                    let shown = asked.map { $0.replacing(/_(bucket|sum|count)$/, with: "") }
+                    let told = names.map { $0.replacing(/_(bucket|sum|count)$/, with: "") }
+                    #expect(Set(told).subtracting(shown) == [])
+                }
+            }
+        }
+    }
+
+    @Test func aRealPrometheusReadsThem() async throws {
+        try await LiveCoordinator.run(http: true) { coordinator in
+            try await Self.train(coordinator.client())
+            let target = "127.0.0.1:\(coordinator.httpPort ?? 0)"
+            let client = try await coordinator.client()
+            let server = try PrometheusServer(reading: target, configuration: Self.prometheus)
+            #expect(try await server.value(of: "up{job=\"moe-coordinator\"}") { $0 == 1 } == 1)
+            #expect(try await server.value(of: "moe_run_loss{run=\"shakespeare\"}") { $0 == 2.5 } == 2.5)
+            let phase = "sum(moe_run_phase_seconds{run=\"shakespeare\",phase=~\"experts|dispatch\"})"
+            #expect(abs(try await server.value(of: phase) { _ in true } - 0.0375) < 1e-12)
+            let median = "histogram_quantile(0.5, moe_coordinator_commit_seconds_bucket)"
+            #expect(try await server.value(of: median) { _ in true } > 0)
+            _ = try await client.send(
+                Samples.report(sequence: 2, sample: Samples.sample(firstStep: 21, loss: 1.25)))
+            #expect(try await server.value(of: "moe_run_loss") { $0 == 1.25 } == 1.25)
+            // The series of a run that has ended ends, too.
+            _ = try await client.send(Samples.finishRun())
+            #expect(try await server.value(of: "count(moe_run_loss) or vector(0)") { $0 == 0 } == 0)
+        }
+    }
+}
