@@ -1,0 +1,217 @@
+// The page: which run is shown, and how the connection is.
+
+import { dropToken, get, hasToken, keepToken, now, Refused, TokenNeeded } from './api.js';
+import { h, say } from './dom.js';
+import { clock, count, day, duration, isToday, loss, moment, plural } from './format.js';
+import { Feed, follow, newest, sleep } from './feed.js';
+import { onScheme } from './colours.js';
+import { glance } from './glance.js';
+import { training } from './training.js';
+import { loads } from './loads.js';
+import { placement } from './placement.js';
+import { phases } from './phases.js';
+import { events, plans, workers } from './lists.js';
+
+const element = id => document.getElementById(id);
+const connection = element('connection');
+
+/** Shared by the sections: the layer that is looked at. */
+const view = {
+  layer: undefined,
+  choose(layer) {
+    this.layer = layer;
+    draw('run');
+  },
+};
+
+const sections = {
+  glance: glance(element('glance')), training: training(element('training')), loads: loads(element('loads'), view),
+  placement: placement(element('placement'), view), phases: phases(element('phases')), plans: plans(element('plans')),
+  workers: workers(element('workers')), events: events(element('events')),
+};
+
+let feed, stop = new AbortController(), runs = [], lostSince;
+const waiting = new Set();
+
+/** Draws the sections that show what changed, one a frame, so that none keeps keys and pointer waiting. */
+function draw(what) {
+  const isIdle = waiting.size === 0;
+  for (const [name, section] of Object.entries(sections)) if (section.needs.includes(what)) waiting.add(name);
+  if (what === 'run' || what === 'intervals') showTitle();
+  if (isIdle && waiting.size) requestAnimationFrame(drawNext);
+}
+
+function drawNext() {
+  const [name] = waiting;
+  waiting.delete(name);
+  if (feed?.summary) Promise.resolve(sections[name].update(feed)).catch(report);
+  if (waiting.size) requestAnimationFrame(drawNext);
+}
+
+function report(error) {
+  if (error.name === 'AbortError') return;
+  if (error instanceof TokenNeeded) return askForToken();
+  if (error instanceof Refused) showProblem(error.message);
+  else if (!(error instanceof TypeError && /fetch|network/i.test(error.message))) console.error(error);
+}
+
+function showProblem(text) {
+  element('problem').hidden = !text;
+  say(element('problem'), text ?? '');
+}
+
+function showTitle() {
+  const { summary, plans: all, intervals } = feed;
+  if (!summary) return;
+  element('run').hidden = false;
+  document.title = `${summary.run} · moe`;
+  say(element('run-name'), summary.run);
+  const ended = summary.finished_at ? ` at ${moment(summary.finished_at)}${feed.reason ? ` (${feed.reason})` : ''}` : '';
+  element('run-facts').replaceChildren(h('span', { className: `state ${summary.state}` }, summary.state), ended, ' · ',
+    `${plural(summary.world_size, 'rank')} · ${plural(summary.layers, 'layer')}, ${plural(summary.experts, 'expert')} · ${summary.allocator} · plan ${summary.plan_revision}`,
+    summary.incarnation > 1 ? ` · start ${summary.incarnation}` : '');
+  showAge();
+}
+
+/** Whether reports come as they should, in words. */
+function showAge() {
+  if (!feed?.summary) return;
+  const { summary, usualGap } = feed;
+  feed.staleAfter = Math.max(10, 4 * (usualGap ?? 5));
+  const age = (now() - Date.parse(summary.reported_at ?? summary.started_at)) / 1000;
+  const line = element('stale');
+  const isLate = summary.state === 'running' && age > feed.staleAfter;
+  const isEmpty = !summary.reported_at;
+  line.hidden = !isLate && !isEmpty;
+  line.className = `notice ${isLate ? 'warn' : ''}`;
+  // A screen reader is told once, not every second.
+  const text = isEmpty
+    ? `No reports yet${summary.state === 'running' ? ': the ranks registered' : ''} ${summary.state === 'running' ? `${duration(age)} ago` : ''}.`
+    : `Stale: no report for ${duration(age > 90 ? Math.floor(age / 60) * 60 : Math.floor(age / 10) * 10)}` +
+      `${usualGap ? `, where one usually comes every ${duration(Math.max(1, usualGap))}` : ''}. What is below is from ${moment(summary.reported_at)}.`;
+  if (!line.hidden) say(line, text);
+  element('run').classList.toggle('stale', isLate);
+}
+
+/** Live updates are on, polled for, or lost. */
+function showConnection(status, error) {
+  if (status === 'ended') {
+    if (error instanceof TokenNeeded) return askForToken();
+    showProblem(error.message);
+    return loadRuns();
+  }
+  if (status === 'lost') lostSince ??= new Date();
+  else if (lostSince !== undefined) {
+    lostSince = undefined;
+    loadRuns();
+  }
+  document.body.classList.toggle('lost', status === 'lost');
+  connection.className = `connection ${status}`;
+  say(connection, {
+    live: 'Live', polling: 'Too many live viewers: updated every 10 seconds',
+    lost: `Disconnected from the coordinator since ${clock(lostSince ?? new Date())}. Trying again …`,
+  }[status]);
+}
+
+function askForToken() {
+  stop.abort();
+  say(element('token-refused'), hasToken() ? 'The coordinator does not take this token.' : '');
+  dropToken();
+  say(connection, 'A token is needed');
+  element('run').hidden = true;
+  element('token-form').hidden = false;
+  document.body.classList.add('locked');
+  element('token').focus();
+}
+
+element('token-form').addEventListener('submit', event => {
+  event.preventDefault();
+  keepToken(element('token').value.trim());
+  element('token').value = '';
+  element('token-form').hidden = true;
+  document.body.classList.remove('locked');
+  start();
+});
+
+const heard = run => run.reported_at ?? run.started_at;
+
+function showRuns() {
+  say(element('run-count'), runs.length ? count(runs.length) : '');
+  element('nothing').hidden = runs.length > 0;
+  document.body.classList.toggle('no-runs', runs.length === 0);
+  const chosen = feed?.run;
+  element('run-list').replaceChildren(...runs.map(run => h('li', {}, h('a', { href: `#/${encodeURIComponent(run.run)}`, 'aria-current': run.run === chosen ? 'page' : undefined },
+    h('b', {}, run.run), h('span', { className: `state ${run.state}` }, run.state),
+    h('span', { className: 'note' }, isToday(heard(run)) ? clock(heard(run)) : day(heard(run))),
+    h('span', { className: 'note' }, run.step === undefined ? 'no report yet' : `step ${count(run.step)}${run.loss === undefined ? '' : `, loss ${loss(run.loss)}`}`)))));
+}
+
+async function loadRuns() {
+  ({ runs } = await get('runs'));
+  showRuns();
+}
+
+/** Follows the run that the address names, else the newest; the list of runs when there is none. */
+async function start() {
+  stop.abort();
+  const { signal } = stop = new AbortController();
+  try {
+    await loadRuns();
+  } catch (error) {
+    if (error instanceof TokenNeeded) return askForToken();
+    if (signal.aborted) return;
+    showConnection('lost');
+    await sleep(2000, signal);
+    return signal.aborted ? undefined : start();
+  }
+  if (signal.aborted) return;
+  showProblem();
+  const run = location.hash.startsWith('#/') ? decodeURIComponent(location.hash.slice(2)) : runs[0]?.run;
+  if (run === undefined) {
+    feed = undefined;
+    element('run').hidden = true;
+    return follow('live', signal, newest(async () => {
+      await loadRuns();
+      if (runs.length) start();
+    }, signal, report), showConnection);
+  }
+  if (feed?.run !== run) {
+    view.layer = undefined;
+    element('run').hidden = true;
+  }
+  feed = new Feed(run, signal, draw);
+  showRuns();
+  let state;
+  const own = feed;
+  await follow(`${feed.path}/live`, signal, newest(async change => {
+    await own.update(change);
+    showProblem();
+    if (change?.state !== state) await loadRuns();
+    state = change?.state;
+  }, signal, report), showConnection);
+}
+
+addEventListener('hashchange', () => { if (location.hash.startsWith('#/') || !location.hash) start(); });
+document.querySelector('nav').addEventListener('click', event => {
+  // On a narrow page the list of runs makes room for the run.
+  if (event.target.closest('a') && narrow.matches) element('runs').open = false;
+});
+document.querySelector('.skip').addEventListener('click', event => {
+  event.preventDefault();
+  element('main').focus();
+});
+// A page that nobody sees needs no updates, and takes none of the browser's few connections to a host.
+document.addEventListener('visibilitychange', () => (document.hidden ? stop.abort() : start()));
+const narrow = matchMedia('(max-width: 60rem)');
+const foldRuns = () => { element('runs').open = !narrow.matches; };
+narrow.addEventListener('change', foldRuns);
+foldRuns();
+onScheme(() => draw('run'));
+setInterval(() => {
+  if (document.hidden) return;
+  showAge();
+  if (feed?.summary?.state === 'running') sections.workers.tick();
+}, 10_000);
+setInterval(() => { if (!document.hidden && lostSince === undefined && feed) loadRuns().catch(() => {}); }, 10_000);
+
+start();
