@@ -14,6 +14,11 @@ struct IntervalTotals {
     private struct Phase {
         var sum = 0.0
         var largest = 0.0
+
+        mutating func add(_ seconds: Double) {
+            sum += seconds
+            largest = max(largest, seconds)
+        }
     }
 
     /// Of rank 0's report; nil until that comes, and what it says is another's until then.
@@ -56,9 +61,12 @@ struct IntervalTotals {
         bytesSent = min(bytesSent + sample.bytesSent, limits.integer)
         let steps = Double(max(1, sample.stepCount))
         stepSeconds = max(stepSeconds, sample.stepSeconds / steps)
-        for (name, seconds) in sample.phaseSeconds where phases[name] != nil || phases.count < limits.phases {
-            phases[name, default: Phase()].sum += seconds / steps
-            phases[name, default: Phase()].largest.formMax(seconds / steps)
+        for (name, seconds) in sample.phaseSeconds {
+            if let index = phases.index(forKey: name) {
+                phases.values[index].add(seconds / steps)
+            } else if phases.count < limits.phases {
+                phases[name] = Phase(sum: seconds / steps, largest: seconds / steps)
+            }
         }
     }
 
@@ -69,12 +77,6 @@ struct IntervalTotals {
             return layer.reduce(0) { $0 + Double($1) } / Double(layer.count) / Double(largest)
         }
         return balances.isEmpty ? nil : min(1, balances.reduce(0, +) / Double(balances.count))
-    }
-}
-
-extension Double {
-    fileprivate mutating func formMax(_ other: Double) {
-        self = Swift.max(self, other)
     }
 }
 
