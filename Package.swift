@@ -311,7 +311,7 @@ let package = Package(
                 "Checkpoints", "ControlProtocol", "ControlTestSupport", "ExpertPlacement", "moe-coordinator", "moe-ctl",
                 "moe-worker", "Settings", "TestSupport",
                 .product(name: "GRDB", package: "GRDB.swift"),
-            ]),
+            ], exclude: ["dashboard.py"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -60,6 +60,8 @@ need_packages() {
         need mandoc command -v mandoc
         need bsdextrautils command -v col
         need adduser command -v adduser
+        # The dashboard is looked at in a browser.
+        need chromium test -x /usr/bin/chromium
         ;;
     esac
     case ${1-} in
