@@ -146,6 +146,7 @@ let package = Package(
                 "Checkpoints", "ControlProtocol", "ExpertPlacement", "Listings", "Safetensors", "Settings", "TokenData",
                 "Traces",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
             ]),
 
@@ -292,6 +293,7 @@ let package = Package(
         .testTarget(
             name: "SettingsTests",
             dependencies: ["Settings", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+        .testTarget(name: "ListingsTests", dependencies: ["Listings"]),
         .testTarget(
             name: "StructuredLogsTests",
             dependencies: ["StructuredLogs", .product(name: "Logging", package: "swift-log")]),

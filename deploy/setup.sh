@@ -62,6 +62,8 @@ need_packages() {
         need adduser command -v adduser
         # The dashboard is looked at in a browser.
         need chromium test -x /usr/bin/chromium
+        # Terminals for what fills them.
+        need tmux command -v tmux
         ;;
     esac
     case ${1-} in

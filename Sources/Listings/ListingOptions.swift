@@ -3,7 +3,7 @@ import Foundation
 import Yams
 
 /// How a listing is written.
-package enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
+package enum OutputFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
     /// For people: aligned columns, times and sizes rounded.
     case table
     /// For programs: exact, as the control protocol has them.
@@ -11,7 +11,7 @@ package enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
 }
 
 /// What listings of the programs have in common.
-package struct ListingOptions: ParsableArguments {
+package struct ListingOptions: ParsableArguments, Sendable {
     @Option(name: [.customShort("o"), .customLong("format")], help: "Form of the output.")
     package var format = OutputFormat.table
 
@@ -19,19 +19,22 @@ package struct ListingOptions: ParsableArguments {
 
     /// Writes `value` to stdout as JSON or YAML, or else the tables.
     package func write(_ value: some Encodable, tables: () -> [Table]) throws {
+        print(try text(of: value, tables: tables), terminator: "")
+    }
+
+    /// `value` as JSON or YAML, or else the tables; whole lines.
+    package func text(of value: some Encodable, tables: () -> [Table]) throws -> String {
         switch format {
         case .table:
-            print(tables().map(\.text).joined(separator: "\n"), terminator: "")
+            return tables().map(\.text).joined(separator: "\n")
         case .json:
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(value), as: UTF8.self))
+            return String(decoding: try encoder.encode(value), as: UTF8.self) + "\n"
         case .yaml:
             // As nodes, to mend the numbers on the way.
             let node = try Yams.compose(yaml: YAMLEncoder().encode(value))?.withDecimalNumbers
-            print(
-                try Yams.serialize(node: node ?? Node([(Node, Node)]()), allowUnicode: true, sortKeys: true),
-                terminator: "")
+            return try Yams.serialize(node: node ?? Node([(Node, Node)]()), allowUnicode: true, sortKeys: true)
         }
     }
 }

@@ -35,9 +35,11 @@ struct CoordinatorOptions: ParsableArguments {
         _ = try address()
     }
 
+    func connect() async throws -> ControlClient { try await ControlClient.connect(to: address(), key: key()) }
+
     /// Connects, asks and disconnects.
     func ask<Result: Sendable>(_ body: (ControlClient) async throws -> Result) async throws -> Result {
-        let client = try await ControlClient.connect(to: address(), key: key())
+        let client = try await connect()
         defer { client.close() }
         return try await body(client)
     }

@@ -17,8 +17,9 @@ struct MoECtl: AsyncParsableCommand {
             names, or ~/.config/moe/ctl.yaml, or /etc/moe/ctl.yaml.
             """,
         subcommands: [
-            DataCommands.self, RunCommands.self, PlacementCommands.self, WorkerCommands.self, CheckpointCommands.self,
-            TraceCommands.self, SimulateCommand.self, DatabaseCommands.self, KeyCommands.self,
+            DataCommands.self, RunCommands.self, PlacementCommands.self, WorkerCommands.self, EventCommands.self,
+            CheckpointCommands.self, WatchCommand.self, TraceCommands.self, SimulateCommand.self, DatabaseCommands.self,
+            KeyCommands.self,
         ])
 
     static func main() async {

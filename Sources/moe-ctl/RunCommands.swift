@@ -5,7 +5,7 @@ import Listings
 struct RunCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Look at training runs, and put them away.",
-        subcommands: [List.self, Show.self, Archive.self, Delete.self])
+        subcommands: [List.self, Show.self, Plot.self, Archive.self, Delete.self])
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -16,11 +16,16 @@ struct RunCommands: AsyncParsableCommand {
 
         @OptionGroup var coordinator: CoordinatorOptions
         @OptionGroup var output: ListingOptions
+        @OptionGroup var watch: WatchOptions
 
         func run() async throws {
+            try await watch.show(output) { try await listing() }
+        }
+
+        private func listing() async throws -> Listing {
             let request = ListRuns(all: all ? true : nil)
             let reply = try await coordinator.ask { try await $0.send(request) }
-            try output.write(reply) {
+            let text = try output.text(of: reply) {
                 var table = Table(
                     [
                         ("RUN", .left), ("STATE", .left), ("RANKS", .right), ("LAYERS", .right), ("EXPERTS", .right),
@@ -37,9 +42,10 @@ struct RunCommands: AsyncParsableCommand {
                 }
                 return [table]
             }
-            if reply.truncated {
-                StandardError.write("Note: there are more runs; the coordinator lists the last \(reply.runs.count).")
-            }
+            return Listing(
+                text: text,
+                note: reply.truncated ? "there are more runs; the coordinator lists the last \(reply.runs.count)." : nil
+            )
         }
     }
 

@@ -38,7 +38,7 @@ enum RunDetails {
         Readable.sizes(model.layers.flatMap { $0 })
     }
 
-    private static func events(_ events: [RunEvent]) -> Table {
+    static func events(_ events: [RunEvent]) -> Table {
         var table = Table(
             [
                 ("TIME", .left), ("EVENT", .left), ("INCARNATION", .right), ("PLAN", .right), ("WHO", .left),

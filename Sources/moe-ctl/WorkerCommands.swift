@@ -14,12 +14,17 @@ struct WorkerCommands: AsyncParsableCommand {
         var run: String?
         @OptionGroup var coordinator: CoordinatorOptions
         @OptionGroup var output: ListingOptions
+        @OptionGroup var watch: WatchOptions
 
         func run() async throws {
+            try await watch.show(output) { try await listing() }
+        }
+
+        private func listing() async throws -> Listing {
             let reply = try await coordinator.ask { client in
                 try await client.listingRunsIfUnknown { try await client.send(ListWorkers(run: run)) }
             }
-            try output.write(reply) {
+            let text = try output.text(of: reply) {
                 var table = Table(
                     [
                         ("RUN", .left), ("RANK", .right), ("HOST", .left), ("PID", .right), ("STEP", .right),
@@ -34,9 +39,8 @@ struct WorkerCommands: AsyncParsableCommand {
                 }
                 return [table]
             }
-            if reply.truncated {
-                StandardError.write("Note: there are more workers; choose a run with --run.")
-            }
+            return Listing(
+                text: text, note: reply.truncated ? "there are more workers; choose a run with --run." : nil)
         }
     }
 }

@@ -4,11 +4,13 @@ import Testing
 /// Every help page is as recorded.
 @Suite struct CtlHelpTests {
     @Test(arguments: [
-        [], ["data"], ["data", "prepare"], ["run"], ["run", "list"], ["run", "show"], ["run", "archive"],
+        [], ["data"], ["data", "prepare"], ["run"], ["run", "list"], ["run", "show"], ["run", "plot"],
+        ["run", "archive"],
         ["run", "delete"], ["placement"],
         ["placement", "show"], ["placement", "history"], ["placement", "diff"], ["placement", "plan"],
         ["placement", "apply"], ["placement", "rollback"], ["placement", "pin"], ["placement", "unpin"],
-        ["placement", "freeze"], ["placement", "unfreeze"], ["worker"], ["worker", "list"], ["database"],
+        ["placement", "freeze"], ["placement", "unfreeze"], ["worker"], ["worker", "list"], ["event"],
+        ["event", "list"], ["watch"], ["database"],
         ["checkpoint"], ["checkpoint", "list"], ["checkpoint", "verify"], ["checkpoint", "export"],
         ["database", "backup"], ["key"], ["key", "generate"], ["trace"], ["trace", "import"], ["trace", "generate"],
         ["simulate"],
@@ -28,11 +30,13 @@ import Testing
         let golden = root.appendingPathComponent("Tests/golden/moe-ctl")
         let withTables = [
             "run-list", "run-show", "placement-show", "placement-history", "placement-diff", "worker-list",
+            "event-list",
         ]
         let others = [
             "data-prepare", "placement-plan", "placement-apply", "placement-rollback", "placement-pin",
             "placement-unpin", "placement-freeze", "placement-unfreeze", "run-archive", "run-delete", "database-backup",
-            "key-generate", "checkpoint-list", "checkpoint-verify", "checkpoint-export", "trace-import",
+            "key-generate", "run-plot", "watch", "checkpoint-list", "checkpoint-verify", "checkpoint-export",
+            "trace-import",
             "trace-generate",
             "simulate",
         ]

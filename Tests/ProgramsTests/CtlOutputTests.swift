@@ -12,6 +12,7 @@ import Testing
             ["run", "delete", "first-try", "--dry-run"],
             ["database", "backup", "monday.db"], ["database", "backup", "monday.db", "--dry-run"],
             ["worker", "list", "--run", "shakespeare"], ["checkpoint", "list", "--run", "shakespeare"],
+            ["event", "list", "--run", "shakespeare"], ["event", "list", "--limit", "1", "--run", "shakespeare"],
         ] + placementCommands.map { ["placement"] + $0 + ["--run", "shakespeare"] }
 
     private static let placementCommands = [
@@ -22,8 +23,10 @@ import Testing
 
     @Test(arguments: commands, ["table", "json", "yaml"])
     func output(command: [String], format: String) throws {
-        // Tables tell ages, which the clock changes, but for `run show` and `run archive`; all else tells moments.
-        let tellsMoments = [["run", "show"], ["run", "archive"]].contains { command.starts(with: $0) }
+        // Tables tell ages, which the clock changes, but for these; all else tells moments.
+        let tellsMoments = [["run", "show"], ["run", "archive"], ["event", "list"]].contains {
+            command.starts(with: $0)
+        }
         let tellsAges = format == "table" && !tellsMoments
         let samples = CtlSamples(now: tellsAges ? .now() : CtlSamples.fixedMoment)
         let coordinator = try CtlStubCoordinator(samples.answer)

@@ -10,6 +10,7 @@ final class CtlStubCoordinator: Sendable {
 
     let address: String
     private let listener: Int32
+    private let isAway: Bool
     private let answer: @Sendable (AnyRequest) throws(ControlError) -> any ControlMessage
 
     /// - Parameters:
@@ -19,6 +20,7 @@ final class CtlStubCoordinator: Sendable {
         isAway: Bool = false, _ answer: @escaping @Sendable (AnyRequest) throws(ControlError) -> any ControlMessage
     ) throws {
         self.answer = answer
+        self.isAway = isAway
         listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var name = sockaddr_in()
         name.sin_family = sa_family_t(AF_INET)
@@ -41,14 +43,16 @@ final class CtlStubCoordinator: Sendable {
                 try? self.serve(connection)
                 close(connection)
             }
+            // Not before: the number may be another socket's then, which this thread would accept from.
+            close(listener)
         }
         thread.start()
     }
 
-    /// Ends the thread.
+    /// Ends the thread, after the connection that it serves.
     func stop() {
         shutdown(listener, Int32(SHUT_RDWR))
-        close(listener)
+        if isAway { close(listener) }
     }
 
     private func serve(_ connection: Int32) throws {

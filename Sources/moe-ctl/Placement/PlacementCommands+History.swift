@@ -21,25 +21,29 @@ extension PlacementCommands {
         var limit: Int?
         @OptionGroup var coordinator: CoordinatorOptions
         @OptionGroup var output: ListingOptions
+        @OptionGroup var watch: WatchOptions
 
         func validate() throws {
             if let limit, limit < 1 { throw ValidationError("--limit must be 1 at least, but is \(limit)") }
         }
 
         func run() async throws {
-            let reply = try await coordinator.ask { client in
-                let name = try await client.chooseRun(run)
-                return try await client.listingRunsIfUnknown {
-                    try await client.send(ListPlans(run: name, limit: limit))
-                }
-            }
-            try output.write(reply) { [PlanningReport.table(reply), Self.table(reply.plans)] }
-            if reply.truncated, limit == nil {
-                StandardError.write("Note: there are more plans; the coordinator lists the last \(reply.plans.count).")
-            }
+            let name = try await coordinator.ask { try await $0.chooseRun(run) }
+            try await watch.show(output) { try await listing(of: name) }
         }
 
-        private static func table(_ plans: [PlanSummary]) -> Table {
+        private func listing(of run: String) async throws -> Listing {
+            let reply = try await coordinator.ask { client in
+                try await client.listingRunsIfUnknown { try await client.send(ListPlans(run: run, limit: limit)) }
+            }
+            let text = try output.text(of: reply) { [PlanningReport.table(reply), Self.table(reply.plans)] }
+            let isCut = reply.truncated && limit == nil
+            return Listing(
+                text: text,
+                note: isCut ? "there are more plans; the coordinator lists the last \(reply.plans.count)." : nil)
+        }
+
+        static func table(_ plans: [PlanSummary]) -> Table {
             var table = Table(
                 [
                     ("REVISION", .right), ("STATE", .left), ("STEP", .right), ("LAYERS", .right), ("PREDICTED", .left),

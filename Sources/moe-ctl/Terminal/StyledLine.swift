@@ -1,0 +1,59 @@
+/// A line on a terminal, in parts that look different.
+struct StyledLine: Sendable {
+    enum Style: Sendable, Hashable {
+        case plain, bold, faint, inverse
+        /// Of xterm's 256.
+        case color(UInt8)
+
+        /// As a terminal is told (ECMA-48, Select Graphic Rendition).
+        fileprivate var code: String {
+            switch self {
+            case .plain: "0"
+            case .bold: "1"
+            case .faint: "2"
+            case .inverse: "7"
+            case .color(let color): "38;5;\(color)"
+            }
+        }
+    }
+
+    private var parts = [(text: String, style: Style)]()
+
+    init(_ text: String = "", _ style: Style = .plain) { add(text, style) }
+
+    mutating func add(_ text: String, _ style: Style = .plain) {
+        if !text.isEmpty { parts.append((text, style)) }
+    }
+
+    /// As many columns as there are, with what terminals would take for a command left out.
+    /// - Parameter isColored: whether parts look different.
+    func text(columns: Int, isColored: Bool) -> String {
+        var (text, used) = ("", 0)
+        for part in parts where used < columns {
+            var shown = ""
+            for character in part.text {
+                let width = Self.columns(of: character)
+                guard used + width <= columns else {
+                    used = columns
+                    break
+                }
+                used += width
+                shown.append(width > 0 ? character : "·")
+            }
+            text += isColored && part.style != .plain ? "\u{1b}[\(part.style.code)m\(shown)\u{1b}[0m" : shown
+        }
+        return text
+    }
+
+    /// How wide a terminal shows it: East Asian and pictures twice; 0 for what is a command.
+    private static func columns(of character: Character) -> Int {
+        guard let scalar = character.unicodeScalars.first else { return 0 }
+        switch scalar.value {
+        case 0..<0x20, 0x7F..<0xA0, 0x200E...0x200F, 0x202A...0x202E, 0x2066...0x2069: return 0
+        case 0x1100..<0x1160, 0x2E80..<0xA4D0, 0xAC00..<0xD7A4, 0xF900..<0xFB00, 0xFE30..<0xFE70, 0xFF00..<0xFF61,
+            0x1F300..<0x1FB00, 0x20000..<0x40000:
+            return 2
+        default: return 1
+        }
+    }
+}

@@ -1,0 +1,42 @@
+import ControlProtocol
+import Listings
+
+/// The newest plans, with what they were to bring and brought.
+struct PlanSection: WatchSection {
+    let plans: [PlanSummary]
+
+    var leastRows: Int { min(3, wantedRows) }
+    var wantedRows: Int { max(2, 1 + min(plans.count, 6)) }
+
+    func lines(columns: Int, rows: Int) -> [StyledLine] {
+        PlacementCommands.History.table(Array(plans.prefix(rows - 1))).lines(atMost: rows)
+    }
+}
+
+/// What happened last, the newest first.
+struct EventSection: WatchSection {
+    let events: [NumberedEvent]
+    let now: Timestamp
+
+    var leastRows: Int { min(3, wantedRows) }
+    var wantedRows: Int { max(2, 1 + events.count) }
+
+    func lines(columns: Int, rows: Int) -> [StyledLine] {
+        var table = Table(
+            [("AGE", .right), ("EVENT", .left), ("PLAN", .right), ("WHO", .left), ("WHY", .left)],
+            whenEmpty: "no events")
+        for event in events.suffix(rows - 1).reversed().map(\.event) {
+            table.add([
+                Readable.age(event.at, now: now), event.kind.rawValue, Readable.number(event.revision), event.who,
+                event.why,
+            ])
+        }
+        return table.lines(atMost: rows)
+    }
+}
+
+extension Table {
+    fileprivate func lines(atMost rows: Int) -> [StyledLine] {
+        text.split(separator: "\n").prefix(rows).enumerated().map { StyledLine(String($1), $0 == 0 ? .bold : .plain) }
+    }
+}

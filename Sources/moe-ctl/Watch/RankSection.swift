@@ -1,0 +1,70 @@
+import ControlProtocol
+import ExpertPlacement
+import Listings
+
+/// What each rank's steps are made of, and how much of the slowest rank's time it spends with experts.
+struct RankSection: WatchSection {
+    /// Of the phases, in their order, from xterm's 256.
+    private static let colors: [UInt8] = [110, 179, 73, 167, 140, 108, 174, 103]
+    let timings: Timings?
+
+    private var ranks: [RankTimings] { timings?.ranks ?? [] }
+    var leastRows: Int { min(3, wantedRows) }
+    var wantedRows: Int { ranks.isEmpty ? 2 : 1 + ranks.count }
+
+    func lines(columns: Int, rows: Int) -> [StyledLine] {
+        guard let timings, !ranks.isEmpty else {
+            return [StyledLine("RANK", .bold), StyledLine("no rank has reported its times yet", .faint)]
+        }
+        // Neighbours share a row when there are more than rows: the one that the others wait for is shown.
+        let size = max(1, (ranks.count + max(1, rows - 1) - 1) / max(1, rows - 1))
+        let groups = stride(from: 0, to: ranks.count, by: size).map { ranks[$0..<min($0 + size, ranks.count)] }
+        let barColumns = max(8, (columns - 32) / 3)
+        let phaseColumns = max(8, columns - 32 - barColumns)
+        let slowest = ranks.map(expertSeconds).max() ?? 0
+        let longest = ranks.map(\.stepSeconds).max() ?? 0
+        var header = StyledLine(WatchPage.padded(size > 1 ? "RANKS" : "RANK", 11), .bold)
+        header.add(WatchPage.padded("EXPERTS" + (size > 1 ? ", SLOWEST" : ""), barColumns + 10), .bold)
+        header.add("STEP       ", .bold)
+        for (index, phase) in timings.phases.enumerated() {
+            header.add((index == 0 ? "" : " ") + phase, color(index))
+        }
+        return [header]
+            + groups.map { group in
+                let shown = group.max { expertSeconds($0) < expertSeconds($1) } ?? group[group.startIndex]
+                let name = size > 1 ? Readable.ranges(group.map(\.rank).sorted()) : "\(shown.rank)"
+                let seconds = expertSeconds(shown)
+                var line = StyledLine(WatchPage.padded(name, 11))
+                line.add(Blocks.bar(slowest > 0 ? seconds / slowest : 0, columns: barColumns), .color(75))
+                line.add(" " + WatchPage.padded(Readable.seconds(seconds), 9))
+                line.add(WatchPage.padded(Readable.seconds(shown.stepSeconds), 11))
+                add(phasesOf: shown, to: &line, columns: phaseColumns, longest: longest)
+                return line
+            }
+    }
+
+    private func expertSeconds(_ rank: RankTimings) -> Double {
+        guard let place = timings?.phases.firstIndex(of: PerformanceSample.expertsPhase),
+            rank.seconds.indices.contains(place)
+        else { return 0 }
+        return rank.seconds[place]
+    }
+
+    /// A letter for each part of the step, the phase's first; dots for what no phase has.
+    private func add(phasesOf rank: RankTimings, to line: inout StyledLine, columns: Int, longest: Double) {
+        guard let timings, longest > 0 else { return }
+        var (sum, used) = (0.0, 0)
+        func part(upTo seconds: Double) -> Int {
+            let end = Int((min(max(seconds / longest, 0), 1) * Double(columns)).rounded())
+            defer { used = max(used, end) }
+            return max(0, end - used)
+        }
+        for (index, (phase, seconds)) in zip(timings.phases, rank.seconds).enumerated() {
+            sum += seconds
+            line.add(String(repeating: phase.first ?? "?", count: part(upTo: sum)), color(index))
+        }
+        line.add(String(repeating: "·", count: part(upTo: rank.stepSeconds)), .faint)
+    }
+
+    private func color(_ phase: Int) -> StyledLine.Style { .color(Self.colors[phase % Self.colors.count]) }
+}

@@ -1,0 +1,59 @@
+import ControlProtocol
+import Foundation
+import Listings
+
+/// A run as lines, for logs and pipes: one for each interval of steps and for each event, until it ends.
+struct WatchLog {
+    private var lastEvent: Int?
+    private var lastInterval: Int?
+    private var isDisconnected = false
+    /// Lines of what was before, as tail(1) has them.
+    private static let linesBefore = 10
+
+    mutating func follow(_ watcher: RunWatcher, every interval: Duration) async throws {
+        while true {
+            let run = await watcher.current()
+            show(run)
+            if run.trouble == nil, run.summary.state != .running { return }
+            try await Task.sleep(for: interval)
+        }
+    }
+
+    private mutating func show(_ run: WatchedRun) {
+        let hasEnded = run.summary.state != .running
+        let isFirst = lastEvent == nil && lastInterval == nil
+        var lines = [(at: Timestamp, text: String)]()
+        for event in run.events where event.number > lastEvent ?? -1 {
+            let plan = event.event.revision.map { "  plan \($0)" } ?? ""
+            lines.append((event.event.at, "\(event.event.kind.rawValue)\(plan)  \(event.event.why)"))
+            lastEvent = event.number
+        }
+        for interval in run.intervals where interval.number > lastInterval ?? -1 {
+            // Others may still add to the last one.
+            guard
+                interval.ranks >= run.summary.worldSize || interval.number < run.intervals.last?.number ?? 0 || hasEnded
+            else { break }
+            lines.append((interval.receivedAt, Self.text(interval)))
+            lastInterval = interval.number
+        }
+        // Stable: what came at the same moment stays in order.
+        let sorted = lines.enumerated().sorted { ($0.element.at, $0.offset) < ($1.element.at, $1.offset) }
+        for (_, line) in sorted.suffix(isFirst ? Self.linesBefore : lines.count) {
+            let text = StyledLine("\(Readable.moment(line.at))  \(line.text)").text(columns: .max, isColored: false)
+            print(text)
+        }
+        if let trouble = run.trouble, !isDisconnected {
+            StandardError.write("Note: \(trouble.message); trying again.")
+        } else if run.trouble == nil, isDisconnected {
+            StandardError.write("Note: the coordinator is there again.")
+        }
+        isDisconnected = run.trouble != nil
+        fflush(nil)
+    }
+
+    private static func text(_ interval: Interval) -> String {
+        "step \(interval.firstStep + interval.stepCount - 1)  loss \(Readable.loss(interval.loss))  "
+            + "\(Readable.load(interval.tokensPerSecond)) tokens/s  step \(Readable.seconds(interval.stepSeconds))  "
+            + "balance \(Readable.balance(interval.balance))  plan \(interval.planRevision)"
+    }
+}

@@ -1,0 +1,223 @@
+import ControlProtocol
+import Foundation
+import Synchronization
+import Testing
+
+/// `moe-ctl watch`, and `--watch`.
+@Suite(.serialized) struct CtlWatchTests {
+    /// A coordinator that can change its mind.
+    private final class Stage: Sendable {
+        let samples = CtlSamples(now: .now())
+        let shown: Mutex<RunShown>
+        let isAway = Mutex(false)
+        let timings: Mutex<Timings>
+        let loads: Mutex<IntervalLoads>
+
+        init() {
+            shown = Mutex(samples.shown)
+            timings = Mutex(samples.timings)
+            loads = Mutex(samples.loads)
+        }
+
+        func answer(_ request: AnyRequest) throws(ControlError) -> any ControlMessage {
+            if isAway.withLock({ $0 }) { throw CtlStubCoordinator.hangUp }
+            switch request {
+            case .showRun:
+                _ = try samples.answer(request)
+                return shown.withLock { $0 }
+            case .showTimings: return timings.withLock { $0 }
+            case .listLoads: return Loads(run: "shakespeare", loads: [loads.withLock { $0 }], truncated: false)
+            default: return try samples.answer(request)
+            }
+        }
+    }
+
+    private let stage: Stage
+    private let coordinator: CtlStubCoordinator
+    private let arguments: [String]
+
+    init() throws {
+        let stage = Stage()
+        self.stage = stage
+        coordinator = try CtlStubCoordinator { (request) throws(ControlError) in try stage.answer(request) }
+        arguments = ["watch", "shakespeare", "--coordinator", coordinator.address, "--interval", "0.1"]
+    }
+
+    /// What is on the page at several sizes, and nothing that is wider or higher.
+    @Test(arguments: [(100, 40), (80, 24), (160, 50), (40, 10), (20, 5), (1, 1)])
+    func page(columns: Int, rows: Int) throws {
+        defer { coordinator.stop() }
+        let session = try TerminalSession(arguments, columns: columns, rows: rows)
+        // A page may come in pieces, the first time.
+        var last = ""
+        let page = try session.wait { screen in
+            defer { last = screen }
+            return screen.hasPrefix(String("shakespeare".prefix(columns))) && screen == last
+        }
+        try expectGolden(page, "watch/\(columns)x\(rows).txt")
+        #expect(try session.isFullScreen())
+    }
+
+    /// However it ends, the terminal is as it was before, and the shell knows how it ended.
+    @Test(
+        arguments: [("q", nil, 0), ("C-c", nil, 130), (nil, SIGTERM, 143), (nil, SIGHUP, 129), (nil, SIGINT, 130)]
+            as [(String?, Int32?, Int)])
+    func theTerminalComesBack(key: String?, signal: Int32?, status: Int) throws {
+        defer { coordinator.stop() }
+        for command in [arguments, ["run", "list", "--watch"] + arguments.dropFirst(2)] {
+            let session = try TerminalSession(command)
+            try session.wait(for: "shakespeare")
+            #expect(try session.isFullScreen())
+            if let key { try session.press(key) }
+            if let signal { try session.send(signal) }
+            let screen = try session.wait(for: "icanon")
+            // The shell may have a word for the signal.
+            #expect(screen.hasPrefix("before\n") && screen.contains("ended \(status)\nicanon\n"), "\(screen)")
+            #expect(!screen.contains("shakespeare"), "\(screen)")
+            #expect(try !session.isFullScreen())
+        }
+    }
+
+    @Test func itStopsAndGoesOn() throws {
+        defer { coordinator.stop() }
+        let session = try TerminalSession(arguments)
+        try session.wait(for: "shakespeare")
+        try session.press("C-z")
+        try session.wait { _ in try !session.isFullScreen() }
+        try session.send(SIGCONT)
+        try session.wait { try $0.hasPrefix("shakespeare") && session.isFullScreen() }
+    }
+
+    @Test func itFollowsTheTerminalsSize() throws {
+        defer { coordinator.stop() }
+        let session = try TerminalSession(arguments + ["--interval", "1000"], columns: 60, rows: 8)
+        let small = try session.wait(for: "shakespeare")
+        #expect(!small.contains("plan_activated"))
+        try session.resize(columns: 120, rows: 45)
+        let large = try session.wait(for: "plan_activated")
+        #expect(large.contains("TOKENS OF EXPERTS"))
+    }
+
+    @Test func coloursAreForThoseWhoWantThem() throws {
+        defer { coordinator.stop() }
+        for (variables, isColored) in [([:], true), (["NO_COLOR": "1"], false)] as [([String: String], Bool)] {
+            let session = try TerminalSession(arguments, variables: variables)
+            try session.wait(for: "shakespeare")
+            #expect(try session.screen(isColored: true).contains("\u{1b}[38;5;") == isColored)
+        }
+    }
+
+    /// What is old says so, and what comes shows.
+    @Test func staleAndDisconnectedStates() throws {
+        defer { coordinator.stop() }
+        let session = try TerminalSession(arguments, columns: 160)
+        try session.wait(for: "stale: nothing was reported for 12m")
+        stage.shown.withLock { $0.summary.reportedAt = .now() }
+        try session.wait { !$0.contains("stale") }
+        stage.isAway.withLock { $0 = true }
+        try session.wait(for: "disconnected for ")
+        try session.wait(for: "trying again")
+        stage.shown.withLock {
+            $0.summary.state = .failed
+            $0.reason = "rank 3: the loss is not finite"
+        }
+        stage.isAway.withLock { $0 = false }
+        let page = try session.wait { !$0.contains("disconnected") }
+        #expect(page.contains("failed (rank 3: the loss is not finite)"))
+    }
+
+    /// Names and reasons that come from elsewhere do not command the terminal.
+    @Test func escapesAreNotObeyed() throws {
+        defer { coordinator.stop() }
+        stage.shown.withLock { $0.reason = "a\u{1b}[2Jb\u{7}\u{9b}31mc" }
+        let session = try TerminalSession(arguments, columns: 160)
+        let page = try session.wait(for: "(a·[2Jb··31mc)")
+        #expect(page.hasPrefix("shakespeare"))
+    }
+
+    /// 60 layers of 256 experts on 1,024 ranks: the busiest expert and the slowest rank are to be seen.
+    @Test func largeRunsFit() throws {
+        defer { coordinator.stop() }
+        stage.loads.withLock {
+            $0.expertLoads = [[Int]](repeating: [Int](repeating: 100, count: 256), count: 60)
+            $0.expertLoads[59][255] = 1000
+        }
+        stage.timings.withLock { timings in
+            let rank = timings.ranks[0]
+            timings.ranks = (0..<1024).map { number in
+                var rank = rank
+                rank.rank = number
+                rank.seconds[3] = number == 700 ? 0.04 : 0.01
+                return rank
+            }
+        }
+        let session = try TerminalSession(arguments, columns: 80, rows: 24)
+        let page = try session.wait(for: "shakespeare")
+        let lines = page.split(separator: "\n")
+        #expect(lines.filter { $0.contains("40.0 ms") && $0.contains("███") }.count == 1, "\(page)")
+        #expect(lines.filter { $0.contains("█ 0.1") }.count == 1, "\(page)")
+        #expect(page.contains("-59 ") && page.contains("-1023 "), "\(page)")
+    }
+
+    // MARK: - Without a page
+
+    /// A terminal that cannot move its cursor gets lines.
+    @Test func dumbTerminalsGetLines() throws {
+        defer { coordinator.stop() }
+        let session = try TerminalSession(arguments, columns: 160, terminal: "dumb")
+        let screen = try session.wait(for: "step 1200  loss 1.6672")
+        #expect(screen.hasPrefix("before\n"))
+        #expect(try !session.isFullScreen())
+        stage.shown.withLock { $0.summary.state = .completed }
+        try session.wait(for: "ended 0")
+    }
+
+    @Test func pipesGetLines() throws {
+        defer { coordinator.stop() }
+        stage.shown.withLock { $0.summary.state = .completed }
+        let call = try CtlProgram(arguments)
+        #expect(call.status == 0 && call.errors.isEmpty, "\(call.errors)")
+        let lines = call.output.split(separator: "\n")
+        #expect(lines.count == 10 && !call.output.contains("\u{1b}"), "\(call.output)")
+        #expect(
+            lines.last?.hasSuffix("UTC  step 1200  loss 1.6672  17831 tokens/s  step 57.3 ms  balance 0.963  plan 3")
+                == true, "\(call.output)")
+    }
+
+    @Test(
+        arguments: [
+            (["run", "list"], "RUN "), (["worker", "list"], "RUN "), (["placement", "history"], "REVISION "),
+            (["event", "list"], "TIME "), (["run", "list", "-o", "json"], "{"),
+            (["run", "list", "-o", "yaml"], "runs:"),
+        ] as [([String], String)])
+    func listingsComeAgain(command: [String], beginning: String) throws {
+        defer { coordinator.stop() }
+        let run = command[0] == "run" ? [] : ["--run", "shakespeare"]
+        let program = try RunningProgram(
+            "moe-ctl", command + run + ["--watch", "--interval", "0.1", "--coordinator", coordinator.address],
+            variables: ["MOE_CTL_CONFIG": ""])
+        defer { program.terminate() }
+        for _ in 0..<3 { #expect(program.readLine(after: beginning) != nil, "\(program.text)") }
+        // It goes on when the coordinator is there again.
+        stage.isAway.withLock { $0 = true }
+        #expect(program.readLine(containing: "trying again") != nil, "\(program.text)")
+        stage.isAway.withLock { $0 = false }
+        #expect(program.readLine(after: beginning) != nil, "\(program.text)")
+        #expect(!program.text.contains("\u{1b}"))
+    }
+
+    @Test func whatCannotBeWatched() throws {
+        defer { coordinator.stop() }
+        for (command, status, words) in [
+            (["watch", "nobody"], 1, "run nobody is not known"), (["watch", "--interval", "0"], 64, "--interval"),
+            (["run", "list", "--watch", "--interval", "-1"], 64, "--interval"),
+            (["watch", "--interval", "nan"], 64, "--interval"),
+        ] as [([String], Int32, String)] {
+            let call = try CtlProgram(command + ["--coordinator", coordinator.address])
+            #expect(call.status == status && call.errors.contains(words), "\(call.errors)")
+        }
+        let away = try CtlStubCoordinator(isAway: true, stage.samples.answer)
+        let call = try CtlProgram(["watch", "--coordinator", away.address])
+        #expect(call.status == 69 && call.output.isEmpty, "\(call.errors)")
+    }
+}
