@@ -311,7 +311,7 @@ let package = Package(
             name: "ProgramsTests",
             dependencies: [
                 "Checkpoints", "ControlProtocol", "ControlTestSupport", "ExpertPlacement", "moe-coordinator", "moe-ctl",
-                "moe-worker", "Settings", "TestSupport",
+                "moe-worker", "Settings", "TestSupport", "Traces",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ], exclude: ["dashboard.py"]),
     ],

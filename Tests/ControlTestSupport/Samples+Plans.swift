@@ -117,7 +117,8 @@ extension Samples {
                 PlanningState(run: "shakespeare", frozen: false, pinned: []),
                 RunShown(
                     summary: summary, model: model, host: "node-1", processID: 4711, reason: nil, configuration: [:],
-                    ownership: .decoupled, storedReports: 0, events: events),
+                    ownership: .decoupled, exchange: ExchangeCosts(latencySeconds: 1e-5, bytesPerSecond: 1e9),
+                    storedReports: 0, events: events),
             ]
         }
     }

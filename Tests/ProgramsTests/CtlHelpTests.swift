@@ -12,7 +12,8 @@ import Testing
         ["placement", "freeze"], ["placement", "unfreeze"], ["worker"], ["worker", "list"], ["event"],
         ["event", "list"], ["watch"], ["database"],
         ["checkpoint"], ["checkpoint", "list"], ["checkpoint", "verify"], ["checkpoint", "export"],
-        ["database", "backup"], ["key"], ["key", "generate"], ["trace"], ["trace", "import"], ["trace", "generate"],
+        ["database", "backup"], ["key"], ["key", "generate"], ["trace"], ["trace", "record"], ["trace", "import"],
+        ["trace", "generate"],
         ["simulate"],
     ])
     func helpPage(command: [String]) throws {
@@ -36,9 +37,7 @@ import Testing
             "data-prepare", "placement-plan", "placement-apply", "placement-rollback", "placement-pin",
             "placement-unpin", "placement-freeze", "placement-unfreeze", "run-archive", "run-delete", "database-backup",
             "key-generate", "run-plot", "watch", "checkpoint-list", "checkpoint-verify", "checkpoint-export",
-            "trace-import",
-            "trace-generate",
-            "simulate",
+            "trace-record", "trace-import", "trace-generate", "simulate",
         ]
         for command in withTables + others {
             let page = try String(

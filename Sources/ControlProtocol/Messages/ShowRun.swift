@@ -30,6 +30,8 @@ public struct RunShown: ControlMessage {
     public var configuration: [String: String]
     /// Where optimizer state is kept; nil: not recorded.
     public var ownership: OwnershipPolicy?
+    /// What messages between the ranks cost, as measured at start; nil: not measured.
+    public var exchange: ExchangeCosts?
     /// Reports stored now; the oldest are dropped in time.
     public var storedReports: Int
     /// The newest events, newest first.
@@ -37,7 +39,8 @@ public struct RunShown: ControlMessage {
 
     public init(
         summary: RunSummary, model: ExpertModel, host: String, processID: Int, reason: String?,
-        configuration: [String: String], ownership: OwnershipPolicy? = nil, storedReports: Int, events: [RunEvent]
+        configuration: [String: String], ownership: OwnershipPolicy? = nil, exchange: ExchangeCosts? = nil,
+        storedReports: Int, events: [RunEvent]
     ) {
         self.summary = summary
         self.model = model
@@ -46,12 +49,13 @@ public struct RunShown: ControlMessage {
         self.reason = reason
         self.configuration = configuration
         self.ownership = ownership
+        self.exchange = exchange
         self.storedReports = storedReports
         self.events = events
     }
 
     private enum CodingKeys: String, CodingKey {
-        case summary, model, host, reason, configuration, ownership, events
+        case summary, model, host, reason, configuration, ownership, exchange, events
         case processID = "process_id"
         case storedReports = "stored_reports"
     }

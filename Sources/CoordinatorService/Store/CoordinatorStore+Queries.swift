@@ -32,7 +32,7 @@ extension CoordinatorStore {
                 summary: try Self.summary(row), model: try Self.value(row, "model_json"), host: row["host"],
                 processID: row["process_id"], reason: row["reason"],
                 configuration: try Self.value(row, "configuration_json"), ownership: cluster?.ownership,
-                storedReports: stored ?? 0, events: try events.map(Self.event))
+                exchange: cluster?.exchange, storedReports: stored ?? 0, events: try events.map(Self.event))
         }
     }
 

@@ -4,5 +4,5 @@ struct TraceCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "trace",
         abstract: "Make traces: the loads of experts over a training run, for moe-ctl simulate.",
-        subcommands: [Import.self, Generate.self])
+        subcommands: [Record.self, Import.self, Generate.self])
 }
