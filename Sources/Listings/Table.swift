@@ -6,12 +6,15 @@ package struct Table {
 
     private let columns: [(header: String, alignment: Alignment)]
     private var rows = [[String]]()
+    private var hasHeaders = true
+    private var leastWidths: [Int]
     /// Said instead of the table when there is no row.
     private let placeholder: String
 
     /// - Parameter columns: header and alignment; numbers are aligned to the right.
     package init(_ columns: [(header: String, alignment: Alignment)], whenEmpty placeholder: String = "") {
         self.columns = columns
+        leastWidths = columns.map(\.header.count)
         self.placeholder = placeholder
     }
 
@@ -23,17 +26,26 @@ package struct Table {
     /// Lines that end in a newline, without trailing blanks.
     package var text: String {
         if rows.isEmpty, !placeholder.isEmpty { return placeholder + "\n" }
-        let widths = columns.indices.map { column in
-            rows.reduce(columns[column].header.count) { max($0, $1[column].count) }
-        }
-        let headers = columns.map(\.header)
-        return ((headers.allSatisfy(\.isEmpty) ? [] : [headers]) + rows).map { cells in
+        let (widths, headers) = (widths, columns.map(\.header))
+        return ((!hasHeaders || headers.allSatisfy(\.isEmpty) ? [] : [headers]) + rows).map { cells in
             let line = cells.indices.map { column in
                 let blanks = String(repeating: " ", count: widths[column] - cells[column].count)
                 return columns[column].alignment == .left ? cells[column] + blanks : blanks + cells[column]
             }.joined(separator: "   ")
             return String(line.reversed().drop { $0 == " " }.reversed()) + "\n"
         }.joined()
+    }
+
+    private var widths: [Int] {
+        columns.indices.map { column in rows.reduce(leastWidths[column]) { max($0, $1[column].count) } }
+    }
+
+    /// A table without rows, to be printed below this one once it has some.
+    package var continued: Table {
+        var table = Table(columns)
+        table.hasHeaders = false
+        table.leastWidths = widths
+        return table
     }
 
     /// Names and what they stand for, without headers; for one thing in detail.

@@ -24,6 +24,7 @@ struct CheckpointCommands: AsyncParsableCommand {
         var run: String?
         @OptionGroup var coordinator: CoordinatorOptions
         @OptionGroup var output: ListingOptions
+        @OptionGroup var watch: WatchOptions
 
         func validate() throws {
             if directory != nil, run != nil {
@@ -32,26 +33,29 @@ struct CheckpointCommands: AsyncParsableCommand {
         }
 
         func run() async throws {
-            if let directory { try list(directory) } else { try await listRecorded() }
+            if let directory { return try await watch.show(output) { try listing(of: directory) } }
+            let name = try await coordinator.ask { try await $0.chooseRun(run) }
+            try await watch.show(output) { try await recorded(by: name) }
         }
 
-        private func list(_ directory: String) throws {
+        private func listing(of directory: String) throws -> Listing {
             guard FileManager.default.fileExists(atPath: directory) else {
                 throw CommandFailure(
                     "there is no \(directory), or it is not for you to see; a run's checkpoints are listed with --run")
             }
             let all = CheckpointDirectory(directory)
             var listing = [CheckpointDescription]()
+            var notes = [String]()
             for step in try all.steps().reversed() {
                 let path = all.path(ofStep: step)
                 do {
                     listing.append(CheckpointDescription(try Checkpoint(path: path), isVerified: false))
                 } catch {
-                    StandardError.write("Note: \(error)")
+                    notes.append("\(error)")
                     listing.append(CheckpointDescription(path: path, step: step))
                 }
             }
-            try output.write(listing) {
+            let text = try output.text(of: listing) {
                 var table = Table(
                     [
                         ("STEP", .right), ("RUN", .left), ("INCARNATION", .right), ("RANKS", .right), ("PLAN", .right),
@@ -66,14 +70,14 @@ struct CheckpointCommands: AsyncParsableCommand {
                 }
                 return [table]
             }
+            return Listing(text: text, notes: notes)
         }
 
-        private func listRecorded() async throws {
+        private func recorded(by run: String) async throws -> Listing {
             let reply = try await coordinator.ask { client in
-                let name = try await client.chooseRun(run)
-                return try await client.listingRunsIfUnknown { try await client.send(ListCheckpoints(run: name)) }
+                try await client.listingRunsIfUnknown { try await client.send(ListCheckpoints(run: run)) }
             }
-            try output.write(reply) {
+            let text = try output.text(of: reply) {
                 var table = Table(
                     [
                         ("STEP", .right), ("INCARNATION", .right), ("SIZE", .right), ("TIME", .right),
@@ -88,10 +92,8 @@ struct CheckpointCommands: AsyncParsableCommand {
                 }
                 return [table]
             }
-            if reply.truncated {
-                StandardError.write(
-                    "Note: there are more checkpoints; the coordinator lists the last \(reply.checkpoints.count).")
-            }
+            let note = "there are more checkpoints; the coordinator lists the last \(reply.checkpoints.count)."
+            return Listing(text: text, notes: reply.truncated ? [note] : [])
         }
     }
 

@@ -1,6 +1,8 @@
 import ArgumentParser
 import ControlProtocol
+import Foundation
 import Listings
+import UnixSignals
 
 struct EventCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -18,25 +20,74 @@ struct EventCommands: AsyncParsableCommand {
         var run: String?
         @Option(help: ArgumentHelp("At most so many events, the last ones.", valueName: "n"))
         var limit: Int?
+        @Flag(
+            name: .shortAndLong,
+            help: "Go on with new events as they come, looking every --interval seconds, until interrupted.")
+        var follow = false
         @OptionGroup var coordinator: CoordinatorOptions
         @OptionGroup var output: ListingOptions
         @OptionGroup var watch: WatchOptions
 
         func validate() throws {
             if let limit, limit < 1 { throw ValidationError("--limit must be 1 at least, but is \(limit)") }
+            if follow, watch.watch { throw ValidationError("give --follow or --watch, not both") }
         }
 
         func run() async throws {
             let name = try await coordinator.ask { try await $0.chooseRun(run) }
-            try await watch.show(output) { try await listing(of: name) }
+            if follow { return try await follow(name) }
+            try await watch.show(output) {
+                let reply = try await newest(of: name)
+                return Listing(text: try output.text(of: reply) { [RunDetails.events(reply.events.map(\.event))] })
+            }
         }
 
-        private func listing(of run: String) async throws -> Listing {
-            let reply = try await coordinator.ask { client in
+        private func newest(of run: String) async throws -> Events {
+            try await coordinator.ask { client in
                 try await client.listingRunsIfUnknown { try await client.send(ListEvents(run: run, limit: limit)) }
             }
-            let text = try output.text(of: reply) { [RunDetails.events(reply.events.map(\.event))] }
-            return Listing(text: text)
+        }
+
+        /// An interrupt is how it is meant to end.
+        private func follow(_ run: String) async throws {
+            // Before anything is printed: whoever has read it may interrupt.
+            let interrupts = await UnixSignalsSequence(trapping: .sigint)
+            try await withThrowingTaskGroup { group in
+                group.addTask { try await printEvents(of: run) }
+                group.addTask { for await _ in interrupts { break } }
+                try await group.next()
+                group.cancelAll()
+            }
+        }
+
+        /// Documents with what is new, or the rows of one table. A coordinator that goes away meanwhile is asked again.
+        private func printEvents(of run: String) async throws {
+            var reply = try await newest(of: run)
+            var table = RunDetails.events(reply.events.map(\.event))
+            var last = 0
+            var isAway = false
+            print(try output.text(of: reply) { [table] }, terminator: "")
+            while true {
+                // At once, whoever reads it.
+                fflush(nil)
+                last = reply.events.last?.number ?? last
+                if !reply.truncated { try await Task.sleep(for: .seconds(watch.interval)) }
+                do {
+                    let request = ListEvents(run: run, after: last)
+                    reply = try await coordinator.ask { try await $0.send(request) }
+                    if isAway { StandardError.write("Note: the coordinator is there again.") }
+                    isAway = false
+                } catch let error as ControlError where error.isTransient {
+                    if !isAway { StandardError.write("Note: \(error.message); trying again.") }
+                    isAway = true
+                    reply.truncated = false
+                    continue
+                }
+                guard !reply.events.isEmpty else { continue }
+                table = RunDetails.events(reply.events.map(\.event), below: table)
+                print(
+                    (output.format == .yaml ? "---\n" : "") + (try output.text(of: reply) { [table] }), terminator: "")
+            }
         }
     }
 }

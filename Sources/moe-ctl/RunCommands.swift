@@ -44,7 +44,8 @@ struct RunCommands: AsyncParsableCommand {
             }
             return Listing(
                 text: text,
-                note: reply.truncated ? "there are more runs; the coordinator lists the last \(reply.runs.count)." : nil
+                notes: reply.truncated
+                    ? ["there are more runs; the coordinator lists the last \(reply.runs.count)."] : []
             )
         }
     }

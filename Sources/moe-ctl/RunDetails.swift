@@ -38,13 +38,16 @@ enum RunDetails {
         Readable.sizes(model.layers.flatMap { $0 })
     }
 
-    static func events(_ events: [RunEvent]) -> Table {
-        var table = Table(
-            [
-                ("TIME", .left), ("EVENT", .left), ("INCARNATION", .right), ("PLAN", .right), ("WHO", .left),
-                ("WHY", .left),
-            ],
-            whenEmpty: "no events")
+    /// - Parameter table: that they go on.
+    static func events(_ events: [RunEvent], below table: Table? = nil) -> Table {
+        var table =
+            table?.continued
+            ?? Table(
+                [
+                    ("TIME", .left), ("EVENT", .left), ("INCARNATION", .right), ("PLAN", .right), ("WHO", .left),
+                    ("WHY", .left),
+                ],
+                whenEmpty: "no events")
         for event in events {
             table.add([
                 Readable.moment(event.at), event.kind.rawValue, "\(event.incarnation)", Readable.number(event.revision),

@@ -3,10 +3,10 @@ import ControlProtocol
 import Foundation
 import Listings
 
-/// What a command prints: its output, in whole lines, and a note about it.
+/// What a command prints: its output, in whole lines, and notes about it.
 struct Listing: Sendable {
     var text: String
-    var note: String?
+    var notes = [String]()
 }
 
 /// A listing that may be shown again and again.
@@ -63,7 +63,7 @@ struct WatchOptions: ParsableArguments {
         Swift.print(listing.text, terminator: "")
         // Before the note, and at once, whoever reads it.
         fflush(nil)
-        if let note = listing.note { StandardError.write("Note: \(note)") }
+        for note in listing.notes { StandardError.write("Note: \(note)") }
     }
 }
 
@@ -94,7 +94,7 @@ private actor WatchedListing {
                 .faint)
         ]
         if let trouble { heading = [StyledLine(" \(trouble); trying again ", .inverse)] }
-        if let note = listing.note { heading.append(StyledLine("Note: \(note)")) }
+        heading += listing.notes.map { StyledLine("Note: \($0)") }
         let lines =
             heading + [StyledLine()]
             + listing.text.split(separator: "\n", omittingEmptySubsequences: false)

@@ -40,7 +40,7 @@ struct WorkerCommands: AsyncParsableCommand {
                 return [table]
             }
             return Listing(
-                text: text, note: reply.truncated ? "there are more workers; choose a run with --run." : nil)
+                text: text, notes: reply.truncated ? ["there are more workers; choose a run with --run."] : [])
         }
     }
 }

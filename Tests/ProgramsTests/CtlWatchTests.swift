@@ -10,6 +10,8 @@ import Testing
         let samples = CtlSamples(now: .now())
         let shown: Mutex<RunShown>
         let isAway = Mutex(false)
+        let isDeleted = Mutex(false)
+        private let addedEvents = Mutex([NumberedEvent]())
         let timings: Mutex<Timings>
         let loads: Mutex<IntervalLoads>
 
@@ -19,12 +21,32 @@ import Testing
             loads = Mutex(samples.loads)
         }
 
+        /// Events, with what is said of each.
+        func add(_ reasons: [String]) {
+            addedEvents.withLock { events in
+                for why in reasons {
+                    let event = RunEvent(
+                        kind: .planWithdrawn, at: .now(), incarnation: 2, revision: 5, who: "rank 0 on node-1", why: why
+                    )
+                    events.append(NumberedEvent(number: 100 + events.count, event: event))
+                }
+            }
+        }
+
         func answer(_ request: AnyRequest) throws(ControlError) -> any ControlMessage {
             if isAway.withLock({ $0 }) { throw CtlStubCoordinator.hangUp }
+            if isDeleted.withLock({ $0 }) { throw ControlError(.unknownRun, "it was deleted") }
             switch request {
             case .showRun:
                 _ = try samples.answer(request)
                 return shown.withLock { $0 }
+            case .listEvents(let request):
+                let all = samples.numberedEvents + addedEvents.withLock { $0 }
+                guard let after = request.after else {
+                    return Events(run: "shakespeare", events: all.suffix(request.limit ?? .max), truncated: false)
+                }
+                let page = all.filter { $0.number > after }
+                return Events(run: "shakespeare", events: Array(page.prefix(2)), truncated: page.count > 2)
             case .showTimings: return timings.withLock { $0 }
             case .listLoads: return Loads(run: "shakespeare", loads: [loads.withLock { $0 }], truncated: false)
             default: return try samples.answer(request)
@@ -187,7 +209,8 @@ import Testing
     @Test(
         arguments: [
             (["run", "list"], "RUN "), (["worker", "list"], "RUN "), (["placement", "history"], "REVISION "),
-            (["event", "list"], "TIME "), (["run", "list", "-o", "json"], "{"),
+            (["event", "list"], "TIME "), (["placement", "show"], "RUN "), (["checkpoint", "list"], "STEP "),
+            (["run", "list", "-o", "json"], "{"),
             (["run", "list", "-o", "yaml"], "runs:"),
         ] as [([String], String)])
     func listingsComeAgain(command: [String], beginning: String) throws {
@@ -206,11 +229,62 @@ import Testing
         #expect(!program.text.contains("\u{1b}"))
     }
 
+    /// Events are printed once each, over pages and over a coordinator that was away; an interrupt is no failure.
+    @Test(arguments: ["table", "json", "yaml"]) func eventsAreFollowed(format: String) throws {
+        defer { coordinator.stop() }
+        let program = try RunningProgram(
+            "moe-ctl",
+            [
+                "event", "list", "--follow", "--run", "shakespeare", "--interval", "0.1", "--limit", "1", "-o", format,
+                "--coordinator", coordinator.address,
+            ], variables: ["MOE_CTL_CONFIG": ""])
+        defer { program.terminate() }
+        #expect(program.readLine(containing: "plan_activated") != nil, "\(program.text)")
+        stage.add((0..<5).map { "first \($0)" })
+        #expect(program.readLine(containing: "first 4") != nil, "\(program.text)")
+        stage.isAway.withLock { $0 = true }
+        #expect(program.readLine(containing: "trying again") != nil, "\(program.text)")
+        stage.add(["second"])
+        stage.isAway.withLock { $0 = false }
+        #expect(program.readLine(containing: "second") != nil, "\(program.text)")
+        program.send(SIGINT)
+        #expect(program.waitForEnd() == 0, "\(program.text)")
+        let lines = program.text.split(separator: "\n")
+        for word in ["plan_activated", "first 0", "first 1", "first 2", "first 3", "first 4", "second"] {
+            #expect(lines.count { $0.contains(word) } == 1, "\(word): \(program.text)")
+        }
+        #expect(!program.text.contains("\u{1b}") && !program.text.contains("run_registered"), "\(program.text)")
+        guard format == "table" else { return }
+        // Rows of one table.
+        let column = try #require(lines.first).range(of: "WHO")?.lowerBound.utf16Offset(in: lines[0])
+        for line in lines where !line.hasPrefix("Note: ") && !line.hasPrefix("TIME ") {
+            #expect(line.range(of: "rank 0")?.lowerBound.utf16Offset(in: line) == column, "\(program.text)")
+        }
+    }
+
+    /// Whatever asking again does not mend ends what is not on a page.
+    @Test(
+        arguments: [
+            (["watch", "shakespeare"], "step 1200"),
+            (["event", "list", "--follow", "--run", "shakespeare"], "plan_activated"),
+        ] as [([String], String)])
+    func itEndsWithTheRun(command: [String], last: String) throws {
+        defer { coordinator.stop() }
+        let program = try RunningProgram(
+            "moe-ctl", command + ["--interval", "0.1", "--coordinator", coordinator.address],
+            variables: ["MOE_CTL_CONFIG": ""])
+        defer { program.terminate() }
+        #expect(program.readLine(containing: last) != nil, "\(program.text)")
+        stage.isDeleted.withLock { $0 = true }
+        #expect(program.waitForEnd() == 1 && program.text.contains("Error: it was deleted"), "\(program.text)")
+    }
+
     @Test func whatCannotBeWatched() throws {
         defer { coordinator.stop() }
         for (command, status, words) in [
             (["watch", "nobody"], 1, "run nobody is not known"), (["watch", "--interval", "0"], 64, "--interval"),
             (["run", "list", "--watch", "--interval", "-1"], 64, "--interval"),
+            (["event", "list", "--watch", "--follow"], 64, "--follow or --watch"),
             (["watch", "--interval", "nan"], 64, "--interval"),
         ] as [([String], Int32, String)] {
             let call = try CtlProgram(command + ["--coordinator", coordinator.address])

@@ -40,7 +40,7 @@ extension PlacementCommands {
             let isCut = reply.truncated && limit == nil
             return Listing(
                 text: text,
-                note: isCut ? "there are more plans; the coordinator lists the last \(reply.plans.count)." : nil)
+                notes: isCut ? ["there are more plans; the coordinator lists the last \(reply.plans.count)."] : [])
         }
 
         static func table(_ plans: [PlanSummary]) -> Table {

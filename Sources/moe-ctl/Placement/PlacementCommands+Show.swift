@@ -23,6 +23,7 @@ extension PlacementCommands {
         var revision: Int?
         @OptionGroup var coordinator: CoordinatorOptions
         @OptionGroup var output: ListingOptions
+        @OptionGroup var watch: WatchOptions
 
         func validate() throws {
             if let layer, layer < 0 { throw ValidationError("--layer counts from 0, but is \(layer)") }
@@ -30,16 +31,20 @@ extension PlacementCommands {
         }
 
         func run() async throws {
+            let name = try await coordinator.ask { try await $0.chooseRun(run) }
+            try await watch.show(output) { try await listing(of: name) }
+        }
+
+        private func listing(of run: String) async throws -> Listing {
             let report = try await coordinator.ask { client in
-                let name = try await client.chooseRun(run)
-                return try await client.listingRunsIfUnknown {
-                    let placement = try await client.send(ShowPlacement(run: name, layer: layer, revision: revision))
-                    let shown = try await client.send(ShowRun(run: name))
+                try await client.listingRunsIfUnknown {
+                    let placement = try await client.send(ShowPlacement(run: run, layer: layer, revision: revision))
+                    let shown = try await client.send(ShowRun(run: run))
                     return try PlacementReport(
                         placement, model: shown.model, ownership: shown.ownership ?? .defaultPolicy)
                 }
             }
-            try output.write(report) {
+            let text = try output.text(of: report) {
                 [
                     report.heading,
                     PlacementTable.make(
@@ -47,6 +52,7 @@ extension PlacementCommands {
                     report.rankTable,
                 ]
             }
+            return Listing(text: text)
         }
     }
 }

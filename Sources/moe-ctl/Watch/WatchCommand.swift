@@ -59,6 +59,12 @@ actor RunWatcher {
 
     /// The run as it is, or as it was and why that is all that is known.
     func current() async -> WatchedRun {
+        do { return try await next() } catch { return lost(error) }
+    }
+
+    /// The same.
+    /// - Throws: why it cannot be asked for, when asking again does not help.
+    func next() async throws -> WatchedRun {
         // The first was asked for a moment ago.
         if isFirst {
             isFirst = false
@@ -70,13 +76,16 @@ actor RunWatcher {
             var next = run
             try await next.refresh(over: connected)
             run = next
-        } catch {
-            client?.close()
-            client = nil
-            run.trouble = (
-                message: (error as? ControlError)?.message ?? "\(error)", since: run.trouble?.since ?? .now()
-            )
+        } catch let error as ControlError where error.isTransient {
+            return lost(error)
         }
+        return run
+    }
+
+    private func lost(_ error: any Error) -> WatchedRun {
+        client?.close()
+        client = nil
+        run.trouble = (message: (error as? ControlError)?.message ?? "\(error)", since: run.trouble?.since ?? .now())
         return run
     }
 }

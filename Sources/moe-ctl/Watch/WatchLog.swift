@@ -12,7 +12,7 @@ struct WatchLog {
 
     mutating func follow(_ watcher: RunWatcher, every interval: Duration) async throws {
         while true {
-            let run = await watcher.current()
+            let run = try await watcher.next()
             show(run)
             if run.trouble == nil, run.summary.state != .running { return }
             try await Task.sleep(for: interval)
