@@ -8,6 +8,8 @@ public enum TraceLimits {
     public static let fileBytes = 2 << 30
     /// Numbers of one tensor.
     public static let elements = 1 << 30
+    /// Lists, entries of dictionaries and tensors of a .pt file.
+    public static let items = 1 << 22
     /// Text about where a trace comes from, in bytes of UTF-8.
     public static let sourceBytes = 1_024
 }

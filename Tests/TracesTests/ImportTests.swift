@@ -70,7 +70,8 @@ struct ImportTests {
             "counts.json", #"{"logical_count": [[[1, 2], [3, 4]], [[5, 6], [7, 8]]], "rank": 0}"#)
         #expect(try trace(.sglang, [path]).map(\.expertLoads) == [[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
         let flat = try folder.file("flat.json", #"{"logical_count": [[1, 2], [3, 4]]}"#)
-        #expect(try trace(.sglang, [flat]).map(\.expertLoads) == [[[1, 2], [3, 4]]])
+        let sum = try trace(.sglang, [flat], steps: 50)
+        #expect(sum == [TraceInterval(firstStep: 1, stepCount: 50, expertLoads: [[1, 2], [3, 4]])])
     }
 
     /// A ring whose oldest pass is the third; the fourth is empty.
@@ -92,6 +93,12 @@ struct ImportTests {
         let json = try folder.file(
             "state.json", #"{"expert_load_pass": [[1, 2, 3]], "physical_to_logical_map": [[0, 1, 0]]}"#)
         #expect(try trace(.vllm, [json]).map(\.expertLoads) == [[[4, 2]]])
+        // One is of a pass, the other of as many as the window has.
+        #expect(try trace(.vllm, [json], steps: 100).map(\.stepCount) == [1])
+        let window = try folder.file("window.json", #"{"global_expert_load_window": [[4, 2]]}"#)
+        #expect(
+            try trace(.vllm, [window], steps: 100)
+                == [TraceInterval(firstStep: 1, stepCount: 100, expertLoads: [[4, 2]])])
     }
 
     @Test(arguments: [
@@ -101,6 +108,7 @@ struct ImportTests {
         (.eplb, "[[1e300]]", "load"),
         (.lines, #"{"iteration":1,"loads":[[1]]}"# + "\n{}", "line 2"), (.lines, "", "no loads"),
         (.lines, #"{"iteration":-1,"loads":[[1]]}"#, "first_step"),
+        (.lines, #"{"iteration":9223372036854775807,"loads":[[1]]}"#, "first_step"),
         (.vllm, "{}", "expert_load_window"), (.vllm, "text", "neither a .pt file"),
         (.vllm, "[1]", "expert_load_window"),
         (.vllm, #"{"expert_load_pass": [[1, 2]], "physical_to_logical_map": [[0]]}"#, "physical experts"),
@@ -118,6 +126,14 @@ struct ImportTests {
     @Test func nestedTuplesAreRefused() throws {
         let error = #expect(throws: TraceError.self) { _ = try trace(.vllm, [Samples.fixture("deep.pt")]) }
         #expect(error?.description.contains("expert_load_window") == true)
+    }
+
+    /// A list that is a hundred times in itself, and a tensor of many rows without numbers.
+    @Test(arguments: ["endless.pt", "rows.pt"]) func smallFilesTakeLittle(name: String) throws {
+        let error = #expect(throws: TraceError.self) { _ = try trace(.vllm, [Samples.fixture(name)]) }
+        #expect(
+            error?.description.contains(name == "rows.pt" ? "expert_load_window" : "more than") == true,
+            "\(error.debugDescription)")
     }
 
     @Test func otherModesAreNamed() throws {

@@ -17,10 +17,14 @@ enum SGLangDump {
                 guard counts.shape.count >= 2 else {
                     throw TraceError(path, "logical_count has no layers", remedy: remedy)
                 }
+                if counts.shape.count == 2 {
+                    try sink.add(counts.matrix(0), place: "logical_count")
+                    continue
+                }
                 for pass in 0..<counts.matrixCount {
                     let matrix = counts.matrix(pass)
                     // A buffer that is not full ends in passes that never were.
-                    if counts.shape.count == 3, matrix.allSatisfy({ $0.allSatisfy { $0 == 0 } }) { continue }
+                    if matrix.allSatisfy({ $0.allSatisfy { $0 == 0 } }) { continue }
                     try add(matrix, path: path, place: "pass \(pass)", to: &passes, &sink)
                 }
             } else if case .list(let list)? = dump["records"] {

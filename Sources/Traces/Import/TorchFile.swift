@@ -6,6 +6,10 @@ struct TorchFile {
     /// The folder that all entries are in.
     private let folder: String
     private let path: String
+    /// Lists, entries and tensors, and numbers of tensors, that there is still room for: a small pickle can name the same ones
+    /// again and again.
+    private var itemsLeft = TraceLimits.items
+    private var numbersLeft: Int
 
     private static let remedy = "save plain dictionaries, lists and tensors with torch.save"
 
@@ -14,7 +18,8 @@ struct TorchFile {
             let zip = try ZipFile(data)
             guard let name = zip.entries.keys.filter({ $0.hasSuffix("/data.pkl") }).min(), let pickle = zip.bytes(name)
             else { throw ZipFile.Damaged(description: "it is a zip file, but none that torch.save wrote") }
-            let file = TorchFile(archive: zip, folder: String(name.dropLast("data.pkl".count)), path: path)
+            var file = TorchFile(
+                archive: zip, folder: String(name.dropLast("data.pkl".count)), path: path, numbersLeft: 4 * data.count)
             if let order = zip.bytes(file.folder + "byteorder"), order != Data("little".utf8) {
                 throw ZipFile.Damaged(description: "its numbers are big-endian")
             }
@@ -28,8 +33,12 @@ struct TorchFile {
 
     private static let mostDepth = 8
 
-    private func value(_ pickled: Pickle.Value, depth: Int) throws -> DumpValue {
+    private mutating func value(_ pickled: Pickle.Value, depth: Int) throws -> DumpValue {
         guard depth <= Self.mostDepth else { return .other }
+        itemsLeft -= 1
+        guard itemsLeft >= 0 else {
+            throw ZipFile.Damaged(description: "it has more than \(TraceLimits.items) lists, entries and tensors")
+        }
         switch pickled {
         case .integer(let value): return .number(Double(value))
         case .number(let value): return .number(value)
@@ -42,7 +51,7 @@ struct TorchFile {
     }
 
     /// - Parameter arguments: storage, offset, sizes, strides and more that plays no part.
-    private func tensor(_ arguments: [Pickle.Value]) throws -> DumpValue {
+    private mutating func tensor(_ arguments: [Pickle.Value]) throws -> DumpValue {
         guard arguments.count >= 4, case .persistent(let reference) = arguments[0], reference.values.count >= 5,
             case .global(let type) = reference.values[1], case .text(let key) = reference.values[2],
             case .integer(let offset) = arguments[1], let shape = Self.integers(arguments[2]),
@@ -53,9 +62,12 @@ struct TorchFile {
         guard let bytes = archive.bytes(folder + "data/" + key) else {
             throw ZipFile.Damaged(description: "the numbers of a tensor are missing")
         }
-        return .tensor(
-            DumpedTensor(
-                shape: shape, values: try kind.values(bytes, offset: offset, shape: shape, strides: strides)))
+        let values = try kind.values(bytes, offset: offset, shape: shape, strides: strides)
+        // Rows without numbers may be any number of them.
+        guard !values.isEmpty else { return .other }
+        numbersLeft -= values.count
+        guard numbersLeft >= 0 else { throw ZipFile.Damaged(description: "its tensors are larger than the file") }
+        return .tensor(DumpedTensor(shape: shape, values: values))
     }
 
     private static func integers(_ value: Pickle.Value) -> [Int]? {

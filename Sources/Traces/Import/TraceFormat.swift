@@ -95,8 +95,9 @@ struct TraceSink {
         }
         let count = stepCount ?? options.steps
         let interval = TraceInterval(firstStep: firstStep ?? step, stepCount: count, expertLoads: rows)
-        step = (firstStep ?? step) + count
         try write(interval, place: place, line: line)
+        // Neither is larger than it may be: that was checked.
+        step = interval.firstStep + count
     }
 
     private mutating func write(_ interval: TraceInterval, place: String, line: Int?) throws(TraceError) {

@@ -17,13 +17,14 @@ enum VLLMDump {
             throw TraceError(path, "there is no \(names.joined(separator: ", ")) in it", remedy: remedy)
         }
         let isLogical = names.prefix(2).allSatisfy { dump[$0]?.tensor == nil }
+        if isLogical, loads.shape.count == 2 { return try sink.add(loads.matrix(0), place: "the loads") }
         let map = isLogical ? nil : dump["physical_to_logical_map"]?.tensor
         let physical = try map.map { map throws(TraceError) in try PhysicalLoads(map, path: path) }
         var passes = PassSums(steps: steps)
         for pass in order(loads.matrixCount, next: dump["expert_load_window_step"]) {
             var matrix = loads.matrix(pass)
             // Passes that the window has not seen yet.
-            if loads.shape.count == 3, matrix.allSatisfy({ $0.allSatisfy { $0 == 0 } }) { continue }
+            if matrix.allSatisfy({ $0.allSatisfy { $0 == 0 } }) { continue }
             if let physical { matrix = try physical.logical(matrix, path: path, place: "pass \(pass)") }
             if let interval = try passes.add(matrix, path: path, place: "pass \(pass)") {
                 try sink.add(interval, place: "pass \(pass)")

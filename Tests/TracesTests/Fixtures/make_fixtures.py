@@ -48,3 +48,10 @@ torch.save(counts(4, 2).double().t() / 2, folder / "tensor.pt")
 # Tuples in tuples, more than a stack has room for: what is wrong is said, and nothing falls over.
 with zipfile.ZipFile(folder / "deep.pt", "w") as file:
     file.writestr("deep/data.pkl", b"\x80\x02)" + b"\x85" * 60_000 + b".")
+
+# A list that is a hundred times in itself.
+with zipfile.ZipFile(folder / "endless.pt", "w") as file:
+    file.writestr("endless/data.pkl", b"\x80\x02]q\x00" + b"h\x00a" * 100 + b".")
+
+# Rows without numbers.
+torch.save(torch.zeros(1 << 30, 0), folder / "rows.pt")
