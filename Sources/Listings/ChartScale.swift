@@ -9,7 +9,10 @@ struct ChartScale {
     /// - Parameter values: finite, and positive where the scale is logarithmic.
     init(_ values: [Double], isLogarithmic: Bool, ticks count: Int) {
         self.isLogarithmic = isLogarithmic
-        let (low, high) = (values.min() ?? (isLogarithmic ? 1 : 0), values.max() ?? 1)
+        // What lies between the ends is a number, too.
+        let bound = 1e300
+        let low = min(bound, max(-bound, values.min() ?? (isLogarithmic ? 1 : 0)))
+        let high = min(bound, max(-bound, values.max() ?? 1))
         if isLogarithmic {
             let low = max(low, 1e-300)
             (range, ticks) = Self.logarithmic(low, max(high, low))
@@ -29,7 +32,7 @@ struct ChartScale {
     private static func linear(_ low: Double, _ high: Double, _ count: Int) -> (ClosedRange<Double>, [Double]) {
         var (low, high) = (low, high)
         if low > 0, low < 0.5 * high { low = 0 }
-        if !(high - low > 1e-9 * max(abs(low), abs(high))) {
+        if !(high - low > max(1e-290, 1e-9 * max(abs(low), abs(high)))) {
             let room = max(abs(low), 1) * 0.5
             (low, high) = (low - room, high + room)
         }
