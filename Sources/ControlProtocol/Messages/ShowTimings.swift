@@ -5,8 +5,7 @@ public struct ShowTimings: ControlRequest {
 
     /// Nil: the run registered last that is not archived.
     public var run: String?
-    /// The first of the steps; nil: the newest that all ranks have reported, or of the newest few the one that
-    /// most did.
+    /// The first of the steps; nil: the newest that all ranks have reported, or as many of them as ever did.
     public var firstStep: Int?
 
     public init(run: String? = nil, firstStep: Int? = nil) {

@@ -9,12 +9,11 @@ struct RunMeasures: Sendable {
     let reports: Int
     let step: Int?
     let loss: Double?
-    /// When the last report came, or the ranks registered since.
-    let heardAt: Timestamp
+    let reportedAt: Timestamp?
     /// Of all its plans.
     let migrationBytes: Double
     let migrationSeconds: Double
-    /// The newest that all ranks have reported, or of the newest few the one that most did.
+    /// The newest that all ranks have reported, or most of them.
     let interval: Interval?
 }
 
@@ -27,7 +26,7 @@ extension CoordinatorStore {
             let rows = try Row.fetchAll(
                 db,
                 sql: """
-                    SELECT runs.id, name, runs.world_size, report_count, reported_at, started_at, runs.step, loss, revision
+                    SELECT runs.id, name, runs.world_size, report_count, reported_at, runs.step, loss, revision
                     FROM runs JOIN incarnations ON incarnations.run_id = runs.id AND number = runs.incarnation
                         JOIN plans ON plans.run_id = runs.id AND plans.state = 'active'
                     WHERE runs.state = 'running' AND archived_at IS NULL ORDER BY incarnations.rowid DESC LIMIT ?
@@ -44,8 +43,7 @@ extension CoordinatorStore {
             arguments: [id])
         return RunMeasures(
             run: row["name"], worldSize: row["world_size"], planRevision: row["revision"],
-            reports: row["report_count"], step: row["step"], loss: row["loss"],
-            heardAt: Timestamp(milliseconds: max(row["started_at"] as Int64, row["reported_at"] as Int64? ?? 0)),
+            reports: row["report_count"], step: row["step"], loss: row["loss"], reportedAt: time(row["reported_at"]),
             migrationBytes: costs?["bytes"] ?? 0, migrationSeconds: costs?["seconds"] ?? 0,
             interval: try fullestInterval(of: id, columns: "*", db).flatMap(IntervalTotals.interval))
     }

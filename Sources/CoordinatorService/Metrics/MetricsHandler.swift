@@ -1,6 +1,5 @@
 import ControlProtocol
 import CoreMetrics
-import ExpertPlacement
 import FlyingFox
 import Foundation
 import PrometheusMetrics
@@ -13,7 +12,6 @@ actor MetricsHandler {
         let processor: ChangeProcessor
         let planning: PlanningLoop
         let connections: ConnectionTable
-        let health: Health
     }
 
     /// A value and where it goes.
@@ -25,7 +23,6 @@ actor MetricsHandler {
     private let start = Timestamp.now()
     /// Those of the last answer, by name and labels.
     private var meters: [String: Meter] = [:]
-    private var answer: Task<Data, Never>?
 
     init(_ metrics: CoordinatorMetrics, _ sources: Sources, limits: Limits) {
         self.metrics = metrics
@@ -35,15 +32,6 @@ actor MetricsHandler {
 
     /// - Parameter http: the connections of which this one is.
     func answer(http: ConnectionTable) async -> HTTPResponse {
-        // However many ask at once, the database is asked once.
-        let answer = self.answer ?? Task { await text(http) }
-        self.answer = answer
-        return HTTPResponse(
-            statusCode: .ok, headers: [.contentType: PrometheusText.contentType], body: await answer.value)
-    }
-
-    private func text(_ http: ConnectionTable) async -> Data {
-        defer { answer = nil }
         var readings = await coordinator(http)
         // Without a database there is still something to tell.
         if let runs = try? await sources.store.runMeasures(limit: limits.meteredRuns) {
@@ -51,7 +39,9 @@ actor MetricsHandler {
             readings += runs.measures.flatMap(Self.readings)
         }
         show(readings)
-        return Data(metrics.registry.text.utf8)
+        return HTTPResponse(
+            statusCode: .ok, headers: [.contentType: PrometheusText.contentType], body: Data(metrics.registry.text.utf8)
+        )
     }
 
     /// What is not among the readings any more goes: runs end, and are deleted.
@@ -85,10 +75,6 @@ actor MetricsHandler {
                 Double(await sources.planning.leftOutReports + sources.planning.droppedReports)
             ),
         ]
-        for check in await sources.health.checks() {
-            readings.append(
-                ("moe_coordinator_check_failed", [("check", check.name)], check.failure == nil ? 0 : 1))
-        }
         if let free = Health.freeBytes(at: path) {
             readings.append(("moe_coordinator_free_disk_bytes", [], Double(free)))
         }
@@ -108,7 +94,7 @@ actor MetricsHandler {
         let interval = run.interval
         let readings = [
             reading("step", run.step.map(Double.init)), reading("loss", run.loss),
-            reading("last_report_timestamp_seconds", Double(run.heardAt.milliseconds) / 1_000),
+            reading("last_report_timestamp_seconds", run.reportedAt.map { Double($0.milliseconds) / 1_000 }),
             reading("reports_total", Double(run.reports)), reading("plan_revision", Double(run.planRevision)),
             reading("world_size", Double(run.worldSize)),
             reading("reported_ranks", interval.map { Double($0.ranks) }),
@@ -118,22 +104,11 @@ actor MetricsHandler {
             reading("migration_seconds_total", run.migrationSeconds),
         ]
         var present = readings.compactMap { $0 }
-        for (phase, seconds) in phases(interval?.phases ?? [:]) {
+        for (phase, seconds) in interval?.phases ?? [:] {
             let own = labels + [("phase", phase)]
             present.append(("moe_run_phase_seconds", own, seconds.mean))
             present.append(("moe_run_slowest_phase_seconds", own, seconds.largest))
         }
         return present
-    }
-
-    /// Those that moe-worker tells of, and the sums of others, which may have names without end.
-    private static func phases(_ phases: [String: Interval.Phase]) -> [String: Interval.Phase] {
-        var sums = [String: Interval.Phase]()
-        for (name, seconds) in phases {
-            let known = PerformanceSample.phases.contains(name) ? name : "other"
-            sums[known, default: Interval.Phase(mean: 0, largest: 0)].mean += seconds.mean
-            sums[known]?.largest += seconds.largest
-        }
-        return sums
     }
 }

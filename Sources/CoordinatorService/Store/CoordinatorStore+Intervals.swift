@@ -126,11 +126,10 @@ extension CoordinatorStore {
         return try Self.complete(timings, stored)
     }
 
-    /// Newest intervals among which one is looked for that all ranks reported: their reports on the last one or two may be on the way.
-    /// What is older is not how a run is now, when ranks have fallen silent.
-    private static let candidates = 3
+    /// Newest intervals among which one is looked for that all ranks reported.
+    private static let candidates = 64
 
-    /// The interval of these steps, in the newest incarnation that did them; without them, `fullestInterval`.
+    /// The interval of these steps, in the newest incarnation that did them; without them, the newest that is as full as any.
     private static func interval(of run: Int64, firstStep: Int?, _ db: Database) throws -> Row? {
         let columns = "incarnation, first_step, step_count, plan_revision, first_number, last_number, ranks"
         if let firstStep {
@@ -146,7 +145,7 @@ extension CoordinatorStore {
         return try fullestInterval(of: run, columns: columns, db)
     }
 
-    /// Of the newest few intervals of an incarnation the last that most ranks reported.
+    /// Of the newest intervals of an incarnation the last that most ranks reported.
     static func fullestInterval(of run: Int64, columns: String, _ db: Database) throws -> Row? {
         let newest = try Row.fetchAll(
             db, sql: "SELECT \(columns) FROM intervals WHERE run_id = ? AND number > 0 ORDER BY number DESC LIMIT ?",
