@@ -15,7 +15,7 @@ export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build install uninstall deb train test fuzz soak lint bench clean
+.PHONY: help setup build install uninstall deb train test fuzz soak lint bench docs clean
 
 help:
 	@echo 'make train   train a small Mixtral on Shakespeare with two ranks and a coordinator (TEXT=FILE: on any text; STEPS, RANKS, ALLOCATOR)'
@@ -27,6 +27,7 @@ help:
 	@echo 'make deb     make a Debian package in .build/deb for machines without Swift (MARCH=x86-64-v3: for most of them)'
 	@echo 'make lint    check the formatting'
 	@echo 'make bench   measure against PyTorch (TINYSHAKESPEARE=FILE: what trains on text, too)'
+	@echo 'make docs    make the documentation of the library in .build/documentation (to look at: python3 -m http.server -d .build/documentation)'
 	@echo 'make setup   install what is missing, and nothing else; the others do that first'
 	@echo 'make clean   remove what was built; runs/ and data/ stay'
 
@@ -80,11 +81,14 @@ soak: setup
 	@MOE_SOAK=1 $(SWIFT) test $(BUILD) --skip-build --disable-xctest --no-parallel
 
 lint:
-	$(SWIFT) format lint --strict -r Package.swift Sources Tests
+	$(SWIFT) format lint --strict -r Package.swift Sources Tests examples
 
 bench: build
 	@sh deploy/setup.sh bench
 	@sh Benchmarks/bench.sh
+
+docs: build
+	@sh deploy/documentation.sh .build/release/Modules .build/documentation
 
 clean:
 	rm -rf .build .build-fuzz .venv

@@ -7,7 +7,9 @@ let sourceCommit = Context.gitInformation?.currentCommit ?? ""
 let package = Package(
     name: "moe",
     products: [
-        .library(name: "ExpertParallelism", targets: ["ExpertParallelism", "MessagePassing"]),
+        .library(
+            name: "ExpertParallelism",
+            targets: ["ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Randomness", "Tensors"]),
         .library(name: "ExpertPlacement", targets: ["ExpertPlacement"]),
         .executable(name: "moe-coordinator", targets: ["moe-coordinator"]),
         .executable(name: "moe-worker", targets: ["moe-worker"]),
@@ -149,6 +151,21 @@ let package = Package(
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
             ]),
+
+        // Uses of the library, for its documentation.
+        .executableTarget(
+            name: "parallelize-model",
+            dependencies: [
+                "ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Randomness", "Tensors",
+            ], path: "examples/parallelize-model"),
+        .executableTarget(
+            name: "custom-allocator", dependencies: ["ExpertPlacement", "Randomness"],
+            path: "examples/custom-allocator"),
+        .executableTarget(
+            name: "custom-dispatcher",
+            dependencies: [
+                "ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Randomness", "Tensors",
+            ], path: "examples/custom-dispatcher"),
 
         // Makes manual pages of what the programs tell of themselves.
         .executableTarget(name: "manual-pages", dependencies: ["Settings"], path: "deploy/manual"),
@@ -310,8 +327,9 @@ let package = Package(
         .testTarget(
             name: "ProgramsTests",
             dependencies: [
-                "Checkpoints", "ControlProtocol", "ControlTestSupport", "ExpertPlacement", "moe-coordinator", "moe-ctl",
-                "moe-worker", "Settings", "TestSupport", "Traces",
+                "Checkpoints", "ControlProtocol", "ControlTestSupport", "custom-allocator", "custom-dispatcher",
+                "ExpertPlacement", "moe-coordinator", "moe-ctl", "moe-worker", "parallelize-model", "Settings",
+                "TestSupport", "Traces",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ], exclude: ["dashboard.py"]),
     ],

@@ -27,7 +27,8 @@ public protocol Module: AnyObject {
 
 /// Where initial weights come from: a checkpoint, or a seeded generator.
 public protocol WeightSource {
-    /// Writes the block `rows` × `columns` of the tensor `name`, which has `shape`, to `destination` of the block's shape.
+    /// Writes the block `rows` × `columns` of the tensor `name`, which has `shape`, to `destination` of the block's shape, whose rows need not
+    /// lie without gaps.
     func load(_ name: String, shape: [Int], rows: Range<Int>, columns: Range<Int>, into destination: Tensor) throws
 }
 
