@@ -106,7 +106,7 @@ struct Serve: AsyncParsableCommand, SettingsSections {
             store: store, listener: listener, limits: limits, planning: planning, storage: storage, http: health,
             serviceManager: ServiceManager(logger: logger), logger: logger)
         if let addressFile { try AddressFile.write(listener.endpoint, to: addressFile) }
-        if let health { announce("health on http://\(health.listener.endpoint)", logger) }
+        if let health { announce("dashboard and health on http://\(health.listener.endpoint)", logger) }
         announce("listening on \(listener.endpoint)", logger)
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(

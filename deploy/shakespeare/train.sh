@@ -43,6 +43,8 @@ start_coordinator() {
     done
     [ -n "$address" ] || fail "the coordinator did not start: $(cat "$run/coordinator.log")"
     export MOE_COORDINATOR=$address
+    # Another coordinator may have the usual place; then there is no page.
+    page=$(sed -n 's/^moe-coordinator: dashboard and health on //p' "$run/coordinator.log")
 }
 
 stop_coordinator() {
@@ -69,6 +71,7 @@ echo "preparing ${#texts[@]} text$([ ${#texts[@]} -eq 1 ] || echo s) in $run"
 start_coordinator
 echo
 echo "training with $ranks ranks; the coordinator listens on $address"
+[ -z "$page" ] || echo "watch it at $page/, or with: $programs/moe-ctl watch --coordinator $address"
 # In a session of its own, for Ctrl-C goes to all processes of this one: on a second signal, from `finish`, mpirun would
 # leave at once, without waiting for its ranks.
 setsid "${launcher[@]}" -n "$ranks" "$programs/moe-worker" \
@@ -99,7 +102,7 @@ cat <<END
 where to look next
   $checkpoint: the model; transformers loads it, too
   $run/metrics.jsonl: a line of numbers for each step
-  $programs/moe-coordinator serve --database $run/moe.db: serves this run's plans and reports again, for moe-ctl
+  $programs/moe-coordinator serve --database $run/moe.db: shows this run again, in the browser and to moe-ctl
   $programs/moe-worker generate --help: other prompts, lengths and temperatures
   README.md: how to run it on your own data and ranks
 END
