@@ -1,25 +1,5 @@
 /// Asks for what happened to a run and its plans.
-public struct ListEvents: ControlRequest {
-    public static let type = "list_events"
-    public typealias Reply = Events
-
-    /// Nil: the run registered last that is not archived.
-    public var run: String?
-    /// Those after the one of this number; nil: the newest.
-    public var after: Int?
-    /// How many at most; nil: as many as the coordinator lists.
-    public var limit: Int?
-
-    public init(run: String? = nil, after: Int? = nil, limit: Int? = nil) {
-        self.run = run
-        self.after = after
-        self.limit = limit
-    }
-
-    public func validate(within limits: Limits) throws(ControlError) {
-        try Validation(limits: limits).page(run, after: after, limit: limit)
-    }
-}
+public typealias ListEvents = ListPage<Events>
 
 public struct Events: ControlMessage {
     public static let type = "events"

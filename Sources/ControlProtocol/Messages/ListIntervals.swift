@@ -1,34 +1,5 @@
 /// Asks for the intervals of steps that a run's ranks reported on, in the order in which rank 0's reports came.
-public struct ListIntervals: ControlRequest {
-    public static let type = "list_intervals"
-    public typealias Reply = Intervals
-
-    /// Nil: the run registered last that is not archived.
-    public var run: String?
-    /// Those that came after the one of this number; nil: the newest.
-    public var after: Int?
-    /// How many at most; nil: as many as the coordinator lists.
-    public var limit: Int?
-
-    public init(run: String? = nil, after: Int? = nil, limit: Int? = nil) {
-        self.run = run
-        self.after = after
-        self.limit = limit
-    }
-
-    public func validate(within limits: Limits) throws(ControlError) {
-        try Validation(limits: limits).page(run, after: after, limit: limit)
-    }
-}
-
-extension Validation {
-    /// The fields of requests for a part of what has been going on.
-    func page(_ run: String?, after: Int?, limit: Int?) throws(ControlError) {
-        if let run { try runName(run) }
-        if let after { try count(after, "after") }
-        if let limit { try integer(limit, "limit", in: 1...limits.integer) }
-    }
-}
+public typealias ListIntervals = ListPage<Intervals>
 
 public struct Intervals: ControlMessage {
     public static let type = "intervals"
@@ -70,9 +41,9 @@ public struct Interval: Codable, Hashable, Sendable {
     public var loss: Double?
     /// Of a step, on the slowest rank.
     public var stepSeconds: Double
-    /// Of all ranks and steps.
+    /// Of all steps, and of the ranks that have reported.
     public var tokens: Int
-    /// Nil when no time passed.
+    /// Of the ranks that have reported. Nil when no time passed.
     public var tokensPerSecond: Double?
     /// By all ranks, in all steps.
     public var bytesSent: Int

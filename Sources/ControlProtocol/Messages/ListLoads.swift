@@ -1,25 +1,6 @@
-/// Asks for the experts' loads of a run, interval by interval, in the order in which rank 0's reports came.
-public struct ListLoads: ControlRequest {
-    public static let type = "list_loads"
-    public typealias Reply = Loads
-
-    /// Nil: the run registered last that is not archived.
-    public var run: String?
-    /// Those that came after the ones of this number; nil: the newest.
-    public var after: Int?
-    /// Of how many intervals at most; nil: as many as the coordinator lists. Of a large model it lists fewer.
-    public var limit: Int?
-
-    public init(run: String? = nil, after: Int? = nil, limit: Int? = nil) {
-        self.run = run
-        self.after = after
-        self.limit = limit
-    }
-
-    public func validate(within limits: Limits) throws(ControlError) {
-        try Validation(limits: limits).page(run, after: after, limit: limit)
-    }
-}
+/// Asks for the experts' loads of a run, interval by interval, in the order in which rank 0's reports came. Of a large model there are
+/// fewer on a page.
+public typealias ListLoads = ListPage<Loads>
 
 public struct Loads: ControlMessage {
     public static let type = "loads"

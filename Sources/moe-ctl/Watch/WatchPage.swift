@@ -29,7 +29,7 @@ struct WatchPage {
         var line = StyledLine(summary.run, .bold)
         line.add("  " + summary.state.rawValue + (run.shown.reason.map { " (\($0))" } ?? ""), .bold)
         line.add("  step \(Readable.number(summary.step))  loss \(Readable.loss(summary.loss))")
-        if let rate = run.intervals.last?.tokensPerSecond { line.add("  \(Readable.load(rate)) tokens/s") }
+        if let rate = run.wholeIntervals.last?.tokensPerSecond { line.add("  \(Readable.load(rate)) tokens/s") }
         line.add("  plan \(summary.planRevision)")
         line.add("  reported \(Readable.age(summary.reportedAt, now: now)) ago", .faint)
         return line
@@ -58,8 +58,8 @@ struct WatchPage {
     private func curves(columns: Int) -> [StyledLine] {
         [
             curve("loss", run.intervals.map(\.loss), columns: columns, Readable.loss),
-            curve("tokens/s", run.intervals.map(\.tokensPerSecond), columns: columns, Readable.load),
-            curve("balance", run.intervals.map(\.balance), columns: columns, Readable.balance),
+            curve("tokens/s", run.wholeIntervals.map(\.tokensPerSecond), columns: columns, Readable.load),
+            curve("balance", run.wholeIntervals.map(\.balance), columns: columns, Readable.balance),
         ]
     }
 

@@ -21,6 +21,11 @@ struct WatchedRun: Sendable {
 
     var summary: RunSummary { shown.summary }
 
+    /// Without the last one as long as not all ranks have reported it.
+    var wholeIntervals: ArraySlice<Interval> {
+        intervals.dropLast(intervals.last.map { $0.ranks < summary.worldSize } ?? false ? 1 : 0)
+    }
+
     /// Asks for everything.
     init(_ run: String, over client: ControlClient) async throws {
         shown = try await client.send(ShowRun(run: run))
