@@ -3,7 +3,7 @@ import Testing
 
 struct LineChartTests {
     private static let extremes: [Double] = [
-        0, 1, -1, 1e-320, 1e-290, 1e-30, 1e30, 1e300, 1.7e308, -1.7e308, .greatestFiniteMagnitude,
+        0, 1, -1, .leastNormalMagnitude, 1e-290, 1e-30, 1e30, 1e300, 1.7e308, -1.7e308, .greatestFiniteMagnitude,
         .leastNonzeroMagnitude,
     ]
 
