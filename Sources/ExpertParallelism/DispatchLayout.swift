@@ -16,15 +16,18 @@ struct DispatchLayout {
     let arrivals: [(rank: Int, rows: Range<Int>)]
     /// Places of each expert's rows, E entries; empty for those of other chunks.
     let expertRows: [Range<Int>]
+    /// Places of zeros, which fill up experts' rows.
+    let padding: [Range<Int>]
 
     /// The layout of each chunk.
     /// - Parameters:
     ///   - replicas: the replica of each routing row.
     ///   - destinations: all ranks in the order in which rows are sent to them, this one last.
+    ///   - leastRows: what each expert's rows are filled up to on this rank; empty: nothing.
     ///   - exchangeCounts: gives rank r entries r·E ..< (r+1)·E of its argument, returns what came from the ranks.
     static func chunks(
         routing: Routing, replicas: [Int], ranks: ReplicaRanks, chunks: ExpertChunks, destinations: [Int],
-        exchangeCounts: ([Int32]) throws -> [Int32]
+        leastRows: [Int], exchangeCounts: ([Int32]) throws -> [Int32]
     ) throws -> [DispatchLayout] {
         let (counts, rows) = sort(
             routing, replicas: replicas, ranks: ranks, chunks: chunks, destinations: destinations)
@@ -34,7 +37,7 @@ struct DispatchLayout {
             let layout = DispatchLayout(
                 chunk, of: chunks, routing: routing, rows: rows[start...], counts: counts,
                 arrivingCounts: arrivingCounts,
-                destinations: destinations)
+                destinations: destinations, leastRows: leastRows)
             start += layout.leaving.count + layout.staying.reduce(0) { $0 + $1.list.count }
             return layout
         }
@@ -43,7 +46,7 @@ struct DispatchLayout {
     /// - Parameter rows: routing rows, this chunk's first.
     private init(
         _ chunk: Int, of chunks: ExpertChunks, routing: Routing, rows: ArraySlice<Int32>, counts: [Int32],
-        arrivingCounts: [Int32], destinations: [Int]
+        arrivingCounts: [Int32], destinations: [Int], leastRows: [Int]
     ) {
         let expertCount = routing.expertCount
         let (rank, worldSize) = (destinations[destinations.count - 1], destinations.count)
@@ -62,6 +65,7 @@ struct DispatchLayout {
 
         var arrivals = [(rank: Int, rows: Range<Int>)]()
         var stays = [(rows: Range<Int>, places: Range<Int>)]()
+        var padding = [Range<Int>]()
         var expertRows = [Range<Int>]()
         expertRows.reserveCapacity(expertCount)
         // Own rows behind those that leave.
@@ -88,10 +92,15 @@ struct DispatchLayout {
                 }
                 next += count
             }
+            if !leastRows.isEmpty, chunks[rank, expert] == chunk, place - start < leastRows[expert] {
+                padding.append(place..<start + leastRows[expert])
+                place = start + leastRows[expert]
+            }
             expertRows.append(start..<place)
         }
         self.arrivals = arrivals
         self.expertRows = expertRows
+        self.padding = padding
         staying = stays.map { (RowList(rows[$0.rows], of: routing), $0.places) }
     }
 

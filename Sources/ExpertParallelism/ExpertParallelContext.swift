@@ -11,6 +11,8 @@ public final class ExpertParallelContext {
     public let timer: PhaseTimer
     /// What travels while this rank computes.
     public let overlap: Overlap
+    /// Of the noise in routers.
+    public let seed: UInt64
     /// Training step (or the number of an evaluation batch), which seeds the choice of replicas.
     public var step = 0
     /// Index in the global batch of this rank's first token of the current micro-batch.
@@ -18,10 +20,13 @@ public final class ExpertParallelContext {
     /// Bytes sent to other ranks since `takeBytesSent`.
     private var bytesSent = 0
 
-    public init(communicator: any Communicator, timer: PhaseTimer = PhaseTimer(), overlap: Overlap = []) {
+    public init(
+        communicator: any Communicator, timer: PhaseTimer = PhaseTimer(), overlap: Overlap = [], seed: UInt64 = 0
+    ) {
         self.communicator = communicator
         self.timer = timer
         self.overlap = overlap
+        self.seed = seed
     }
 
     /// Called now and then between long computations, while messages may be under way.

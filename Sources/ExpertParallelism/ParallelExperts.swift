@@ -246,6 +246,7 @@ public final class ParallelExperts: ExpertGroup {
         return try DispatchLayout.chunks(
             routing: routing, replicas: dispatcher.assignTask(routing, placement: placement, origin: origin),
             ranks: replicaRanks, chunks: chunks, destinations: communicator.otherRanks + [communicator.rank],
+            leastRows: routing.paddedRows == 0 ? [] : shards.map { $0 == nil ? 0 : routing.paddedRows },
             exchangeCounts: exchangeCounts)
     }
 

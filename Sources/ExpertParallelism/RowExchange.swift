@@ -41,6 +41,7 @@ struct RowExchange {
             Rows.gather(source, indices: list.tokens, into: rows)
             prepare(list, rows, places)
         }
+        for places in layout.padding { arrived.rows(places).fill(0) }
         return Transfer(rows: arrived, exchange: exchange)
     }
 

@@ -30,7 +30,7 @@ public struct WeightDistribution {
     public init(_ model: any Module, worldSize: Int) {
         let items = model.namedModules().flatMap { path, module -> [Item] in
             guard let experts = module as? ParallelExperts else {
-                return module.parameters.map { .parameter(name: join(path, $0.name), $0.parameter) }
+                return (module.parameters + module.buffers).map { .parameter(name: join(path, $0.name), $0.parameter) }
             }
             return (0..<experts.expertCount).map { .expert(path: path, experts, $0) }
         }

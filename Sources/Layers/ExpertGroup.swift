@@ -8,6 +8,8 @@ public protocol ExpertGroup: Module {
     var widths: [Int] { get }
     /// D.
     var hiddenSize: Int { get }
+    /// The ranks whose tokens come to the experts together; nil: there is but this process.
+    var tokenGroup: (any TokenGroup)? { get }
 
     /// The weighted sum of the experts' outputs for each token.
     /// - Parameters:
@@ -21,4 +23,8 @@ public protocol ExpertGroup: Module {
     /// - Parameter outputGradient: dL/dy, (T, D)
     /// - Returns: dL/dx, (T, D), and dL/dweight of each routing row, N entries.
     func backward(_ outputGradient: Tensor) throws -> (inputGradient: Tensor, weightGradient: [Float])
+}
+
+extension ExpertGroup {
+    public var tokenGroup: (any TokenGroup)? { nil }
 }

@@ -3,6 +3,8 @@ import Tensors
 /// All experts of a layer, in this process.
 public final class LocalExperts: ExpertGroup {
     public let hiddenSize: Int
+    /// What random numbers of the router depend on; nil: they are the same in each pass.
+    public var tokenGroup: (any TokenGroup)?
     private let experts: ModuleList<Expert>
     private let timer: PhaseTimer
 

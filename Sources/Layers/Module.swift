@@ -8,6 +8,8 @@ import Tensors
 public protocol Module: AnyObject {
     /// The parameters that this module holds itself, in a fixed order.
     var parameters: [(name: String, parameter: Parameter)] { get }
+    /// What this module holds itself that checkpoints have and no optimizer changes, in a fixed order.
+    var buffers: [(name: String, parameter: Parameter)] { get }
     /// The parts of this module, in a fixed order.
     var children: [(name: String, module: any Module)] { get }
     /// Parts in the order in which forward comes to them; backward has done with them in the opposite order.
@@ -40,6 +42,7 @@ public protocol WeightSink {
 
 extension Module {
     public var parameters: [(name: String, parameter: Parameter)] { [] }
+    public var buffers: [(name: String, parameter: Parameter)] { [] }
     public var children: [(name: String, module: any Module)] { [] }
     public var stages: [[any Module]] { [[self]] }
 
@@ -47,10 +50,12 @@ extension Module {
         throw ModuleError.cannotReplace(child: name, in: "\(type(of: self))", with: "\(type(of: module))")
     }
 
-    public var ownWeights: [(name: String, shape: [Int])] { parameters.map { ($0.name, $0.parameter.shape) } }
+    public var ownWeights: [(name: String, shape: [Int])] {
+        (parameters + buffers).map { ($0.name, $0.parameter.shape) }
+    }
 
     public func loadOwnWeights(from source: any WeightSource, path: String) throws {
-        for (name, parameter) in parameters {
+        for (name, parameter) in parameters + buffers {
             try source.load(
                 join(path, name), shape: parameter.shape, rows: 0..<parameter.rows, columns: 0..<parameter.columns,
                 into: parameter.value)
@@ -58,7 +63,7 @@ extension Module {
     }
 
     public func storeOwnWeights(to sink: any WeightSink, path: String) throws {
-        for (name, parameter) in parameters {
+        for (name, parameter) in parameters + buffers {
             try sink.store(join(path, name), shape: parameter.shape, parameter.value)
         }
     }

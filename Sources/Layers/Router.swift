@@ -1,155 +1,173 @@
+import Randomness
 import Tensors
 
-/// Chooses the experts of each token: softmax over all experts' logits x·Wᵀ in fp32, the k most probable experts, and as
-/// weights their probabilities divided by the sum of the k (Jiang et al. 2024, arXiv:2401.04088; `MixtralTopKRouter` in
-/// Hugging Face transformers). Which experts are chosen has no gradient; the weights have.
+/// Chooses the experts of each token and weighs them, by scores of the logits x·Wᵀ, in fp32, as its `RoutingPolicy` says. By default
+/// softmax over all experts, the k most probable ones, and as weights their probabilities divided by the sum of the k (Jiang et al.
+/// 2024, arXiv:2401.04088; `MixtralTopKRouter` in Hugging Face transformers). Which experts are chosen has no gradient; the weights have.
 public final class Router: Module {
     /// W, [E, D].
-    private let gate: Linear
-    public let expertsPerToken: Int
+    let gate: Linear
+    public let policy: RoutingPolicy
+    /// b, [E]: enters selection only, and is changed by `updateSelectionBias` alone. Nil: the policy has none.
+    public let selectionBias: Parameter?
+    /// What an expert takes in passes that save for backward; nil: all.
+    public var capacity: ExpertCapacity?
     /// For benchmarks only: choice k of token t is expert t·K + k mod E in place of a probable one, so that all experts get
     /// as many tokens. Weights and gradients are those that the router has for these experts.
     public var assignsEvenly = false
 
-    /// What the auxiliary loss needs of one pass, over this rank's tokens.
+    /// What losses of the router need of one pass, over this rank's tokens.
     public struct Statistics: Sendable {
-        /// Tokens that chose each expert, E entries.
+        /// Tokens that chose each expert, E entries; before any are dropped.
         public let expertLoads: [Int]
-        /// Sum over tokens of each expert's probability, E entries.
+        /// Sum over tokens of each expert's probability, E entries. Sigmoid scores count divided by their sum.
         public let probabilitySums: [Double]
+        /// Those of the tokens that found no place, E entries; empty without a capacity.
+        public var droppedLoads = [Int]()
+        /// Sum over tokens of the squared log-sum-exp of the logits; 0 when the policy has no z-loss.
+        public var zLossSum = 0.0
+        /// Sum over sequences of their balance losses; 0 when the policy balances the batch.
+        public var sequenceLossSum = 0.0
     }
     /// Of the last forward pass that saved for backward.
     public private(set) var statistics: Statistics?
 
-    private struct Saved {
+    struct Saved {
         let input: MatrixFactor
         let weight: MatrixFactor
-        let probabilities: Tensor
+        /// s, (T, E).
+        let scores: Tensor
+        /// All that was chosen, and which rows of it were not dropped; nil: all.
         let routing: Routing
+        let kept: [Bool]?
+        let sequenceLength: Int
+        /// For the z-loss.
+        var logSumExp: LogSumExp?
+        /// What the input was multiplied with.
+        var noise: Tensor?
     }
-    private var saved: Saved?
+    var saved: Saved?
 
-    /// - Parameter expertsPerToken: K, 1 ... `expertCount`.
-    public init(hiddenSize: Int, expertCount: Int, expertsPerToken: Int) {
-        precondition(expertsPerToken >= 1 && expertsPerToken <= expertCount, "no \(expertsPerToken) of \(expertCount)")
+    /// - Parameter policy: one that has no `problem` with so many experts.
+    public init(hiddenSize: Int, expertCount: Int, policy: RoutingPolicy) {
+        if let problem = policy.problem(experts: expertCount) {
+            preconditionFailure("\(problem.field) is \(problem.found); it must be \(problem.expected)")
+        }
         gate = Linear(inputSize: hiddenSize, outputSize: expertCount, precision: .float32)
-        self.expertsPerToken = expertsPerToken
+        self.policy = policy
+        selectionBias = policy.biasUpdateRate == nil ? nil : Parameter(shape: [expertCount])
+    }
+
+    /// As Mixtral's.
+    /// - Parameter expertsPerToken: K, 1 ... `expertCount`.
+    public convenience init(hiddenSize: Int, expertCount: Int, expertsPerToken: Int) {
+        self.init(
+            hiddenSize: hiddenSize, expertCount: expertCount, policy: RoutingPolicy(expertsPerToken: expertsPerToken))
     }
 
     public var expertCount: Int { gate.outputSize }
+    public var expertsPerToken: Int { policy.expertsPerToken }
     public var weight: Parameter { gate.weight }
     public var parameters: [(name: String, parameter: Parameter)] { gate.parameters }
+    public var buffers: [(name: String, parameter: Parameter)] {
+        selectionBias.map { [("e_score_correction_bias", $0)] } ?? []
+    }
 
-    /// - Parameter x: (T, D); kept by reference until `backward`, so it must not change.
-    /// - Returns: K rows for each token, the most probable expert first; of equally probable ones the lower index.
-    public func forward(_ x: Tensor, savingForBackward: Bool) -> Routing {
-        let probabilities = Tensor(rows: x.rows, columns: expertCount)
-        let (input, weight) = (gate.factor(x), gate.factor(gate.weight.value))
-        GEMM.multiply(input, weight, transposeB: true, into: probabilities)
-        Softmax.forward(probabilities, into: probabilities)
-        let routing = route(probabilities)
-        saved =
-            savingForBackward
-            ? Saved(input: input, weight: weight, probabilities: probabilities, routing: routing) : nil
-        statistics =
-            savingForBackward
-            ? Statistics(expertLoads: routing.expertLoads, probabilitySums: columnSums(probabilities)) : nil
+    /// - Parameters:
+    ///   - x: (T, D); kept by reference until `backward`, so it must not change.
+    ///   - sequenceLength: L, a divisor of T, for balance by sequence; nil: the tokens are one sequence.
+    ///   - group: the ranks that route their tokens together; nil: there is but this process.
+    /// - Returns: rows for each token: of token choice K, the one with the largest s + b first, of equal ones that of the lower index;
+    ///   of expert choice any number, experts ascending. Dropped rows are left out.
+    public func forward(
+        _ x: Tensor, sequenceLength: Int? = nil, among group: (any TokenGroup)? = nil, savingForBackward: Bool
+    ) throws -> Routing {
+        let noise = savingForBackward && policy.jitter > 0 ? noise(x, group ?? SingleProcess()) : nil
+        let (input, weight) = (gate.factor(noise?.product ?? x), gate.factor(gate.weight.value))
+        let scores = Tensor(rows: x.rows, columns: expertCount)
+        GEMM.multiply(input, weight, transposeB: true, into: scores)
+        let logSumExp = savingForBackward && policy.zLossCoefficient > 0 ? LogSumExp(of: scores) : nil
+        switch policy.score {
+        case .softmax: Softmax.forward(scores, into: scores)
+        case .sigmoid: Sigmoid.forward(scores, into: scores)
+        }
+        let all = try route(scores, among: group)
+        guard savingForBackward else {
+            (saved, statistics) = (nil, nil)
+            return all
+        }
+        let length = sequenceLength ?? x.rows
+        guard !policy.balancesSequences || x.rows.isMultiple(of: length) else {
+            throw RouterError.partialSequences(tokens: x.rows, sequenceLength: length)
+        }
+        var statistics = Statistics(expertLoads: all.expertLoads, probabilitySums: probabilitySums(scores))
+        if let logSumExp { statistics.zLossSum = logSumExp.sumOfSquares }
+        if policy.balancesSequences {
+            statistics.sequenceLossSum = sequenceLossSum(scores, all, sequenceLength: length)
+        }
+        let (routing, kept) = try drop(all, among: group, adding: &statistics)
+        self.statistics = statistics
+        saved = Saved(
+            input: input, weight: weight, scores: scores, routing: all, kept: kept, sequenceLength: length,
+            logSumExp: logSumExp, noise: noise?.factors)
         return routing
     }
 
-    private func route(_ probabilities: Tensor) -> Routing {
-        let k = expertsPerToken
-        let tokens = probabilities.rows
-        var experts = [Int32](repeating: 0, count: tokens * k)
-        var weights = [Float](repeating: 0, count: tokens * k)
-        var rowTokens = [Int32](repeating: 0, count: tokens * k)
-        var expertSpan = experts.mutableSpan
-        var weightSpan = weights.mutableSpan
-        if assignsEvenly {
-            let values = probabilities.span
-            for row in 0..<tokens * k {
-                expertSpan[row] = Int32(truncatingIfNeeded: row % expertCount)
-                weightSpan[row] = values[row / k * expertCount + row % expertCount]
+    /// Changes b after a step (Wang et al. 2024, arXiv:2408.15664): experts with fewer tokens than the mean become likelier, those with
+    /// more less likely.
+    /// - Parameter loads: tokens that chose each expert in the step, over all ranks.
+    public func updateSelectionBias(loads: [Int]) {
+        guard let rate = policy.biasUpdateRate, let selectionBias else { return }
+        precondition(loads.count == expertCount, "one load for each expert")
+        let total = loads.reduce(0, +)
+        var bias = selectionBias.value.mutableSpan
+        for (expert, load) in loads.enumerated() {
+            // Whole numbers: the sign is the same on all ranks.
+            bias[expert] += Float(rate) * Float((total - load * expertCount).signum())
+        }
+    }
+
+    /// Keeps what the experts have places for, in training.
+    private func drop(
+        _ all: Routing, among group: (any TokenGroup)?, adding statistics: inout Statistics
+    ) throws -> (routing: Routing, kept: [Bool]?) {
+        guard let capacity, policy.selection == .tokenChoice else { return (all, nil) }
+        let places = ExpertPlaces(group: group ?? SingleProcess(), expertCount: expertCount)
+        let (rows, kept) = try places.assign(
+            experts: all.experts, keys: capacity.dropPolicy == .score ? all.weights.map(\.bitPattern) : nil,
+            tokens: all.tokenCount
+        ) { [expertsPerToken, expertCount] in
+            ExpertCapacity.rows(
+                factor: capacity.factor, tokens: $0, expertsPerToken: expertsPerToken, experts: expertCount)
+        }
+        statistics.droppedLoads = [Int](repeating: 0, count: expertCount)
+        var routing = all
+        if let kept {
+            for (expert, isKept) in zip(all.experts, kept) where !isKept {
+                statistics.droppedLoads[Int(expert)] += 1
             }
-        } else {
-            TopK.select(probabilities.span, columns: expertCount, k: k, indices: &expertSpan, selected: &weightSpan)
+            routing = all.filtered(by: kept)
         }
-        var tokenSpan = rowTokens.mutableSpan
-        for token in 0..<tokens {
-            let rows = token * k..<(token + 1) * k
-            var sum: Float = 0
-            for row in rows { sum += weightSpan[row] }
-            for row in rows {
-                weightSpan[row] /= sum
-                tokenSpan[row] = Int32(truncatingIfNeeded: token)
-            }
-        }
-        return Routing(
-            tokenCount: tokens, expertCount: expertCount, tokens: rowTokens, experts: experts, weights: weights)
+        routing.paddedRows = capacity.pads ? rows : 0
+        return (routing, kept)
     }
 
-    /// Sums in fp64, so that they do not depend on how many tokens a rank has.
-    private func columnSums(_ matrix: Tensor) -> [Double] {
-        let columns = matrix.columns
-        var sums = [Double](repeating: 0, count: columns)
-        let values = matrix.span
-        var target = sums.mutableSpan
-        for start in stride(from: 0, to: values.count, by: columns) {
-            for column in 0..<columns { target[column] += Double(values[start + column]) }
+    /// Random factors, the same for a token whatever rank has it, and x times them.
+    private func noise(_ x: Tensor, _ group: any TokenGroup) -> (factors: Tensor, product: Tensor) {
+        let (factors, product) = (
+            Tensor(rows: x.rows, columns: x.columns), Tensor(rows: x.rows, columns: x.columns)
+        )
+        let generator = CounterBasedGenerator(
+            seed: group.seed, purpose: "router jitter", keys: [group.step, group.layer])
+        let first = UInt64(group.firstToken * x.columns)
+        let values = x.span
+        var factorSpan = factors.mutableSpan
+        var productSpan = product.mutableSpan
+        for index in values.indices {
+            let uniform = generator.uniform(at: first + UInt64(index))
+            factorSpan[index] = Float(1 + policy.jitter * (2 * uniform - 1))
+            productSpan[index] = values[index] * factorSpan[index]
         }
-        return sums
-    }
-
-    /// Adds to the weight's gradient.
-    ///
-    /// With w = p / s over a token's k chosen experts, s the sum of their p, and p the softmax of the logits z,
-    /// s cancels: dL/dz = w ⊙ (dL/dw − Σ w·dL/dw) for the chosen ones. A gradient g of the probabilities themselves adds
-    /// p ⊙ (g − Σ p·g) for all.
-    /// - Parameters:
-    ///   - weightGradient: dL/dw of each routing row, N entries.
-    ///   - probabilityGradient: g, the same for all tokens, E entries; nil: none.
-    ///   - inputGradient: has dL/dx added, (T, D).
-    public func backward(weightGradient: [Float], probabilityGradient: [Float]?, addingTo inputGradient: Tensor) {
-        guard let saved else { preconditionFailure("backward without a forward pass that saved for it") }
-        self.saved = nil
-        precondition(weightGradient.count == saved.routing.count, "one gradient for each routing row")
-        // The probabilities are needed no more: their memory takes dL/dz.
-        let logitGradient = saved.probabilities
-        if let probabilityGradient {
-            precondition(probabilityGradient.count == expertCount, "one gradient for each expert")
-            scaleByDeviation(logitGradient, probabilityGradient)
-        } else {
-            logitGradient.fill(0)
-        }
-        addWeightPart(weightGradient, saved.routing, to: logitGradient)
-        let outputGradient = gate.factor(logitGradient)
-        gate.addWeightGradient(outputGradient, input: saved.input)
-        GEMM.multiply(outputGradient, saved.weight, into: inputGradient, beta: 1)
-    }
-
-    /// p becomes p ⊙ (g − Σ p·g), row by row.
-    private func scaleByDeviation(_ probabilities: Tensor, _ gradient: [Float]) {
-        let columns = probabilities.columns
-        var values = probabilities.mutableSpan
-        let gradient = gradient.span
-        for start in stride(from: 0, to: values.count, by: columns) {
-            var mean: Float = 0
-            for column in 0..<columns { mean += values[start + column] * gradient[column] }
-            for column in 0..<columns { values[start + column] *= gradient[column] - mean }
-        }
-    }
-
-    private func addWeightPart(_ weightGradient: [Float], _ routing: Routing, to logitGradient: Tensor) {
-        let columns = logitGradient.columns
-        var target = logitGradient.mutableSpan
-        let (gradient, weights, experts) = (weightGradient.span, routing.weights.span, routing.experts.span)
-        for token in 0..<routing.tokenCount {
-            let rows = token * expertsPerToken..<(token + 1) * expertsPerToken
-            var mean: Float = 0
-            for row in rows { mean += weights[row] * gradient[row] }
-            for row in rows {
-                target[token * columns + Int(experts[row])] += weights[row] * (gradient[row] - mean)
-            }
-        }
+        return (factors, product)
     }
 }

@@ -12,6 +12,8 @@ public struct Routing: Equatable, Sendable {
     public let experts: [Int32]
     /// Factor of the expert's output in the token's sum.
     public let weights: [Float]
+    /// How many rows, zeros among them, a rank with experts computes of each at least; 0: those that there are. Results are the same.
+    public var paddedRows = 0
 
     public init(tokenCount: Int, expertCount: Int, tokens: [Int32], experts: [Int32], weights: [Float]) {
         precondition(tokens.count == experts.count && tokens.count == weights.count, "rows differ in length")
@@ -30,5 +32,13 @@ public struct Routing: Equatable, Sendable {
         var loads = [Int](repeating: 0, count: expertCount)
         for expert in experts { loads[Int(expert)] += 1 }
         return loads
+    }
+
+    /// The rows that are kept.
+    func filtered(by kept: [Bool]) -> Routing {
+        func part<Element>(_ all: [Element]) -> [Element] { zip(all, kept).filter(\.1).map(\.0) }
+        return Routing(
+            tokenCount: tokenCount, expertCount: expertCount, tokens: part(tokens), experts: part(experts),
+            weights: part(weights))
     }
 }

@@ -28,11 +28,16 @@ public final class SparseMoEBlock: Module {
         experts = group
     }
 
-    /// - Parameter x: (T, D); kept by reference until `backward`, so it must not change. With T = 0 the experts are asked
-    ///   as well, because they may have other ranks' tokens to compute.
+    /// - Parameters:
+    ///   - x: (T, D); kept by reference until `backward`, so it must not change. With T = 0 the experts are asked
+    ///     as well, because they may have other ranks' tokens to compute.
+    ///   - sequenceLength: L, a divisor of T; nil: the tokens are one sequence.
     /// - Returns: y, (T, D)
-    public func forward(_ x: Tensor, savingForBackward: Bool) throws -> Tensor {
-        let routing = timer.measure(.router) { gate.forward(x, savingForBackward: savingForBackward) }
+    public func forward(_ x: Tensor, sequenceLength: Int? = nil, savingForBackward: Bool) throws -> Tensor {
+        let routing = try timer.measure(.router) {
+            try gate.forward(
+                x, sequenceLength: sequenceLength, among: experts.tokenGroup, savingForBackward: savingForBackward)
+        }
         return try experts.forward(x, routing: routing, savingForBackward: savingForBackward)
     }
 
@@ -40,12 +45,16 @@ public final class SparseMoEBlock: Module {
     /// - Parameters:
     ///   - outputGradient: dL/dy, (T, D)
     ///   - probabilityGradient: dL/dp of each expert's probability, the same for all tokens, E entries; nil: none.
+    ///   - scales: of the router's own losses.
     /// - Returns: dL/dx, (T, D)
-    public func backward(_ outputGradient: Tensor, probabilityGradient: [Float]?) throws -> Tensor {
+    public func backward(
+        _ outputGradient: Tensor, probabilityGradient: [Float]?, scales: RouterLossScales = RouterLossScales()
+    ) throws -> Tensor {
         let (inputGradient, weightGradient) = try experts.backward(outputGradient)
         timer.measure(.router) {
             gate.backward(
-                weightGradient: weightGradient, probabilityGradient: probabilityGradient, addingTo: inputGradient)
+                weightGradient: weightGradient, probabilityGradient: probabilityGradient, scales: scales,
+                addingTo: inputGradient)
         }
         return inputGradient
     }

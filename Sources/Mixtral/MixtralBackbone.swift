@@ -54,13 +54,14 @@ final class MixtralBackbone: Module {
     ///   - outputGradient: (T, D)
     ///   - afterStage: as in `MixtralModel`; the head's gradients are complete.
     func backward(
-        _ outputGradient: Tensor, probabilityGradient: [Float]?, afterStage: (Int) throws -> Void
+        _ outputGradient: Tensor, probabilityGradient: [Float]?, scales: RouterLossScales,
+        afterStage: (Int) throws -> Void
     ) throws {
         let gradient = Tensor(rows: outputGradient.rows, columns: outputGradient.columns, repeating: 0)
         norm.backward(outputGradient, addingTo: gradient)
         try afterStage(1 + layers.elements.count)
         for (index, layer) in layers.elements.enumerated().reversed() {
-            try layer.backward(gradient, probabilityGradient: probabilityGradient)
+            try layer.backward(gradient, probabilityGradient: probabilityGradient, scales: scales)
             try afterStage(1 + index)
         }
         embedding.backward(gradient)

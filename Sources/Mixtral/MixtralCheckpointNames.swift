@@ -27,7 +27,7 @@ struct MixtralCheckpointNames {
         }
         let block = "model.layers.\(parts[2]).mlp"
         guard parts.count == 8, let expert = Int(parts[5]) else {
-            return Place(name: "\(block).gate.weight", shape: shape, firstRow: 0)
+            return Place(name: "\(block).gate.\(parts[5])", shape: shape, firstRow: 0)
         }
         let (e, d, f) = (configuration.experts, configuration.hiddenSize, configuration.intermediateSize)
         switch parts[6] {

@@ -1,4 +1,5 @@
 import Foundation
+import Layers
 
 /// Reading a `config.json`. Absent fields have the values that `MixtralConfig` gives them, sizes have to be there; fields
 /// that do not change the model are ignored, those that ask for something else than this model are refused.
@@ -41,6 +42,7 @@ extension MixtralConfiguration {
             routerAuxiliaryLossCoefficient: fields.number("router_aux_loss_coef", 0...1e6, absent: 0.001),
             outputsRouterLogits: fields.boolean(
                 "output_router_logits", absent: fields["router_aux_loss_coef"] != .null),
+            routing: RoutingPolicy(fields),
             beginToken: fields.optionalInteger("bos_token_id", 0...maximum),
             endTokens: Self.endTokens(fields),
             paddingToken: fields.optionalInteger("pad_token_id", 0...maximum))
@@ -52,7 +54,6 @@ extension MixtralConfiguration {
         try fields.allow("hidden_act", [.string("silu"), .string("swish")], "\"silu\"")
         try fields.allow("tie_word_embeddings", [.boolean(false)], "false: the head has weights of its own")
         let none: [ConfigurationValue] = [.integer(0), .number(0)]
-        try fields.allow("router_jitter_noise", none, "0: noise in the router is not supported")
         try fields.allow("attention_dropout", none, "0: dropout is not supported")
         try fields.allow("attention_bias", [.boolean(false)], "false: a Mixtral's projections have no biases")
         try fields.allow("partial_rotary_factor", [.integer(1), .number(1)], "1")

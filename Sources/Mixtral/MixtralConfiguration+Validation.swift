@@ -1,3 +1,5 @@
+import Layers
+
 /// Largest values, so that no file can ask for a model that overflows a count.
 enum MixtralLimits {
     static let vocabularySize = 1 << 20
@@ -25,7 +27,7 @@ extension MixtralConfiguration {
         try require("num_attention_heads", heads, atMost: MixtralLimits.heads)
         try require("num_key_value_heads", keyValueHeads, atMost: heads)
         try require("num_local_experts", experts, atMost: min(MixtralLimits.experts, MixtralLimits.allExperts / layers))
-        try require("num_experts_per_tok", expertsPerToken, atMost: experts)
+        try validateRouting()
         try require("max_position_embeddings", maximumPositions, atMost: MixtralLimits.positions)
         try require("rms_norm_eps", rmsNormEpsilon, 1e-30...1)
         try require("rope_theta", ropeTheta, 1...1e12)
@@ -51,6 +53,17 @@ extension MixtralConfiguration {
         }
         for token in endTokens { try require(token: token, "eos_token_id") }
         try validateSize()
+    }
+
+    private func validateRouting() throws(MixtralConfigurationError) {
+        if let problem = routing.problem(experts: experts) {
+            throw .unsupported(problem.field, found: problem.found, expected: problem.expected)
+        }
+        if routing.selection == .expertChoice && auxiliaryLossCoefficient != 0 {
+            throw .unsupported(
+                "router_aux_loss_coef", found: "\(auxiliaryLossCoefficient)",
+                expected: "0, because experts choose tokens (topk_method is \"expert_choice\"): loads are equal")
+        }
     }
 
     /// The limits above keep the products of two from overflow, not those of all.

@@ -1,4 +1,5 @@
 import Foundation
+import Layers
 
 extension MixtralConfiguration {
     /// A `config.json` that transformers 4 and 5 load. It has `rope_theta` in both places and the type of weights under both
@@ -8,7 +9,7 @@ extension MixtralConfiguration {
     /// The first field of `config.json` that is another one in `other`, with both values; nil when all are the same.
     public func firstDifference(from other: MixtralConfiguration) -> (field: String, own: String, other: String)? {
         let (own, theirs) = (fields, other.fields)
-        return own.keys.sorted().lazy.compactMap { field in
+        return Set(own.keys).union(theirs.keys).sorted().lazy.compactMap { field in
             own[field] == theirs[field] ? nil : (field, "\(own[field] ?? .null)", "\(theirs[field] ?? .null)")
         }.first
     }
@@ -20,7 +21,7 @@ extension MixtralConfiguration {
             case 1: .integer(endTokens[0])
             default: .array(endTokens.map(ConfigurationValue.integer))
             }
-        return [
+        let own: [String: ConfigurationValue] = [
             "architectures": .array([.string("MixtralForCausalLM")]),
             "model_type": .string("mixtral"),
             "dtype": .string("float32"),
@@ -48,13 +49,14 @@ extension MixtralConfiguration {
             "initializer_range": .number(initializerRange),
             "router_aux_loss_coef": .number(routerAuxiliaryLossCoefficient),
             "output_router_logits": .boolean(outputsRouterLogits),
-            "router_jitter_noise": .number(0),
+            "router_jitter_noise": .number(routing.jitter),
 
             // Absent, these would be 1 and 2 to transformers.
             "bos_token_id": beginToken.map(ConfigurationValue.integer) ?? .null,
             "pad_token_id": paddingToken.map(ConfigurationValue.integer) ?? .null,
             "eos_token_id": endToken,
         ]
+        return own.merging(routing.fields) { own, _ in own }
     }
 }
 

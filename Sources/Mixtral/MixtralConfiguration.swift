@@ -1,4 +1,5 @@
 import Foundation
+import Layers
 
 /// The shape of a Mixtral and what its training has to know, as Hugging Face's `config.json` has it
 /// (`MixtralConfig` of transformers). A value of this type is valid: a model can be made from it.
@@ -18,8 +19,8 @@ public struct MixtralConfiguration: Sendable, Equatable {
     public let headDimension: Int
     /// E
     public let experts: Int
-    /// K
-    public let expertsPerToken: Int
+    /// How routers choose experts, K among it.
+    public let routing: RoutingPolicy
     /// Tokens a sequence at most.
     public let maximumPositions: Int
     public let rmsNormEpsilon: Double
@@ -39,13 +40,15 @@ public struct MixtralConfiguration: Sendable, Equatable {
     /// Token whose embedding is not trained.
     public let paddingToken: Int?
 
+    /// - Parameter routing: but for K, which is `expertsPerToken`.
     /// - Throws: `MixtralConfigurationError` that names the field as in `config.json`.
     public init(
         vocabularySize: Int, hiddenSize: Int, intermediateSize: Int, layers: Int, heads: Int,
         keyValueHeads: Int? = nil, headDimension: Int? = nil, experts: Int, expertsPerToken: Int = 2,
         maximumPositions: Int = 4096, rmsNormEpsilon: Double = 1e-5, ropeTheta: Double = 1e6,
         initializerRange: Double = 0.02, routerAuxiliaryLossCoefficient: Double = 0,
-        outputsRouterLogits: Bool = true, beginToken: Int? = nil, endTokens: [Int] = [], paddingToken: Int? = nil
+        outputsRouterLogits: Bool = true, routing: RoutingPolicy = RoutingPolicy(), beginToken: Int? = nil,
+        endTokens: [Int] = [], paddingToken: Int? = nil
     ) throws(MixtralConfigurationError) {
         self.vocabularySize = vocabularySize
         self.hiddenSize = hiddenSize
@@ -55,7 +58,9 @@ public struct MixtralConfiguration: Sendable, Equatable {
         self.keyValueHeads = keyValueHeads ?? heads
         self.headDimension = headDimension ?? (heads > 0 ? hiddenSize / heads : 0)
         self.experts = experts
-        self.expertsPerToken = expertsPerToken
+        var routing = routing
+        routing.expertsPerToken = expertsPerToken
+        self.routing = routing
         self.maximumPositions = maximumPositions
         self.rmsNormEpsilon = rmsNormEpsilon
         self.ropeTheta = ropeTheta
@@ -67,6 +72,9 @@ public struct MixtralConfiguration: Sendable, Equatable {
         self.paddingToken = paddingToken
         try validate(headDimensionIsGiven: headDimension != nil)
     }
+
+    /// K
+    public var expertsPerToken: Int { routing.expertsPerToken }
 
     /// What training multiplies the load-balancing loss with: as in Hugging Face's `MixtralForCausalLM`, the coefficient when
     /// the router's logits are put out, else 0.

@@ -17,8 +17,7 @@ final class MixtralDecoderLayer: Module {
             headDimension: configuration.headDimension)
         block = SparseMoEBlock(
             gate: Router(
-                hiddenSize: hiddenSize, expertCount: configuration.experts,
-                expertsPerToken: configuration.expertsPerToken),
+                hiddenSize: hiddenSize, expertCount: configuration.experts, policy: configuration.routing),
             experts: LocalExperts(
                 hiddenSize: hiddenSize,
                 widths: [Int](repeating: configuration.intermediateSize, count: configuration.experts), timer: timer),
@@ -56,15 +55,16 @@ final class MixtralDecoderLayer: Module {
         let normalized = timer.measure(.router) {
             postAttentionNorm.forward(hidden, savingForBackward: savingForBackward)
         }
-        let y = try block.forward(normalized, savingForBackward: savingForBackward)
+        let y = try block.forward(
+            normalized, sequenceLength: sequenceLength, savingForBackward: savingForBackward)
         Rows.add(hidden, into: y)
         return y
     }
 
     /// Adds to the weights' gradients. `gradient` is dL/dy, (T, D), and becomes dL/dx.
-    /// - Parameter probabilityGradient: as in `SparseMoEBlock`.
-    func backward(_ gradient: Tensor, probabilityGradient: [Float]?) throws {
-        let blockGradient = try block.backward(gradient, probabilityGradient: probabilityGradient)
+    /// - Parameter probabilityGradient, scales: as in `SparseMoEBlock`.
+    func backward(_ gradient: Tensor, probabilityGradient: [Float]?, scales: RouterLossScales) throws {
+        let blockGradient = try block.backward(gradient, probabilityGradient: probabilityGradient, scales: scales)
         timer.measure(.router) { postAttentionNorm.backward(blockGradient, addingTo: gradient) }
         timer.measure(.attention) { inputNorm.backward(attention.backward(gradient), addingTo: gradient) }
     }

@@ -49,20 +49,25 @@ public final class MixtralModel: Module {
         let statistics = backbone.layers.elements.compactMap(\.routerStatistics)
         return MixtralLosses(
             lossSum: lossSum, expertLoads: statistics.map(\.expertLoads),
-            probabilitySums: statistics.map(\.probabilitySums))
+            probabilitySums: statistics.map(\.probabilitySums), droppedLoads: statistics.map(\.droppedLoads),
+            zLossSum: statistics.reduce(0) { $0 + $1.zLossSum },
+            sequenceLossSum: statistics.reduce(0) { $0 + $1.sequenceLossSum })
     }
 
     /// Adds the gradients of the last training pass to the parameters'.
     /// - Parameters:
     ///   - auxiliaryProbabilityGradient: `AuxiliaryLoss.gradient`, E entries; nil: no auxiliary loss.
+    ///   - routerLossScales: of the routers' own losses.
     ///   - afterStage: called when a stage's gradients are complete.
     public func backward(
-        auxiliaryProbabilityGradient: [Float]?, afterStage: (Int) throws -> Void = { _ in }
+        auxiliaryProbabilityGradient: [Float]?, routerLossScales: RouterLossScales = RouterLossScales(),
+        afterStage: (Int) throws -> Void = { _ in }
     ) throws {
         guard let logitGradient else { preconditionFailure("backward without a training pass") }
         self.logitGradient = nil
         try backbone.backward(
-            head.backward(logitGradient), probabilityGradient: auxiliaryProbabilityGradient, afterStage: afterStage)
+            head.backward(logitGradient), probabilityGradient: auxiliaryProbabilityGradient, scales: routerLossScales,
+            afterStage: afterStage)
     }
 
     /// Sum of the tokens' cross-entropies. Keeps nothing.

@@ -2,7 +2,7 @@ import Layers
 import Randomness
 import Tensors
 
-/// Initial weights as Hugging Face's Mixtral draws them: matrices normal with mean 0, norms 1.
+/// Initial weights as Hugging Face's Mixtral draws them: matrices normal with mean 0, norms 1, biases 0.
 ///
 /// An entry depends on the seed, the tensor's name and its position in the whole tensor alone, so a model has the same
 /// weights however its experts are spread over ranks.
@@ -20,7 +20,7 @@ public struct RandomWeights: WeightSource, Sendable {
         _ name: String, shape: [Int], rows: Range<Int>, columns: Range<Int>, into destination: Tensor
     ) throws {
         precondition(destination.rows == rows.count && destination.columns == columns.count, "shapes differ")
-        guard shape.count > 1 else { return destination.fill(1) }
+        guard shape.count > 1 else { return destination.fill(name.hasSuffix("bias") ? 0 : 1) }
         let width = shape[shape.count - 1]
         let generator = CounterBasedGenerator(seed: seed, purpose: "initial weights of \(name)")
         for row in rows {

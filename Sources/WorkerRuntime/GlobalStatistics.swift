@@ -6,35 +6,52 @@ import Mixtral
 struct GlobalStatistics {
     /// Mean cross-entropy over the tokens of all ranks.
     let loss: Double
+    /// Before its coefficient; by batch or by sequence, as the model's routers have it.
     let auxiliaryLoss: Double
+    /// Before its coefficient, the sum over layers of the mean over tokens.
+    let zLoss: Double
     /// (token, expert) pairs, [layer][expert].
     let expertLoads: [[Int]]
+    /// Those of them that were dropped; empty without a capacity.
+    let droppedLoads: [[Int]]
 
     private let tokens: Int
-    private let expertCount: Int
 
     /// Adds up over the ranks, in one reduction. Collective.
-    /// - Parameter tokens: of the micro-batch, over all ranks.
-    init(_ local: MixtralLosses, tokens: Int, communicator: any Communicator) throws {
+    /// - Parameters:
+    ///   - sequences, sequenceLength: of the micro-batch, over all ranks.
+    ///   - routing: the policy of the model's routers.
+    init(
+        _ local: MixtralLosses, sequences: Int, sequenceLength: Int, routing: RoutingPolicy,
+        communicator: any Communicator
+    ) throws {
         // Counts are exact in a Double up to 2^53.
-        var sums = [local.lossSum]
+        var sums = [local.lossSum, local.zLossSum, local.sequenceLossSum]
         for loads in local.expertLoads { sums += loads.map(Double.init) }
         for probabilities in local.probabilitySums { sums += probabilities }
+        for loads in local.droppedLoads { sums += loads.map(Double.init) }
         var span = sums.mutableSpan
         try communicator.allReduce(&span, .sum)
 
-        let expertCount = local.expertLoads.first?.count ?? 0
-        let layers = local.expertLoads.count
-        func layer(_ index: Int) -> ArraySlice<Double> {
-            sums[1 + index * expertCount..<1 + (index + 1) * expertCount]
+        var next = 3
+        /// The next layer's entries.
+        func take(_ count: Int) -> ArraySlice<Double> {
+            defer { next += count }
+            return sums[next..<next + count]
         }
+        let tokens = sequences * sequenceLength
         self.tokens = tokens
-        self.expertCount = expertCount
         loss = sums[0] / Double(tokens)
+        zLoss = sums[1] / Double(tokens)
         // Not a number when the loss is not; only read when it is.
-        expertLoads = (0..<layers).map { layer($0).map { Int($0) } }
-        auxiliaryLoss = AuxiliaryLoss.value(
-            counts: expertLoads, probabilitySums: (layers..<2 * layers).map { Array(layer($0)) }, tokens: tokens)
+        expertLoads = local.expertLoads.map { take($0.count).map { Int($0) } }
+        let probabilitySums = local.probabilitySums.map { Array(take($0.count)) }
+        droppedLoads =
+            local.droppedLoads.contains { !$0.isEmpty } ? local.droppedLoads.map { take($0.count).map { Int($0) } } : []
+        auxiliaryLoss =
+            routing.balancesSequences
+            ? sums[2] / Double(sequences)
+            : AuxiliaryLoss.value(counts: expertLoads, probabilitySums: probabilitySums, tokens: tokens)
     }
 
     /// dL/dp for each token's probability of each expert, E entries, the same for all layers.

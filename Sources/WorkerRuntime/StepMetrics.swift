@@ -30,6 +30,10 @@ public struct StepMetrics: Sendable, Equatable {
     public var migrationBytes: Int?
     public var migrationSeconds: Double?
     public var verifySeconds: Double?
+    /// The z-loss before its coefficient, the sum over layers; 0 when the model has none.
+    public var zLoss = 0.0
+    /// (token, expert) pairs that found no place at the expert, by layer; empty without a capacity.
+    public var droppedTokens = [Int]()
     /// What each rank did for the experts.
     public var ranks = RankMetrics()
 
@@ -59,6 +63,8 @@ extension StepMetrics: Codable {
     private enum CodingKeys: String, CodingKey {
         case step, loss
         case auxiliaryLoss = "aux_loss"
+        case zLoss = "z_loss"
+        case droppedTokens = "dropped_tokens"
         case gradientNorm = "grad_norm"
         case learningRate = "learning_rate"
         case tokensPerSecond = "tokens_per_second"
@@ -100,6 +106,8 @@ extension StepMetrics: Codable {
         migrationBytes = try values.decodeIfPresent(Int.self, forKey: .migrationBytes)
         migrationSeconds = try values.decodeIfPresent(Double.self, forKey: .migrationSeconds)
         verifySeconds = try values.decodeIfPresent(Double.self, forKey: .verifySeconds)
+        zLoss = values.contains(.zLoss) ? try number(.zLoss) : 0
+        droppedTokens = try values.decodeIfPresent([Int].self, forKey: .droppedTokens) ?? []
         ranks.rows = try values.decode([[Int]].self, forKey: .rankRows)
         ranks.work = try values.decode([[Int]].self, forKey: .rankWork)
         ranks.expertSeconds = try values.decode([Double].self, forKey: .rankExpertSeconds)
@@ -130,6 +138,8 @@ extension StepMetrics: Codable {
         try values.encodeIfPresent(migrationBytes, forKey: .migrationBytes)
         try values.encodeIfPresent(migrationSeconds, forKey: .migrationSeconds)
         try values.encodeIfPresent(verifySeconds, forKey: .verifySeconds)
+        if zLoss != 0 { try encode(zLoss, .zLoss) }
+        if !droppedTokens.isEmpty { try values.encode(droppedTokens, forKey: .droppedTokens) }
         try values.encode(ranks.rows, forKey: .rankRows)
         try values.encode(ranks.work, forKey: .rankWork)
         try values.encode(ranks.expertSeconds, forKey: .rankExpertSeconds)

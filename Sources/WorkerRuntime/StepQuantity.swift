@@ -18,6 +18,7 @@ struct StepQuantity: Sendable {
         [
             StepQuantity("loss", "train/loss") { $0.loss },
             StepQuantity("aux_loss", "train/aux_loss") { $0.auxiliaryLoss },
+            StepQuantity("z_loss", "train/z_loss") { $0.zLoss },
             StepQuantity("validation_loss", "validation/loss") { $0.validationLoss },
             StepQuantity("grad_norm", "train/grad_norm") { $0.gradientNorm },
             StepQuantity("learning_rate", "train/learning_rate") { $0.learningRate },
@@ -26,6 +27,7 @@ struct StepQuantity: Sendable {
             StepQuantity("skipped_steps", "train/skipped_steps") { Double($0.skippedSteps) },
             StepQuantity("balance", "moe/balance") { $0.rankBalance },
             StepQuantity("load_balance", "moe/load_balance") { $0.loadBalance },
+            StepQuantity("dropped_tokens", "moe/dropped_tokens") { Double($0.droppedTokens.reduce(0, +)) },
             StepQuantity("plan_revision", "placement/revision") { Double($0.planRevision) },
             StepQuantity("migration_bytes", "placement/migration_bytes") { $0.migrationBytes.map(Double.init) },
             StepQuantity("migration_seconds", "placement/migration_seconds") { $0.migrationSeconds },

@@ -124,7 +124,7 @@ package final class StepRecorder {
             sample.loss = outcome.loss.isFinite ? outcome.loss : nil
             // A step that was skipped may have ended before all its micro-batches.
             if !outcome.isSkipped {
-                sample.add(expertLoads: outcome.expertLoads)
+                sample.add(expertLoads: outcome.computedLoads)
                 loadedSteps += 1
             }
         }
@@ -182,6 +182,8 @@ package final class StepRecorder {
         metrics.migrationBytes = measurement.migration?.totalBytes
         metrics.migrationSeconds = measurement.migration?.transferSeconds
         metrics.verifySeconds = measurement.migration?.checksumSeconds
+        metrics.zLoss = outcome.zLoss
+        metrics.droppedTokens = outcome.droppedLoads.map { $0.reduce(0, +) }
         metrics.ranks = ranks
         return metrics
     }

@@ -78,7 +78,7 @@ public final class Trainer {
     ) throws {
         // Within a machine the ranks' own processors copy rows: there is nothing to hide, and chunks are more messages.
         let overlap = Set(nodes).count > 1 ? options.overlap : options.overlap.subtracting(.dispatch)
-        let context = ExpertParallelContext(communicator: communicator, overlap: overlap)
+        let context = ExpertParallelContext(communicator: communicator, overlap: overlap, seed: options.seed)
         let model = MixtralModel(configuration: inputs.configuration, timer: context.timer)
         try communicator.agree {
             try parallelizeExperts(
@@ -93,8 +93,9 @@ public final class Trainer {
         }
         let optimizer = MoEOptimizer(model: model, context: context, ownership: options.optimizerPlacement)
         if let resume { try communicator.agree { try resume.restore(optimizer) } }
-        if options.benchmarkEvenRouting {
-            for case let router as Router in model.namedModules().map(\.module) { router.assignsEvenly = true }
+        for case let router as Router in model.namedModules().map(\.module) {
+            router.assignsEvenly = options.benchmarkEvenRouting
+            router.capacity = options.capacity
         }
         introduce(model, control: control)
         if let resume { display?.say("goes on after step \(completedSteps) from \(resume.checkpoint.path)") }

@@ -29,6 +29,9 @@ struct TrainingInputs {
                 "--sequence-length \(options.sequenceLength) is longer than the model's "
                     + "max_position_embeddings \(configuration.maximumPositions)")
         }
+        if configuration.routing.selection == .expertChoice {
+            try Self.checkExpertChoice(options)
+        }
         let folder = URL(fileURLWithPath: options.data)
         let vocabulary = configuration.vocabularySize
         training = try BatchSource(
@@ -53,6 +56,15 @@ struct TrainingInputs {
         // Checkpoints get a copy of it; better to find now that it is of no use.
         if let tokenizerFile { _ = try Tokenizer(metadataFile: tokenizerFile) }
         tokenizer = try tokenizerFile.map { try Data(contentsOf: URL(fileURLWithPath: $0)) }
+    }
+
+    /// What has no meaning when experts choose as many tokens each.
+    private static func checkExpertChoice(_ options: TrainingOptions) throws(WorkerError) {
+        let reason = "the model's experts choose tokens, as many each (topk_method is \"expert_choice\")"
+        if options.capacity != nil { throw .usage("--capacity-factor cannot be used: \(reason)") }
+        if let auxiliaryLoss = options.auxiliaryLoss, auxiliaryLoss != 0 {
+            throw .usage("--auxiliary-loss must be 0, not \(auxiliaryLoss): \(reason)")
+        }
     }
 }
 

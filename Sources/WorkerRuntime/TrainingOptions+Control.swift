@@ -2,6 +2,7 @@ import ControlProtocol
 import ExpertParallelism
 import ExpertPlacement
 import Foundation
+import Layers
 import Tensors
 
 extension TrainingOptions {
@@ -34,6 +35,11 @@ extension TrainingOptions {
         facts["model"] = model
         facts["model-config"] = modelConfiguration
         facts["auxiliary-loss"] = auxiliaryLoss.map { "\($0)" }
+        if let capacity {
+            facts["capacity-factor"] = "\(capacity.factor)"
+            facts["drop-policy"] = capacity.dropPolicy.rawValue
+            facts["pad-to-capacity"] = "\(capacity.pads)"
+        }
         return facts.mapValues { $0.fitting(bytes: Limits.standard.configurationValueBytes) }
     }
 }

@@ -1,6 +1,7 @@
 import ControlProtocol
 import ExpertParallelism
 import ExpertPlacement
+import Layers
 import Tensors
 import TokenData
 
@@ -44,6 +45,8 @@ public struct TrainingOptions: Sendable {
     public var gradientClip = 1.0
     public var auxiliaryLoss: Double?
     public var onNonFinite = OnNonFinite.stop
+    /// What experts take in training; nil: all tokens.
+    public var capacity: ExpertCapacity?
 
     // Placement
     public var allocator = Allocators.defaultName
@@ -178,5 +181,6 @@ public struct TrainingOptions: Sendable {
         if let auxiliaryLoss {
             try requireRange("auxiliary-loss", auxiliaryLoss, 0...Double.greatestFiniteMagnitude)
         }
+        if let capacity { try requireRange("capacity-factor", capacity.factor, 0.01...1e6) }
     }
 }

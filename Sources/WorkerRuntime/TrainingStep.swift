@@ -11,14 +11,22 @@ public final class TrainingStep {
     public struct Outcome: Sendable {
         /// Mean cross-entropy over the global batch.
         public var loss = 0.0
-        /// Mean over the micro-batches of the auxiliary loss, before its coefficient.
+        /// Means over the micro-batches of the auxiliary loss and the z-loss, before their coefficients.
         public var auxiliaryLoss = 0.0
+        public var zLoss = 0.0
         /// Global norm before clipping; not a number when the loss was not finite already.
         public var gradientNorm = Double.nan
         /// (token, expert) pairs, [layer][expert].
         public var expertLoads = [[Int]]()
+        /// Those of them that found no place at the expert, [layer][expert]; empty without a capacity.
+        public var droppedLoads = [[Int]]()
         /// Whether the weights were left alone because something was not finite.
         public var isSkipped = false
+
+        /// Pairs that experts computed.
+        var computedLoads: [[Int]] {
+            droppedLoads.isEmpty ? expertLoads : zip(expertLoads, droppedLoads).map { zip($0, $1).map { $0 - $1 } }
+        }
 
         package init() {}
     }
@@ -31,6 +39,8 @@ public final class TrainingStep {
     private let blocks: BatchBlocks
     /// Coefficient of the auxiliary loss.
     private let auxiliaryCoefficient: Double
+    /// Of each layer.
+    private let routers: [Router]
 
     public init(
         model: MixtralModel, optimizer: MoEOptimizer, context: ExpertParallelContext, batches: BatchSource,
@@ -43,6 +53,7 @@ public final class TrainingStep {
         self.options = options
         blocks = BatchBlocks(options, rank: context.communicator.rank, worldSize: context.communicator.size)
         auxiliaryCoefficient = options.auxiliaryLoss ?? model.configuration.auxiliaryLossCoefficient
+        routers = model.namedModules().compactMap { $0.module as? Router }
     }
 
     /// Trains on the batch of `step`, from 0. Collective.
@@ -62,6 +73,7 @@ public final class TrainingStep {
                 learningRate: options.schedule.rate(at: step), beta1: options.beta1, beta2: options.beta2,
                 epsilon: options.epsilon, weightDecay: options.weightDecay),
             gradientScale: MoEOptimizer.clippingScale(norm: outcome.gradientNorm, limit: options.gradientClip))
+        for (router, loads) in zip(routers, outcome.expertLoads) { router.updateSelectionBias(loads: loads) }
         return outcome
     }
 
@@ -93,7 +105,9 @@ public final class TrainingStep {
             tokens: batch.tokens, targets: batch.targets, sequences: own.count,
             sequenceLength: options.sequenceLength,
             lossScale: 1 / Float(tokens * options.microBatches), beforeStage: optimizer.finishRefresh(stage:))
-        let statistics = try GlobalStatistics(losses, tokens: tokens, communicator: context.communicator)
+        let statistics = try GlobalStatistics(
+            losses, sequences: blocks.sequencesPerMicroBatch, sequenceLength: options.sequenceLength,
+            routing: model.configuration.routing, communicator: context.communicator)
         guard statistics.loss.isFinite else {
             outcome.loss = statistics.loss
             outcome.isSkipped = true
@@ -103,11 +117,17 @@ public final class TrainingStep {
         }
         outcome.loss += statistics.loss / Double(options.microBatches)
         outcome.auxiliaryLoss += statistics.auxiliaryLoss / Double(options.microBatches)
+        outcome.zLoss += statistics.zLoss / Double(options.microBatches)
         outcome.expertLoads = outcome.expertLoads.adding(statistics.expertLoads)
+        outcome.droppedLoads = outcome.droppedLoads.adding(statistics.droppedLoads)
+        let routing = model.configuration.routing
         let gradient =
-            auxiliaryCoefficient == 0
+            auxiliaryCoefficient == 0 || routing.balancesSequences
             ? nil : statistics.probabilityGradient(coefficient: auxiliaryCoefficient / Double(options.microBatches))
-        try model.backward(auxiliaryProbabilityGradient: gradient) { stage in
+        let scales = RouterLossScales(
+            zLoss: Float(routing.zLossCoefficient / Double(tokens * options.microBatches)),
+            sequenceLoss: Float(auxiliaryCoefficient / Double(options.batchSize)))
+        try model.backward(auxiliaryProbabilityGradient: gradient, routerLossScales: scales) { stage in
             if startsReductions { try optimizer.startReduction(stage: stage) }
         }
     }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Layers
 import WorkerRuntime
 
 /// How the weights are changed.
@@ -41,6 +42,27 @@ struct OptimizationOptions: ParsableArguments {
         help: ArgumentHelp("When a loss or gradient is not finite: stop, or skip the step.", valueName: "what"))
     var onNonFinite = TrainingOptions.OnNonFinite.stop
 
+    @Option(
+        help: ArgumentHelp(
+            "An expert takes so many times the mean number of tokens in training; others are dropped (default: it takes all).",
+            valueName: "x"))
+    var capacityFactor: Double?
+
+    @Option(
+        help: ArgumentHelp(
+            "Who keeps a place at a full expert: the first tokens of the batch (position), or the largest weights (score).",
+            valueName: "policy"))
+    var dropPolicy: ExpertCapacity.DropPolicy?
+
+    @Flag(help: "Fills up each expert's tokens with zeros to its capacity, so that shapes are always the same.")
+    var padToCapacity = false
+
+    func validate() throws {
+        guard capacityFactor == nil else { return }
+        if dropPolicy != nil { throw ValidationError("--drop-policy needs --capacity-factor") }
+        if padToCapacity { throw ValidationError("--pad-to-capacity needs --capacity-factor") }
+    }
+
     func schedule(steps: Int) -> LearningRateSchedule {
         LearningRateSchedule(
             shape: learningRateSchedule, learningRate: learningRate, minimum: minimumLearningRate,
@@ -55,8 +77,12 @@ struct OptimizationOptions: ParsableArguments {
         options.gradientClip = gradientClip
         options.auxiliaryLoss = auxiliaryLoss
         options.onNonFinite = onNonFinite
+        options.capacity = capacityFactor.map {
+            ExpertCapacity(factor: $0, dropPolicy: dropPolicy ?? .position, pads: padToCapacity)
+        }
     }
 }
 
 extension LearningRateSchedule.Shape: ExpressibleByArgument {}
 extension TrainingOptions.OnNonFinite: ExpressibleByArgument {}
+extension ExpertCapacity.DropPolicy: ExpressibleByArgument {}

@@ -54,7 +54,7 @@ func forward(_ dispatcher: any TokenDispatcher, on communicator: any Communicato
     let y = try block.forward(x, savingForBackward: false)
 
     var dispatcher = dispatcher
-    let routing = router.forward(x, savingForBackward: false)
+    let routing = try router.forward(x, savingForBackward: false)
     let origin = DispatchOrigin(rank: communicator.rank, step: 0, layer: 0, firstToken: own.lowerBound)
     let replicas = dispatcher.assignTask(routing, placement: plan.layers[0], origin: origin)
     let crossing = zip(routing.experts, replicas).filter { expert, replica in
