@@ -30,6 +30,28 @@ import Testing
         #expect(try MixtralConfiguration(json: configuration.json()) == configuration)
     }
 
+    /// Each way of routing that a file can ask for, and every field of it.
+    @Test(arguments: [
+        #""norm_topk_prob": false, "routed_scaling_factor": 2.5"#,
+        #""router_pre_softmax": false, "router_jitter_noise": 0.01"#,
+        #""scoring_func": "sigmoid", "router_z_loss_coef": 0.001, "seq_aux": true, "router_aux_loss_coef": 0.0001"#,
+        #""topk_method": "group_limited_greedy", "n_group": 4, "topk_group": 2"#,
+        #""topk_method": "noaux_tc", "n_group": 4, "topk_group": 2, "router_bias_update_rate": 0.01"#,
+        #""topk_method": "noaux_tc""#, #""topk_method": "greedy", "n_group": 1, "topk_group": 1"#,
+        #""topk_method": "expert_choice", "scoring_func": "sigmoid""#,
+    ])
+    func routingIsWrittenAndReadBack(fields: String) throws {
+        let sizes = #"""
+            "vocab_size": 65, "hidden_size": 128, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 8
+            """#
+        let configuration = try MixtralConfiguration(json: Data("{\(fields), \(sizes)}".utf8))
+        let plain = try MixtralConfiguration(json: Data("{\(sizes)}".utf8))
+        #expect(configuration.routing != plain.routing || fields.contains("greedy"))
+        #expect(try MixtralConfiguration(json: configuration.json()) == configuration)
+        let difference = plain.firstDifference(from: configuration)
+        #expect((difference == nil) == (configuration == plain))
+    }
+
     @Test func whatIsWrittenHasTheFieldsThatTransformersNeeds() throws {
         let configuration = try MixtralConfiguration(
             vocabularySize: 65, hiddenSize: 128, intermediateSize: 256, layers: 4, heads: 4, experts: 8,

@@ -1,4 +1,5 @@
 import Foundation
+import Layers
 import Mixtral
 import Testing
 
@@ -52,6 +53,21 @@ import Testing
         #expect(try Self.read(fields).ropeTheta == expected)
     }
 
+    @Test func routingIsRead() throws {
+        #expect(try Self.read("").routing == RoutingPolicy())
+        let deepSeek = try Self.read(
+            #"""
+            "scoring_func": "sigmoid", "topk_method": "noaux_tc", "n_group": 4, "topk_group": 2, "norm_topk_prob": true,
+            "routed_scaling_factor": 2.5, "num_experts_per_tok": 3, "seq_aux": true
+            """#
+        ).routing
+        #expect(deepSeek.score == .sigmoid && deepSeek.groups == RoutingPolicy.Groups(count: 4, perToken: 2))
+        #expect(deepSeek.biasUpdateRate == 0.001 && deepSeek.renormalizes && deepSeek.scalingFactor == 2.5)
+        #expect(deepSeek.expertsPerToken == 3 && deepSeek.balancesSequences)
+        let expertChoice = try Self.read(#""topk_method": "expert_choice""#).routing
+        #expect(expertChoice.selection == .expertChoice && !expertChoice.renormalizes)
+    }
+
     @Test func auxiliaryLossNeedsTheRoutersLogits() throws {
         let on = try Self.read(#""output_router_logits": true, "router_aux_loss_coef": 0.02"#)
         #expect(on.auxiliaryLossCoefficient == 0.02)
@@ -80,7 +96,27 @@ import Testing
         (#""tie_word_embeddings": true"#, "tie_word_embeddings", "true"),
         (#""sliding_window": 4096"#, "sliding_window", "4096"),
         (#""sliding_window": "none""#, "sliding_window", #""none""#),
-        (#""router_jitter_noise": 0.1"#, "router_jitter_noise", "0.1"),
+        (#""router_jitter_noise": 1"#, "router_jitter_noise", "1"),
+        (#""scoring_func": "tanh""#, "scoring_func", #""tanh""#),
+        (#""topk_method": "random""#, "topk_method", #""random""#),
+        (#""norm_topk_prob": "no""#, "norm_topk_prob", #""no""#),
+        (#""router_pre_softmax": false, "scoring_func": "sigmoid""#, "router_pre_softmax", "false"),
+        (#""router_pre_softmax": false, "norm_topk_prob": false"#, "norm_topk_prob", "false"),
+        (#""routed_scaling_factor": 0"#, "routed_scaling_factor", "0"),
+        (#""n_group": 2"#, "n_group", "2"),
+        (#""topk_group": 2"#, "topk_group", "2"),
+        (#""n_group": 3, "topk_method": "noaux_tc""#, "n_group", "3"),
+        (#""n_group": 2, "topk_group": 3, "topk_method": "noaux_tc""#, "topk_group", "3"),
+        (#""n_group": 8, "topk_group": 1, "topk_method": "group_limited_greedy""#, "topk_group", "1"),
+        (#""router_bias_update_rate": 0.001"#, "router_bias_update_rate", "0.001"),
+        (#""router_bias_update_rate": 2, "topk_method": "noaux_tc""#, "router_bias_update_rate", "2"),
+        (#""router_z_loss_coef": -1"#, "router_z_loss_coef", "-1"),
+        (#""seq_aux": 1"#, "seq_aux", "1"),
+        (#""topk_method": "expert_choice", "norm_topk_prob": true"#, "norm_topk_prob", "true"),
+        (#""topk_method": "expert_choice", "router_pre_softmax": false"#, "norm_topk_prob", "false"),
+        (#""topk_method": "expert_choice", "seq_aux": true"#, "seq_aux", "true"),
+        (#""topk_method": "expert_choice", "n_group": 2"#, "n_group", "2"),
+        (#""topk_method": "expert_choice", "router_aux_loss_coef": 0.01"#, "router_aux_loss_coef", "0.01"),
         (#""attention_dropout": 0.1"#, "attention_dropout", "0.1"),
         (#""attention_bias": true"#, "attention_bias", "true"),
         (#""quantization_config": {"bits": 4}"#, "quantization_config", #"{"bits": 4}"#),

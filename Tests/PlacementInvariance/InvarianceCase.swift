@@ -19,6 +19,9 @@ public struct InvarianceCase: Sendable {
     public var microBatches = 1
     public var steps = 1
     public var auxiliaryCoefficient = 0.02
+    /// But for K.
+    public var routing = RoutingPolicy()
+    public var capacity: ExpertCapacity?
     public var gradientClip = 1.0
     public var learningRate = 3e-3
     public var seed: UInt64 = 1
@@ -31,7 +34,9 @@ public struct InvarianceCase: Sendable {
 
     /// The run in one process, with all experts in the model itself.
     public func reference() throws -> TrainingRecord {
-        try run(on: ThreadCommunicator(), plan: nil, dispatcher: RandomDispatcher(seed: seed))
+        // Noise depends on the step, which only parallelised experts know.
+        let plan = routing.jitter > 0 ? try plan(allocator: "replicated", worldSize: 1) : nil
+        return try run(on: ThreadCommunicator(), plan: plan, dispatcher: RandomDispatcher(seed: seed))
     }
 
     /// The run on the ranks of `communicator`. Collective.
@@ -43,7 +48,7 @@ public struct InvarianceCase: Sendable {
         on communicator: any Communicator, plan: PlacementPlan?, dispatcher: any TokenDispatcher,
         weights: (any WeightSource)? = nil, moves: ExpertMoves? = nil
     ) throws -> TrainingRecord {
-        let context = ExpertParallelContext(communicator: communicator, overlap: overlap)
+        let context = ExpertParallelContext(communicator: communicator, overlap: overlap, seed: seed)
         let model = MixtralModel(configuration: try configuration())
         let recorder = RecordingDispatcher(dispatcher)
         if let plan {
@@ -54,6 +59,13 @@ public struct InvarianceCase: Sendable {
                     layers: layers, expertsPerLayer: .uniform(experts), context: context, plan: plan))
         }
         try model.loadWeights(from: weights ?? RandomWeights(seed: seed, standardDeviation: 0.25))
+        let routers = model.namedModules().compactMap { $0.module as? Router }
+        for router in routers {
+            router.capacity = capacity
+            guard let bias = router.selectionBias, weights == nil else { continue }
+            let generator = CounterBasedGenerator(seed: seed, purpose: "biases")
+            for expert in 0..<experts { bias.value[0, expert] = Float(0.1 * generator.normal(at: UInt64(expert))) }
+        }
         let optimizer = MoEOptimizer(model: model, context: context, ownership: ownership)
         var record = TrainingRecord()
         var moves = moves
@@ -75,6 +87,11 @@ public struct InvarianceCase: Sendable {
             try optimizer.step(
                 AdamW.Configuration(learningRate: learningRate, weightDecay: 0.1),
                 gradientScale: MoEOptimizer.clippingScale(norm: norm, limit: gradientClip))
+            for (layer, router) in routers.enumerated() {
+                let loads = record.expertLoads.suffix(microBatches).map { $0[layer] }
+                router.updateSelectionBias(
+                    loads: (0..<experts).map { expert in loads.reduce(0) { $0 + $1[expert] } })
+            }
         }
         try optimizer.finishRefresh()
         record.weights = try collected { try model.storeWeights(to: $0) }
@@ -132,7 +149,8 @@ public struct InvarianceCase: Sendable {
     private func configuration() throws -> MixtralConfiguration {
         try MixtralConfiguration(
             vocabularySize: Self.vocabularySize, hiddenSize: Self.hiddenSize, intermediateSize: width, layers: layers,
-            heads: 4, keyValueHeads: 2, experts: experts, expertsPerToken: expertsPerToken, maximumPositions: 32)
+            heads: 4, keyValueHeads: 2, experts: experts, expertsPerToken: expertsPerToken, maximumPositions: 32,
+            routing: routing)
     }
 
     /// Forward and backward of all micro-batches of a step.
@@ -154,7 +172,9 @@ public struct InvarianceCase: Sendable {
                 tokens: text.flatMap { $0.dropLast() }, targets: text.flatMap { $0.dropFirst() },
                 sequences: own.count, sequenceLength: sequenceLength,
                 lossScale: 1 / Float(tokenCount * microBatches), beforeStage: optimizer.finishRefresh(stage:))
-            var sums = [losses.lossSum] + losses.expertLoads.joined().map(Double.init) + losses.probabilitySums.joined()
+            var sums =
+                [losses.lossSum] + losses.expertLoads.joined().map(Double.init) + losses.probabilitySums.joined()
+                + losses.droppedLoads.joined().map(Double.init) + [losses.zLossSum, losses.sequenceLossSum]
             var span = sums.mutableSpan
             try communicator.allReduce(&span, .sum)
             let loads = (0..<layers).map { layer in (0..<experts).map { Int(sums[1 + layer * experts + $0]) } }
@@ -162,13 +182,23 @@ public struct InvarianceCase: Sendable {
                 (0..<experts).map { sums[1 + (layers + layer) * experts + $0] }
             }
             loss += sums[0] / Double(tokenCount * microBatches)
-            auxiliaryLoss +=
-                AuxiliaryLoss.value(counts: loads, probabilitySums: probabilities, tokens: tokenCount)
-                / Double(microBatches)
+            let balance =
+                routing.balancesSequences
+                ? sums[sums.count - 1] / Double(all.count)
+                : AuxiliaryLoss.value(counts: loads, probabilitySums: probabilities, tokens: tokenCount)
+            let zLoss = routing.zLossCoefficient * sums[sums.count - 2] / Double(tokenCount)
+            auxiliaryLoss += (balance + zLoss) / Double(microBatches)
             record.expertLoads.append(loads)
+            record.droppedTokens.append(
+                Int(sums[1 + 2 * layers * experts..<sums.count - 2].reduce(0, +)))
             try model.backward(
-                auxiliaryProbabilityGradient: AuxiliaryLoss.gradient(
-                    counts: loads, tokens: tokenCount, coefficient: auxiliaryCoefficient / Double(microBatches)),
+                auxiliaryProbabilityGradient: routing.balancesSequences || routing.selection == .expertChoice
+                    ? nil
+                    : AuxiliaryLoss.gradient(
+                        counts: loads, tokens: tokenCount, coefficient: auxiliaryCoefficient / Double(microBatches)),
+                routerLossScales: RouterLossScales(
+                    zLoss: Float(routing.zLossCoefficient / Double(tokenCount * microBatches)),
+                    sequenceLoss: Float(auxiliaryCoefficient / Double(all.count * microBatches))),
                 afterStage: { stage in
                     guard overlap.contains(.gradients), microBatch == microBatches - 1 else { return }
                     try optimizer.startReduction(stage: stage)

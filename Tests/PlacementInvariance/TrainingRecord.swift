@@ -8,6 +8,8 @@ public struct TrainingRecord: Sendable {
     public var gradientNorms = [Double]()
     /// By micro-batch: (token, expert) pairs, [layer][expert].
     public var expertLoads = [[[Int]]]()
+    /// By micro-batch: pairs that found no place, in all layers.
+    public var droppedTokens = [Int]()
     /// The first step's, of all ranks and micro-batches.
     public var gradients = [String: [Float]]()
     /// After the last step.
@@ -46,6 +48,9 @@ public struct TrainingRecord: Sendable {
     func checkFirstStep(against reference: TrainingRecord, tolerance: Double) throws {
         try compare("loss", losses.prefix(1), reference.losses.prefix(1), tolerance)
         try compare("auxiliary loss", auxiliaryLosses.prefix(1), reference.auxiliaryLosses.prefix(1), tolerance)
+        guard droppedTokens == reference.droppedTokens || losses.count > 1 else {
+            throw InvarianceFailure(description: "dropped \(droppedTokens) instead of \(reference.droppedTokens)")
+        }
         try compare("gradient norm", gradientNorms.prefix(1), reference.gradientNorms.prefix(1), tolerance)
         guard gradients.keys.sorted() == reference.gradients.keys.sorted() else {
             throw InvarianceFailure(description: "other gradients: \(gradients.keys.sorted())")
@@ -62,7 +67,8 @@ public struct TrainingRecord: Sendable {
             throw InvarianceFailure(description: "other weights: \(weights.keys.sorted())")
         }
         for (name, expected) in reference.weights.sorted(by: { $0.key < $1.key }) {
-            let gradient = reference.gradients[name] ?? []
+            // What is not trained has none.
+            let gradient = reference.gradients[name] ?? expected.map { _ in 0 }
             let largest = gradient.map { abs($0) }.max() ?? 0
             let steady = gradient.indices.filter { abs(gradient[$0]) > 1e-3 * largest || gradient[$0] == 0 }
             let found = weights[name] ?? []

@@ -39,6 +39,9 @@ import Testing
             (["--learning-rate-schedule": "steep"], "--learning-rate-schedule"),
             (["--optimizer-placement": "far"], "--optimizer-placement"), (["--dtype": "fp8"], "--dtype"),
             (["--overlap": "everything"], "--overlap"),
+            (["--capacity-factor": "0"], "--capacity-factor must be between"),
+            (["--drop-policy": "score"], "--drop-policy needs --capacity-factor"),
+            (["--capacity-factor": "1", "--drop-policy": "best"], "--drop-policy"),
         ] as [([String: String?], String)])
     func wrongUsageAlone(changes: [String: String?], words: String) throws {
         try expectFailure(inputs.arguments(changes), ranks: nil, status: 64, words)

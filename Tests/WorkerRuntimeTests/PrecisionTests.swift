@@ -1,3 +1,4 @@
+import Layers
 import Tensors
 import TestSupport
 import Testing
@@ -34,6 +35,36 @@ struct PrecisionTests {
             $0.schedule = LearningRateSchedule(
                 shape: .cosine, learningRate: 3e-3, minimum: 3e-4, warmupSteps: 20, steps: steps)
         }.map(\.loss)
+    }
+
+    /// Logits, scores, losses and gradients, to the bit.
+    @Test(arguments: [RoutingPolicy.Score.softmax, .sigmoid]) func routersStayInFP32(score: RoutingPolicy.Score) throws
+    {
+        var random = SeededGenerator(seed: 6)
+        func numbers(_ rows: Int, _ columns: Int) -> Tensor {
+            Tensor(
+                (0..<rows * columns).map { _ in Float.random(in: -1...1, using: &random) }, rows: rows,
+                columns: columns)
+        }
+        var policy = RoutingPolicy()
+        policy.score = score
+        policy.zLossCoefficient = 1
+        let router = Router(hiddenSize: 64, expertCount: 16, policy: policy)
+        router.weight.value = numbers(16, 64)
+        let x = numbers(40, 64)
+        func pass(_ precision: Precision) throws -> (Routing, Double?, [Float], [Float]) {
+            Precision.configure(precision)
+            defer { Precision.configure(.float32) }
+            let routing = try router.forward(x, savingForBackward: true)
+            router.weight.gradient.fill(0)
+            let gradient = Tensor(rows: 40, columns: 64, repeating: 0)
+            router.backward(
+                weightGradient: (0..<routing.count).map(Float.init), probabilityGradient: (0..<16).map(Float.init),
+                scales: RouterLossScales(zLoss: 1), addingTo: gradient)
+            return (routing, router.statistics?.zLossSum, gradient.array, router.weight.gradient.array)
+        }
+        let (exact, rounded) = (try pass(.float32), try pass(.bfloat16))
+        #expect(exact == rounded)
     }
 
     /// Of the mean over 50 steps, for a step's loss is that of its batch.
