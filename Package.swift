@@ -248,7 +248,7 @@ let package = Package(
             name: "MixtralTests",
             dependencies: ["GradientChecks", "Layers", "Mixtral", "Randomness", "Safetensors", "Tensors"],
             exclude: ["Golden"]),
-        .testTarget(name: "TokenDataTests", dependencies: ["TestSupport", "TokenData"]),
+        .testTarget(name: "TokenDataTests", dependencies: ["TestSupport", "TokenData"], exclude: ["Golden"]),
         .testTarget(
             name: "CheckpointsTests",
             dependencies: [

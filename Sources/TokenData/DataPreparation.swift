@@ -1,6 +1,6 @@
 import Foundation
 
-/// Makes `train.bin`, `val.bin` and `meta.json` out of texts.
+/// Makes `train.bin`, `val.bin` and `meta.json`, and `tokenizer.json` for `bpe`, out of texts.
 public enum DataPreparation {
     /// What was made.
     public struct Summary: Sendable, Hashable, Codable {
@@ -18,16 +18,17 @@ public enum DataPreparation {
     }
 
     /// Encodes `files`, one after another, and splits the tokens: the first ⌊n·(1 − fraction)⌋ of n are for training, the
-    /// rest for validation, as nanoGPT's. Texts are streamed, in two passes: the first counts.
+    /// rest for validation, as nanoGPT's. Texts are streamed, in two passes: the first counts. A `bpe` tokenizer is learned in one
+    /// before them.
     ///
     /// Each file appears whole, by renaming; `val.bin` is removed when there are no tokens for it.
     /// - Parameter output: the directory, which is made when it is not there.
     /// - Throws: `TokenDataError`; then the files that were there before are left as they were.
     public static func prepare(
-        files: [String], output: String, tokenizer kind: Tokenizer.Kind, validationFraction: Double
+        files: [String], output: String, tokenizer source: TokenizerSource, validationFraction: Double
     ) throws(TokenDataError) -> Summary {
         guard validationFraction >= 0, validationFraction < 1 else { throw .invalidFraction(validationFraction) }
-        let corpus = try Corpus(files: files, kind: kind)
+        let corpus = try Corpus(files: files, source: source)
         let trainingTokens = Int((Double(corpus.tokens) * (1 - validationFraction)).rounded(.down))
         guard trainingTokens > 0 else {
             throw .noTrainingTokens(tokens: corpus.tokens, validationFraction: validationFraction)
@@ -41,10 +42,10 @@ public enum DataPreparation {
         var split = try TokenSplit(
             training: folder.appending(path: "train.bin").path, trainingTokens: trainingTokens,
             validation: folder.appending(path: "val.bin").path,
-            validationTokens: corpus.tokens - trainingTokens)
+            validationTokens: corpus.tokens - trainingTokens, tokenBytes: corpus.tokenizer.tokenBytes)
         defer { split.discard() }
         try corpus.encode { (tokens) throws(TokenDataError) in try split.append(tokens) }
-        let metadata = try NewFile(path: folder.appending(path: "meta.json").path)
+        let metadata = try NewFile(path: folder.appending(path: Tokenizer.metadataFileName).path)
         defer { metadata.discard() }
         do {
             try metadata.write(corpus.tokenizer.metadata())
@@ -52,10 +53,18 @@ public enum DataPreparation {
             throw .unwritable(file: metadata.path, reason: reason(of: error))
         }
         try metadata.close()
+        var tokenizer: NewFile?
+        defer { tokenizer?.discard() }
+        if let contents = corpus.tokenizerFile {
+            tokenizer = try NewFile(path: folder.appending(path: Tokenizer.tokenizerFileName).path)
+            try tokenizer?.write(Data(contents))
+            try tokenizer?.close()
+        }
         try split.commit()
+        try tokenizer?.commit()
         try metadata.commit()
         return Summary(
-            tokenizer: kind, vocabularySize: corpus.tokenizer.vocabularySize,
+            tokenizer: corpus.tokenizer.kind, vocabularySize: corpus.tokenizer.vocabularySize,
             trainingTokens: trainingTokens, validationTokens: corpus.tokens - trainingTokens)
     }
 }

@@ -10,8 +10,8 @@ public enum TokenDataError: Error, Equatable, Sendable, CustomStringConvertible 
     case empty(file: String)
     /// The text `file` is empty.
     case emptyText(file: String)
-    /// Tokens take two bytes each, which an odd number of bytes cannot be.
-    case oddSize(file: String, bytes: Int)
+    /// Tokens take two or four bytes each, of which this number of bytes is no multiple.
+    case oddSize(file: String, bytes: Int, tokenBytes: Int)
     /// `file` has fewer tokens than one sequence and its targets need.
     case tooShort(file: String, tokens: Int, needed: Int)
     /// `token` stands at index `position` of `file`, but the model knows only 0 ..< `vocabularySize`.
@@ -28,6 +28,8 @@ public enum TokenDataError: Error, Equatable, Sendable, CustomStringConvertible 
     case noTrainingTokens(tokens: Int, validationFraction: Double)
     /// Not in 0 ..< 1.
     case invalidFraction(Double)
+    /// Below the number of bytes, or more than are told apart.
+    case invalidVocabularySize(Int)
     /// `file` is not what it was when it was counted.
     case changed(file: String)
 
@@ -37,8 +39,9 @@ public enum TokenDataError: Error, Equatable, Sendable, CustomStringConvertible 
         case .unwritable(let file, let reason): "cannot write \(file): \(reason)"
         case .empty(let file): "\(file) is empty; make token files with `moe-ctl data prepare`"
         case .emptyText(let file): "\(file) is empty; leave it out"
-        case .oddSize(let file, let bytes):
-            "\(file) has an odd number of bytes (\(bytes)), but tokens are little-endian and two bytes each; it may be "
+        case .oddSize(let file, let bytes, let tokenBytes):
+            "\(file) has \(tokenBytes == 2 ? "an odd number of bytes" : "a number of bytes that four does not divide") "
+                + "(\(bytes)), but tokens are little-endian and \(tokenBytes == 2 ? "two" : "four") bytes each; it may be "
                 + "cut off or in another format: make it again with `moe-ctl data prepare`"
         case .tooShort(let file, let tokens, let needed):
             "\(file) has \(tokens) tokens, but a sequence and its targets need \(needed); use a shorter "
@@ -60,6 +63,9 @@ public enum TokenDataError: Error, Equatable, Sendable, CustomStringConvertible 
                 + "smaller --validation-fraction"
         case .invalidFraction(let fraction):
             "--validation-fraction must be at least 0 and below 1, but is \(fraction)"
+        case .invalidVocabularySize(let size):
+            "--vocabulary-size must be at least 256, the number of bytes, and at most \(Tokenizer.vocabularySizes.upperBound), "
+                + "but is \(size)"
         case .changed(let file): "\(file) changed while it was read; prepare it again once it is complete"
         }
     }

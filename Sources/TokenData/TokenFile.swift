@@ -1,6 +1,7 @@
 import Foundation
 
-/// A file of tokens: little-endian `uint16`, one after another, as nanoGPT and veScale have it.
+/// A file of tokens: little-endian `uint16`, one after another, as nanoGPT and veScale have it, or `uint32` when the data's
+/// `meta.json` says so (`Tokenizer.tokenBytes`).
 ///
 /// The file is mapped into memory, so that the ranks of a node share one copy. `moe-ctl data prepare` replaces files by
 /// renaming, so a mapped one stays whole while it is made anew.
@@ -8,32 +9,49 @@ public struct TokenFile: Sendable {
     public let path: String
     /// Number of tokens, at least one.
     public let count: Int
+    /// Bytes a token, 2 or 4.
+    public let tokenBytes: Int
     private let data: Data
 
     /// Maps the file and checks that every token is in 0 ..< `vocabularySize`.
     /// - Throws: `TokenDataError` when the file cannot be read, is empty, has half a token, or a token that the model does
     ///   not know.
-    public init(path: String, vocabularySize: Int) throws(TokenDataError) {
+    public init(path: String, vocabularySize: Int, tokenBytes: Int = 2) throws(TokenDataError) {
+        precondition(tokenBytes == 2 || tokenBytes == 4, "tokens of \(tokenBytes) bytes")
         do {
             data = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
         } catch {
             throw .unreadable(file: path, reason: reason(of: error))
         }
         guard !data.isEmpty else { throw .empty(file: path) }
-        guard data.count.isMultiple(of: 2) else { throw .oddSize(file: path, bytes: data.count) }
+        guard data.count.isMultiple(of: tokenBytes) else {
+            throw .oddSize(file: path, bytes: data.count, tokenBytes: tokenBytes)
+        }
         self.path = path
-        count = data.count / 2
-        if let position = data.withUnsafeBytes({ Self.firstToken(notBelow: vocabularySize, in: $0) }) {
+        self.tokenBytes = tokenBytes
+        count = data.count / tokenBytes
+        let position = data.withUnsafeBytes { raw in
+            tokenBytes == 2
+                ? Self.firstToken(notBelow: vocabularySize, in: raw)
+                : Self.firstWideToken(notBelow: vocabularySize, in: raw)
+        }
+        if let position {
             throw .tokenOutsideVocabulary(
                 file: path, position: position, token: Int(self[position]), vocabularySize: vocabularySize)
         }
     }
 
     /// The token at `index`, 0 ..< `count`.
-    public subscript(index: Int) -> UInt16 {
+    public subscript(index: Int) -> UInt32 {
         precondition(index >= 0 && index < count, "token \(index) of \(count)")
-        let offset = data.startIndex + 2 * index
-        return UInt16(data[offset]) | UInt16(data[offset + 1]) << 8
+        return data.withUnsafeBytes { token(index, in: $0) }
+    }
+
+    @inline(__always)
+    private func token(_ index: Int, in raw: UnsafeRawBufferPointer) -> UInt32 {
+        tokenBytes == 2
+            ? UInt32(UInt16(littleEndian: raw.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)))
+            : UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self))
     }
 
     /// Appends the `length` tokens from `start` on to `tokens`; after the last token follows the first again.
@@ -43,8 +61,7 @@ public struct TokenFile: Sendable {
         data.withUnsafeBytes { raw in
             var index = start
             for _ in 0..<length {
-                let token = raw.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)
-                tokens.append(Int32(UInt16(littleEndian: token)))
+                tokens.append(Int32(token(index, in: raw)))
                 index += 1
                 if index == count { index = 0 }
             }
@@ -71,5 +88,15 @@ public struct TokenFile: Sendable {
             let block = 0
         #endif
         return (block..<count).first { token($0) >= limit }
+    }
+
+    private static func firstWideToken(notBelow bound: Int, in raw: UnsafeRawBufferPointer) -> Int? {
+        // Tokens are Int32 in models.
+        let limit = UInt32(max(0, min(bound, Int(Int32.max))))
+        for index in 0..<raw.count / 4
+        where UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self)) >= limit {
+            return index
+        }
+        return nil
     }
 }

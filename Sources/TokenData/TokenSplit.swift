@@ -6,11 +6,13 @@ struct TokenSplit {
     /// Nil when there is nothing to write to it.
     private let validation: NewFile?
     private let validationPath: String
+    /// Bytes a token: 2 or 4.
+    private let tokenBytes: Int
     /// Tokens that the first file still takes.
     private var remaining: Int
 
     init(
-        training: String, trainingTokens: Int, validation: String, validationTokens: Int
+        training: String, trainingTokens: Int, validation: String, validationTokens: Int, tokenBytes: Int
     ) throws(TokenDataError) {
         self.training = try NewFile(path: training)
         do {
@@ -20,15 +22,16 @@ struct TokenSplit {
             throw error
         }
         validationPath = validation
+        self.tokenBytes = tokenBytes
         remaining = trainingTokens
     }
 
-    mutating func append(_ tokens: [UInt16]) throws(TokenDataError) {
+    mutating func append(_ tokens: [Int32]) throws(TokenDataError) {
         let head = tokens.prefix(remaining)
         remaining -= head.count
-        try training.write(Self.littleEndian(head))
+        try training.write(littleEndian(head))
         let tail = tokens.dropFirst(head.count)
-        if !tail.isEmpty { try validation?.write(Self.littleEndian(tail)) }
+        if !tail.isEmpty { try validation?.write(littleEndian(tail)) }
     }
 
     /// Syncs and renames the files; a `val.bin` of earlier data does not stay beside a new `train.bin`.
@@ -49,7 +52,9 @@ struct TokenSplit {
         validation?.discard()
     }
 
-    private static func littleEndian(_ tokens: ArraySlice<UInt16>) -> Data {
-        tokens.map { $0.littleEndian }.withUnsafeBytes { Data($0) }
+    private func littleEndian(_ tokens: ArraySlice<Int32>) -> Data {
+        tokenBytes == 2
+            ? tokens.map { UInt16($0).littleEndian }.withUnsafeBytes { Data($0) }
+            : tokens.map { UInt32($0).littleEndian }.withUnsafeBytes { Data($0) }
     }
 }

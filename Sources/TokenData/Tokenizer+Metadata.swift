@@ -11,10 +11,16 @@ extension Tokenizer {
         var vocabularySize: Int
         /// The characters in the order of their tokens; only for `characters`.
         var characters: String?
+        /// Bytes a token in token files; nil: 2.
+        var tokenBytes: Int?
+        /// Only for `bpe`.
+        var addsSpecialTokens: Bool?
 
         private enum CodingKeys: String, CodingKey {
             case format, tokenizer, characters
             case vocabularySize = "vocabulary_size"
+            case tokenBytes = "token_bytes"
+            case addsSpecialTokens = "adds_special_tokens"
         }
 
         /// Why there is no such tokenizer.
@@ -22,7 +28,9 @@ extension Tokenizer {
             let reason: String
         }
 
-        func makeTokenizer() throws(Contradiction) -> Tokenizer {
+        /// - Parameter tokenizerFile: the `tokenizer.json` beside, for `bpe`.
+        /// - Throws: `Contradiction`, and `TokenDataError` of the `tokenizer.json`.
+        func makeTokenizer(tokenizerFile: String) throws -> Tokenizer {
             guard format == Tokenizer.formatVersion else {
                 throw Contradiction(
                     reason: "format \(format), but this program reads format \(Tokenizer.formatVersion); "
@@ -39,10 +47,12 @@ extension Tokenizer {
                             + "\(Tokenizer.maximumCharacters)")
                 }
                 result = sorted
+            case (.bpe, nil):
+                result = try Tokenizer(tokenizerFile: tokenizerFile, addsSpecialTokens: addsSpecialTokens ?? false)
             case (nil, _):
                 let known = Kind.allCases.map(\.rawValue).joined(separator: ", ")
                 throw Contradiction(reason: "unknown tokenizer \"\(tokenizer)\"; known are \(known)")
-            case (.bytes?, _?), (.characters?, nil):
+            case (.bytes?, _?), (.bpe?, _?), (.characters?, nil):
                 throw Contradiction(
                     reason: "\"characters\" must be there for the tokenizer characters, and only for it")
             }
@@ -51,11 +61,17 @@ extension Tokenizer {
                     reason: "\"vocabulary_size\" is \(vocabularySize), but the tokenizer has "
                         + "\(result.vocabularySize) tokens")
             }
+            guard tokenBytes ?? 2 == result.tokenBytes else {
+                throw Contradiction(
+                    reason:
+                        "\"token_bytes\" is \(tokenBytes ?? 2), but tokens of the vocabulary take \(result.tokenBytes) bytes"
+                )
+            }
             return result
         }
     }
 
-    /// Reads `meta.json`.
+    /// Reads `meta.json`, and for `bpe` the `tokenizer.json` beside it.
     /// - Throws: `TokenDataError` when it cannot be read or contradicts itself.
     public init(metadataFile path: String) throws(TokenDataError) {
         let metadata: Metadata
@@ -67,10 +83,34 @@ extension Tokenizer {
             throw .unreadable(file: path, reason: reason(of: error))
         }
         do {
-            self = try metadata.makeTokenizer()
-        } catch {
+            self = try metadata.makeTokenizer(
+                tokenizerFile: URL(fileURLWithPath: path).deletingLastPathComponent().appending(
+                    path: Self.tokenizerFileName
+                ).path)
+        } catch let error as Metadata.Contradiction {
             throw .invalidMetadata(file: path, reason: error.reason)
+        } catch let error as TokenDataError {
+            throw error
+        } catch {
+            throw .unreadable(file: path, reason: reason(of: error))
         }
+    }
+
+    /// The name that the `tokenizers` package's files have beside a model, and beside token files.
+    public static let tokenizerFileName = "tokenizer.json"
+    /// What describes token files.
+    public static let metadataFileName = "meta.json"
+
+    /// The tokenizer of a directory of token files or of a model: that of its `meta.json`, or else of its `tokenizer.json`, whose
+    /// special tokens are added; nil when it has neither.
+    /// - Throws: `TokenDataError` when it is of no use.
+    public static func of(directory: String) throws(TokenDataError) -> Tokenizer? {
+        let folder = URL(fileURLWithPath: directory)
+        let metadata = folder.appending(path: metadataFileName).path
+        if FileManager.default.fileExists(atPath: metadata) { return try Tokenizer(metadataFile: metadata) }
+        let file = folder.appending(path: tokenizerFileName).path
+        guard FileManager.default.fileExists(atPath: file) else { return nil }
+        return try Tokenizer(tokenizerFile: file, addsSpecialTokens: true)
     }
 
     /// The contents of `meta.json`.
@@ -82,7 +122,8 @@ extension Tokenizer {
         var data = try encoder.encode(
             Metadata(
                 format: Self.formatVersion, tokenizer: kind.rawValue, vocabularySize: vocabularySize,
-                characters: characters == nil ? nil : String(text)))
+                characters: characters == nil ? nil : String(text), tokenBytes: tokenBytes == 2 ? nil : tokenBytes,
+                addsSpecialTokens: addsSpecialTokens ? true : nil))
         data.append(contentsOf: "\n".utf8)
         return data
     }

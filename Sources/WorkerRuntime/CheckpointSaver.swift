@@ -18,7 +18,7 @@ package final class CheckpointSaver {
 
     private let claim: CheckpointClaim
     private let keep: Int
-    private let tokenizer: Data?
+    private let tokenizer: [String: Data]
     private let communicator: any Communicator
     private var isRoot: Bool { communicator.rank == 0 }
 
@@ -27,11 +27,11 @@ package final class CheckpointSaver {
     ///   - run: with `incarnation`, who writes; rank 0's count.
     ///   - keep: how many of the newest checkpoints stay; 0: all.
     ///   - resumed: the step of the checkpoint that the run goes on from; nil: it begins.
-    ///   - tokenizer: contents of `meta.json`.
+    ///   - tokenizer: its files by their names.
     /// - Throws: `JobFailure` with the code `stopped` when the incarnation before has written a newer checkpoint since.
     package init(
         _ directory: CheckpointDirectory, run: String, incarnation: Int, keep: Int, resumed: Int? = nil,
-        tokenizer: Data? = nil, communicator: any Communicator
+        tokenizer: [String: Data] = [:], communicator: any Communicator
     ) throws {
         let message = try communicator.agree { () -> [UInt8] in
             guard communicator.rank == 0 else { return [] }
@@ -134,7 +134,9 @@ package final class CheckpointSaver {
         var files = try CheckpointWeights.writeIndex(
             directory: directory, weights: distribution.writers.map(distribution.weights(of:)))
         files.append(try HashedFile.write(configuration.json(), directory: directory, name: "config.json"))
-        if let tokenizer { files.append(try HashedFile.write(tokenizer, directory: directory, name: "meta.json")) }
+        for (name, contents) in tokenizer.sorted(by: { $0.key < $1.key }) {
+            files.append(try HashedFile.write(contents, directory: directory, name: name))
+        }
         return files
     }
 

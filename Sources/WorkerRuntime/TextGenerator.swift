@@ -48,16 +48,15 @@ public final class TextGenerator {
     private static func encodePrompt(
         _ options: GenerationOptions, vocabularySize: Int
     ) throws -> (Tokenizer, [Int32]) {
-        let path = URL(fileURLWithPath: options.model).appending(path: "meta.json").path
-        guard FileManager.default.fileExists(atPath: path) else {
+        guard let tokenizer = try Tokenizer.of(directory: options.model) else {
             throw WorkerError.failed(
-                "\(options.model) has no meta.json, which says how text becomes tokens; copy that of the data there")
+                "\(options.model) has no meta.json, which says how text becomes tokens, and no tokenizer.json; copy those of "
+                    + "the data there")
         }
-        let tokenizer = try Tokenizer(metadataFile: path)
         guard tokenizer.vocabularySize <= vocabularySize else {
             throw WorkerError.failed(
-                "\(path) has \(tokenizer.vocabularySize) tokens, the model only \(vocabularySize): "
-                    + "they do not belong together")
+                "the tokenizer of \(options.model) has \(tokenizer.vocabularySize) tokens, the model only "
+                    + "\(vocabularySize): they do not belong together")
         }
         do {
             let prompt = try tokenizer.encode(options.prompt)
@@ -70,13 +69,20 @@ public final class TextGenerator {
     }
 
     /// Generates. Collective.
-    /// - Parameter write: gets the prompt's text, then that of each new token; on rank 0 only.
+    /// - Parameter write: gets the prompt's text, then that of each new token, on rank 0 only. Except for the tokenizer `bytes`,
+    ///   whose bytes may be anything, that is valid UTF-8: parts of characters wait for the others.
     public func run(write: ([UInt8]) -> Void) throws {
+        var stream = tokenizer.kind == .bytes ? nil : UTF8Stream()
+        func show(_ tokens: [Int32]) {
+            let bytes = tokenizer.bytes(of: tokens)
+            let text = stream?.append(bytes) ?? bytes
+            if !text.isEmpty { write(text) }
+        }
         let sampler = TokenSampler(temperature: options.temperature, topK: options.topK, seed: options.seed)
         let hasSequence = communicator.rank == 0
         let window = min(model.configuration.maximumPositions, options.contextLength ?? .max)
         var tokens = prompt
-        if hasSequence { write(tokenizer.bytes(of: prompt)) }
+        if hasSequence { show(prompt) }
         for index in 0..<options.length {
             // All ranks know how many tokens rank 0 has, and need no more.
             let visible = min(tokens.count, window)
@@ -95,7 +101,8 @@ public final class TextGenerator {
                 token = sampler.sample(last, index: index)
             }
             tokens.append(Int32(token))
-            if hasSequence { write(tokenizer.bytes(of: [Int32(token)])) }
+            if hasSequence { show([Int32(token)]) }
         }
+        if hasSequence, let rest = stream?.finish(), !rest.isEmpty { write(rest) }
     }
 }

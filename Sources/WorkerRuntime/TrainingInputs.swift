@@ -11,8 +11,9 @@ struct TrainingInputs {
     let training: BatchSource
     /// Nil when there is no validation split, or it is too short for one sequence.
     let validation: BatchSource?
-    /// `meta.json` of the data, or of the checkpoint that the run begins with; nil when neither has one.
-    let tokenizer: Data?
+    /// The files of the tokenizer of the data, or of the checkpoint that the run begins with, by their names; empty when neither
+    /// has one.
+    let tokenizer: [String: Data]
 
     init(_ options: TrainingOptions, worldSize: Int) throws {
         try options.validate(worldSize: worldSize)
@@ -32,15 +33,22 @@ struct TrainingInputs {
         if configuration.routing.selection == .expertChoice {
             try Self.checkExpertChoice(options)
         }
+        // Checkpoints get a copy of it; better to find now that it is of no use.
+        let ofData = try TokenizerFiles(directory: options.data)
+        let ofModel = try options.model.map { try TokenizerFiles(directory: $0) }
+        tokenizer = ofData.contents.isEmpty ? ofModel?.contents ?? [:] : ofData.contents
         let folder = URL(fileURLWithPath: options.data)
         let vocabulary = configuration.vocabularySize
         training = try BatchSource(
-            file: TokenFile(path: folder.appending(path: "train.bin").path, vocabularySize: vocabulary),
+            file: TokenFile(
+                path: folder.appending(path: "train.bin").path, vocabularySize: vocabulary,
+                tokenBytes: ofData.tokenBytes),
             sequenceLength: options.sequenceLength, batchSize: options.batchSize,
             order: options.dataOrder == .sequential ? .sequential : .random(seed: options.seed))
         let validationPath = folder.appending(path: "val.bin").path
         if FileManager.default.fileExists(atPath: validationPath) {
-            let file = try TokenFile(path: validationPath, vocabularySize: vocabulary)
+            let file = try TokenFile(
+                path: validationPath, vocabularySize: vocabulary, tokenBytes: ofData.tokenBytes)
             validation =
                 file.count > options.sequenceLength
                 ? try BatchSource(
@@ -50,12 +58,6 @@ struct TrainingInputs {
         } else {
             validation = nil
         }
-        let tokenizerFile = [options.data, options.model].compactMap { directory in
-            directory.map { URL(fileURLWithPath: $0).appending(path: "meta.json").path }
-        }.first { FileManager.default.fileExists(atPath: $0) }
-        // Checkpoints get a copy of it; better to find now that it is of no use.
-        if let tokenizerFile { _ = try Tokenizer(metadataFile: tokenizerFile) }
-        tokenizer = try tokenizerFile.map { try Data(contentsOf: URL(fileURLWithPath: $0)) }
     }
 
     /// What has no meaning when experts choose as many tokens each.

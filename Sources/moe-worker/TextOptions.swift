@@ -4,7 +4,9 @@ import ExpertPlacement
 
 /// Which text to sample.
 struct TextOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The checkpoint: config.json, model.safetensors, meta.json.", valueName: "dir"))
+    @Option(
+        help: ArgumentHelp(
+            "The checkpoint: config.json, model.safetensors, meta.json or tokenizer.json.", valueName: "dir"))
     var model: String
 
     @Option(help: ArgumentHelp("What the text begins with.", valueName: "text"))

@@ -22,6 +22,16 @@ import Testing
         ["checkpoint", "list", "x", "--run", "y"],
         ["data", "prepare", "--output", "x", "--tokenizer", "bytes"], ["data", "prepare", "a", "--tokenizer", "bytes"],
         ["data", "prepare", "a", "--output", "x", "--tokenizer", "words"],
+        ["data", "prepare", "a", "--output", "x", "--tokenizer", "bpe"],
+        ["data", "prepare", "a", "--output", "x", "--tokenizer", "bpe", "--vocabulary-size", "255"],
+        ["data", "prepare", "a", "--output", "x", "--tokenizer", "bpe", "--vocabulary-size", "many"],
+        [
+            "data", "prepare", "a", "--output", "x", "--tokenizer", "bpe", "--vocabulary-size", "300",
+            "--minimum-frequency", "0",
+        ],
+        ["data", "prepare", "a", "--output", "x", "--tokenizer", "bytes", "--vocabulary-size", "300"],
+        ["data", "prepare", "a", "--output", "x", "--tokenizer", "./tokenizer.json", "--minimum-frequency", "2"],
+        ["data", "prepare", "a", "--output", "x", "--tokenizer", "characters", "--add-special-tokens"],
         ["data", "prepare", "a", "--output", "x", "--tokenizer", "bytes", "--validation-fraction", "1"],
     ])
     func wrongUsage(arguments: [String]) throws {

@@ -85,6 +85,32 @@ import Testing
         #expect(try Data(contentsOf: URL(fileURLWithPath: output + "/train.bin")).count == 2 * 28)
     }
 
+    /// A tokenizer is learned, and taken from its file and from its directory.
+    @Test func dataPrepareWithBytePairs() throws {
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("prepare-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let text = directory.appendingPathComponent("text").path
+        try Data(String(repeating: "to be or not to be\n", count: 20).utf8).write(to: URL(fileURLWithPath: text))
+        func prepare(_ arguments: [String], to name: String) throws -> Data {
+            let output = directory.appendingPathComponent(name).path
+            let call = try CtlProgram(["data", "prepare", text, "--output", output] + arguments)
+            #expect(call.status == 0 && call.errors.isEmpty, "\(call.errors)")
+            if name == "learned" { try expectGolden(call.output, "output/data-prepare-bpe.txt") }
+            #expect(
+                try FileManager.default.contentsOfDirectory(atPath: output).sorted()
+                    == ["meta.json", "tokenizer.json", "train.bin", "val.bin"])
+            return try Data(contentsOf: URL(fileURLWithPath: output + "/train.bin"))
+        }
+        let learned = try prepare(
+            ["--tokenizer", "bpe", "--vocabulary-size", "262", "--minimum-frequency", "2"], to: "learned")
+        let file = directory.appendingPathComponent("learned/tokenizer.json").path
+        #expect(try prepare(["--tokenizer", file, "--add-special-tokens"], to: "from-file") == learned)
+        #expect(
+            try prepare(["--tokenizer", directory.appendingPathComponent("learned").path], to: "from-directory")
+                == learned)
+    }
+
     @Test(arguments: ["table", "json", "yaml"])
     func placementApply(format: String) throws {
         let coordinator = try CtlStubCoordinator(CtlSamples(now: CtlSamples.fixedMoment).answer)

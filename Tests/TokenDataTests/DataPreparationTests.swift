@@ -5,8 +5,8 @@ import TokenData
 
 @Suite struct DataPreparationTests {
     /// Random text, prepared, read and decoded is the text again; the first part is for training.
-    @Test(arguments: Tokenizer.Kind.allCases)
-    func textsRoundTrip(kind: Tokenizer.Kind) throws {
+    @Test(arguments: [TokenizerSource.bytes, .characters, .bpe(vocabularySize: 300)])
+    func textsRoundTrip(source: TokenizerSource) throws {
         let seed = TestRuns.seed()
         var generator = SplitMix64(state: seed)
         let alphabet = Array("ab \n\u{E9}\u{301}“🧠\0z".unicodeScalars)
@@ -15,8 +15,9 @@ import TokenData
             var texts = [String]()
             for _ in 0..<Int.random(in: 1...3, using: &generator) {
                 var text = String.UnicodeScalarView()
-                // Of three or more, the largest fraction below leaves one to train on.
-                for _ in 0..<Int.random(in: 3...300, using: &generator) {
+                // Of three or more tokens, the largest fraction below leaves one to train on.
+                let least = if case .bpe = source { 60 } else { 3 }
+                for _ in 0..<Int.random(in: least...300, using: &generator) {
                     text.append(alphabet.randomElement(using: &generator)!)
                 }
                 texts.append(String(text))
@@ -25,10 +26,10 @@ import TokenData
             let fraction = Double.random(in: 0...0.6, using: &generator)
             let output = directory.path("made/here")
             let summary = try DataPreparation.prepare(
-                files: files, output: output, tokenizer: kind, validationFraction: fraction)
+                files: files, output: output, tokenizer: source, validationFraction: fraction)
 
             let tokenizer = try Tokenizer(metadataFile: output + "/meta.json")
-            #expect(tokenizer.kind == kind)
+            #expect(tokenizer.kind == summary.tokenizer)
             #expect(tokenizer.vocabularySize == summary.vocabularySize)
             let training = try TokenFile(path: output + "/train.bin", vocabularySize: tokenizer.vocabularySize)
             let validation =
@@ -37,7 +38,12 @@ import TokenData
             let whole = texts.joined()
             let decoded = tokenizer.decode((training.tokens + validation).map(Int32.init))
             #expect(Array(decoded.unicodeScalars) == Array(whole.unicodeScalars))
-            let count = kind == .bytes ? whole.utf8.count : whole.unicodeScalars.count
+            let count =
+                switch source {
+                case .bytes: whole.utf8.count
+                case .characters: whole.unicodeScalars.count
+                default: try texts.reduce(0) { try $0 + tokenizer.encode($1).count }
+                }
             #expect(training.count == Int(Double(count) * (1 - fraction)))
             #expect(summary.trainingTokens == training.count)
             #expect(summary.validationTokens == validation.count)
@@ -56,6 +62,80 @@ import TokenData
             let tokens = try TokenFile(path: directory.path("out/train.bin"), vocabularySize: 3).tokens
             #expect(tokens.suffix(3) == [0, 2, 1])
         }
+    }
+
+    /// Texts are cut while they are read; the tokens are those of the whole.
+    @Test(arguments: ["gpt2", "llama3", "qwen2", "neox"])
+    func longTextsAreEncodedInParts(variant: String) throws {
+        let directory = try TemporaryDirectory()
+        let tokenizerFile = try directory.write(GoldenTokenizers.file(variant), to: "tokenizer.json")
+        let tokenizer = try Tokenizer(tokenizerFile: tokenizerFile, addsSpecialTokens: false)
+        var text = try GoldenTokenizers.sample()
+        // More than is read before a cut.
+        while text.utf8.count < 4 << 20 { text += text }
+        let file = try directory.write(text.utf8, to: "text")
+        let output = directory.path("out")
+        _ = try DataPreparation.prepare(
+            files: [file], output: output, tokenizer: .file(tokenizerFile), validationFraction: 0)
+        let made = try TokenFile(path: output + "/train.bin", vocabularySize: tokenizer.vocabularySize).tokens
+        #expect(made == (try tokenizer.encode(text)).map(UInt32.init))
+        #expect(
+            try Data(contentsOf: URL(fileURLWithPath: output + "/tokenizer.json"))
+                == Data(contentsOf: URL(fileURLWithPath: tokenizerFile)))
+    }
+
+    @Test func specialTokensSurroundEachText() throws {
+        let directory = try TemporaryDirectory()
+        let tokenizerFile = try directory.write(GoldenTokenizers.file("llama3"), to: "tokenizer.json")
+        let files = try ["Hello", "world"].enumerated().map { try directory.write($1.utf8, to: "text-\($0)") }
+        let output = directory.path("out")
+        _ = try DataPreparation.prepare(
+            files: files, output: output, tokenizer: .file(tokenizerFile, addsSpecialTokens: true),
+            validationFraction: 0)
+        let tokenizer = try Tokenizer(metadataFile: output + "/meta.json")
+        let tokens = try TokenFile(path: output + "/train.bin", vocabularySize: tokenizer.vocabularySize).tokens
+        #expect(tokens.map(Int32.init) == (try tokenizer.encode("Hello") + tokenizer.encode("world")))
+        #expect(tokens[0] == 1000)
+        #expect(
+            try Tokenizer.of(directory: output)?.encode("Hello") == GoldenTokenizers.load().variants["llama3"]?.special)
+        // Without its meta.json the directory is a model's.
+        try FileManager.default.removeItem(atPath: output + "/meta.json")
+        #expect(try Tokenizer.of(directory: output)?.encode("Hello").first == 1000)
+        try FileManager.default.removeItem(atPath: output + "/tokenizer.json")
+        #expect(try Tokenizer.of(directory: output) == nil)
+    }
+
+    /// As those of Qwen and Llama 3.
+    @Test func largeVocabulariesTakeFourBytesAToken() throws {
+        let directory = try TemporaryDirectory()
+        var root = try #require(
+            JSONSerialization.jsonObject(with: GoldenTokenizers.file("gpt2")) as? [String: Any])
+        var model = try #require(root["model"] as? [String: Any])
+        var vocabulary = try #require(model["vocab"] as? [String: Int])
+        for id in vocabulary.count..<70_000 { vocabulary["unused\(id)"] = id }
+        model["vocab"] = vocabulary
+        root["model"] = model
+        root["added_tokens"] = [["id": 70_000, "content": "<|end|>", "normalized": false]]
+        let tokenizerFile = try directory.write(JSONSerialization.data(withJSONObject: root), to: "tokenizer.json")
+        let file = try directory.write("one<|end|>two".utf8, to: "text")
+        let output = directory.path("out")
+        _ = try DataPreparation.prepare(
+            files: [file], output: output, tokenizer: .file(tokenizerFile), validationFraction: 0)
+        let tokenizer = try Tokenizer(metadataFile: output + "/meta.json")
+        #expect(tokenizer.tokenBytes == 4)
+        let tokens = try TokenFile(path: output + "/train.bin", vocabularySize: 70_001, tokenBytes: 4).tokens
+        #expect(tokens.contains(70_000))
+        #expect(tokenizer.decode(tokens.map(Int32.init)) == "one<|end|>two")
+        #expect(
+            try String(contentsOfFile: output + "/meta.json", encoding: .utf8) == """
+                {
+                  "format" : 1,
+                  "token_bytes" : 4,
+                  "tokenizer" : "bpe",
+                  "vocabulary_size" : 70001
+                }
+
+                """)
     }
 
     /// As nanoGPT's data/shakespeare_char/prepare.py splits 1,115,394 characters.
@@ -139,6 +219,12 @@ import TokenData
             try prepare(["/nowhere"])
         }
         #expect(throws: TokenDataError.self) { try prepare([directory.path]) }
+        for size in [255, 1 << 21] {
+            #expect(throws: TokenDataError.invalidVocabularySize(size)) {
+                _ = try DataPreparation.prepare(
+                    files: [one], output: directory.path, tokenizer: .bpe(vocabularySize: size), validationFraction: 0)
+            }
+        }
         let unwritable = #expect(throws: TokenDataError.self) { try prepare([one], output: one + "/x", fraction: 0) }
         guard case .unwritable = unwritable else {
             Issue.record("\(String(describing: unwritable))")

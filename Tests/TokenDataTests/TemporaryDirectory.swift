@@ -29,5 +29,5 @@ final class TemporaryDirectory {
 }
 
 extension TokenFile {
-    var tokens: [UInt16] { (0..<count).map { self[$0] } }
+    var tokens: [UInt32] { (0..<count).map { self[$0] } }
 }

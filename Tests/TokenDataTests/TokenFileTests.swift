@@ -27,7 +27,9 @@ import TokenData
     func emptyAndOddSizesAreRefused(bytes: Int) throws {
         let directory = try TemporaryDirectory()
         let path = try directory.write([UInt8](repeating: 0, count: bytes), to: "t.bin")
-        #expect(throws: bytes == 0 ? .empty(file: path) : TokenDataError.oddSize(file: path, bytes: bytes)) {
+        #expect(
+            throws: bytes == 0 ? .empty(file: path) : TokenDataError.oddSize(file: path, bytes: bytes, tokenBytes: 2)
+        ) {
             try TokenFile(path: path, vocabularySize: 10)
         }
     }
@@ -63,6 +65,25 @@ import TokenData
         let directory = try TemporaryDirectory()
         let path = try directory.write(tokens: [0])
         #expect(throws: TokenDataError.self) { try TokenFile(path: path, vocabularySize: vocabularySize) }
+    }
+
+    @Test func readsFourBytesATokenWhenTold() throws {
+        let directory = try TemporaryDirectory()
+        let path = try directory.write([1, 0, 0, 0, 0x70, 0x51, 0x02, 0], to: "t.bin")
+        let file = try TokenFile(path: path, vocabularySize: 151_921, tokenBytes: 4)
+        #expect(file.tokens == [1, 151_920])
+        let source = try BatchSource(file: file, sequenceLength: 1, batchSize: 1, order: .sequential)
+        #expect(source.batch(step: 0, sequences: 0..<1).targets == [151_920])
+        #expect(
+            throws: TokenDataError.tokenOutsideVocabulary(
+                file: path, position: 1, token: 151_920, vocabularySize: 151_920)
+        ) { try TokenFile(path: path, vocabularySize: 151_920, tokenBytes: 4) }
+        let cut = try directory.write([1, 0, 0, 0, 1, 0], to: "t.bin")
+        #expect(throws: TokenDataError.oddSize(file: cut, bytes: 6, tokenBytes: 4)) {
+            try TokenFile(path: cut, vocabularySize: 10, tokenBytes: 4)
+        }
+        let huge = try directory.write([0xFF, 0xFF, 0xFF, 0xFF], to: "t.bin")
+        #expect(throws: TokenDataError.self) { try TokenFile(path: huge, vocabularySize: .max, tokenBytes: 4) }
     }
 
     @Test func errorsSayWhatToDo() {

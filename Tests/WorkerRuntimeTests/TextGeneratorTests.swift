@@ -1,7 +1,9 @@
 import Foundation
 import MessagePassing
+import Mixtral
 import Synchronization
 import Testing
+import TokenData
 import WorkerRuntime
 
 @Suite struct TextGeneratorTests {
@@ -53,6 +55,47 @@ import WorkerRuntime
         let options = GenerationOptions(
             model: try checkpoint(), prompt: "", length: 2, temperature: 0, topK: 0, seed: 0)
         #expect(try text(options, worldSize: 1)[0].hasPrefix("\n"))
+    }
+
+    /// Data that is prepared with byte-level BPE, trained on, and continued: the tokenizer goes along.
+    @Test func bytePairsMakeValidText() throws {
+        let text = (0..<60).map { "naïve 🧠 \($0 * $0) \($0 % 2 == 0 ? "中文" : "été")\n" }.joined()
+        try Data(text.utf8).write(to: fixture.folder.appending(path: "text"))
+        _ = try DataPreparation.prepare(
+            files: [fixture.path("text")], output: fixture.folder.path, tokenizer: .bpe(vocabularySize: 290),
+            validationFraction: 0)
+        try MixtralConfiguration(
+            vocabularySize: 290, hiddenSize: 16, intermediateSize: 12, layers: 1, heads: 4, keyValueHeads: 2,
+            experts: 4,
+            expertsPerToken: 2, maximumPositions: 16, initializerRange: 0.2
+        ).json().write(to: fixture.folder.appending(path: "config.json"))
+        let directory = fixture.path("checkpoints")
+        _ = try fixture.train(worldSize: 2, steps: 1) { $0.checkpointDirectory = directory }
+        let model = directory + "/step-1"
+        let copies = try ["meta.json", "tokenizer.json"].map { name in
+            try Data(contentsOf: URL(fileURLWithPath: "\(model)/\(name)"))
+                == Data(contentsOf: fixture.folder.appending(path: name))
+        }
+        #expect(copies == [true, true])
+        // Random bytes, for the model has learned nothing.
+        let options = GenerationOptions(model: model, prompt: "été 🧠", length: 60, temperature: 1, topK: 0, seed: 3)
+        var pieces = [[UInt8]]()
+        func generate() throws {
+            pieces = try ThreadCommunicator.run(worldSize: 1) { communicator in
+                let generator = try TextGenerator(
+                    options: options, communicator: communicator, nodes: communicator.nodes())
+                var pieces = [[UInt8]]()
+                try generator.run { pieces.append($0) }
+                return pieces
+            }[0]
+        }
+        try generate()
+        #expect(pieces.first == Array("été 🧠".utf8))
+        for piece in pieces { #expect(String(validating: piece, as: UTF8.self) != nil) }
+        let before = pieces
+        try FileManager.default.removeItem(atPath: model + "/meta.json")
+        try generate()
+        #expect(pieces == before)
     }
 
     @Test func refusalsSayWhy() throws {
