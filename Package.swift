@@ -138,8 +138,8 @@ let package = Package(
         .executableTarget(
             name: "moe-worker",
             dependencies: [
-                "ExpertParallelism", "ExpertPlacement", "Listings", "MPIMessagePassing", "MessagePassing", "Settings",
-                "StructuredLogs", "Tensors", "WorkerRuntime",
+                "ExpertParallelism", "ExpertPlacement", "Layers", "Listings", "MPIMessagePassing", "MessagePassing",
+                "Settings", "StructuredLogs", "Tensors", "WorkerRuntime",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .executableTarget(

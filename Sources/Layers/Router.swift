@@ -57,6 +57,9 @@ public final class Router: Module {
         return routing
     }
 
+    /// Lets go of what `backward` would need, but not of `statistics`.
+    func discardSaved() { saved = nil }
+
     private func route(_ probabilities: Tensor) -> Routing {
         let k = expertsPerToken
         let tokens = probabilities.rows

@@ -28,12 +28,16 @@ public final class SparseMoEBlock: Module {
         experts = group
     }
 
-    /// - Parameter x: (T, D); kept by reference until `backward`, so it must not change. With T = 0 the experts are asked
-    ///   as well, because they may have other ranks' tokens to compute.
+    /// - Parameters:
+    ///   - x: (T, D); kept by reference until `backward`, so it must not change. With T = 0 the experts are asked
+    ///     as well, because they may have other ranks' tokens to compute.
+    ///   - recomputing: whether a second pass of the same x comes before `backward`: of this one nothing but `statistics` is
+    ///     kept.
     /// - Returns: y, (T, D)
-    public func forward(_ x: Tensor, savingForBackward: Bool) throws -> Tensor {
+    public func forward(_ x: Tensor, savingForBackward: Bool, recomputing: Bool = false) throws -> Tensor {
         let routing = timer.measure(.router) { gate.forward(x, savingForBackward: savingForBackward) }
-        return try experts.forward(x, routing: routing, savingForBackward: savingForBackward)
+        if recomputing { gate.discardSaved() }
+        return try experts.forward(x, routing: routing, savingForBackward: savingForBackward && !recomputing)
     }
 
     /// Adds to the weights' gradients.

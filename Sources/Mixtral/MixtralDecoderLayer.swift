@@ -8,6 +8,19 @@ final class MixtralDecoderLayer: Module {
     private let inputNorm: RMSNormLayer
     private let postAttentionNorm: RMSNormLayer
     private let timer: PhaseTimer
+    /// What backward computes again.
+    var recomputation = Recomputation.none
+
+    /// What a second forward pass needs.
+    private struct Kept {
+        let input: Tensor
+        /// h; nil when it is computed again.
+        let hidden: Tensor?
+        let sequences: Int
+        let sequenceLength: Int
+        let rotary: RotaryEmbedding
+    }
+    private var kept: Kept?
 
     init(_ configuration: MixtralConfiguration, timer: PhaseTimer) {
         self.timer = timer
@@ -39,33 +52,68 @@ final class MixtralDecoderLayer: Module {
     var routerStatistics: Router.Statistics? { block.statistics }
 
     /// x of the last forward pass that saved for backward, until backward.
-    var savedInput: Tensor? { inputNorm.savedInput }
+    var savedInput: Tensor? { kept?.input ?? inputNorm.savedInput }
 
     /// - Parameter x: (T, D); kept by reference until `backward`, so it must not change.
     /// - Returns: y, (T, D)
     func forward(
         _ x: Tensor, sequences: Int, sequenceLength: Int, rotary: RotaryEmbedding, savingForBackward: Bool
     ) throws -> Tensor {
-        let hidden = timer.measure(.attention) {
+        kept = nil
+        let hidden = attend(
+            x, sequences: sequences, sequenceLength: sequenceLength, rotary: rotary,
+            savingForBackward: savingForBackward && !recomputation.coversAttention)
+        if savingForBackward, recomputation != .none {
+            kept = Kept(
+                input: x, hidden: recomputation == .experts ? hidden : nil, sequences: sequences,
+                sequenceLength: sequenceLength, rotary: rotary)
+        }
+        let y = try route(
+            hidden, savingForBackward: savingForBackward,
+            recomputing: savingForBackward && recomputation.coversExperts)
+        Rows.add(hidden, into: y)
+        return y
+    }
+
+    /// h, (T, D)
+    private func attend(
+        _ x: Tensor, sequences: Int, sequenceLength: Int, rotary: RotaryEmbedding, savingForBackward: Bool
+    ) -> Tensor {
+        timer.measure(.attention) {
             let hidden = attention.forward(
                 inputNorm.forward(x, savingForBackward: savingForBackward), sequences: sequences,
                 sequenceLength: sequenceLength, rotary: rotary, savingForBackward: savingForBackward)
             Rows.add(x, into: hidden)
             return hidden
         }
+    }
+
+    /// What is added to h, (T, D).
+    private func route(_ hidden: Tensor, savingForBackward: Bool, recomputing: Bool = false) throws -> Tensor {
         let normalized = timer.measure(.router) {
-            postAttentionNorm.forward(hidden, savingForBackward: savingForBackward)
+            postAttentionNorm.forward(hidden, savingForBackward: savingForBackward && !recomputing)
         }
-        let y = try block.forward(normalized, savingForBackward: savingForBackward)
-        Rows.add(hidden, into: y)
-        return y
+        return try block.forward(normalized, savingForBackward: savingForBackward, recomputing: recomputing)
     }
 
     /// Adds to the weights' gradients. `gradient` is dL/dy, (T, D), and becomes dL/dx.
     /// - Parameter probabilityGradient: as in `SparseMoEBlock`.
     func backward(_ gradient: Tensor, probabilityGradient: [Float]?) throws {
+        let kept = self.kept
+        self.kept = nil
+        if let kept, recomputation.coversExperts {
+            _ = try route(kept.hidden ?? attend(kept), savingForBackward: true)
+        }
         let blockGradient = try block.backward(gradient, probabilityGradient: probabilityGradient)
         timer.measure(.router) { postAttentionNorm.backward(blockGradient, addingTo: gradient) }
+        if let kept, recomputation == .attention { _ = attend(kept) }
         timer.measure(.attention) { inputNorm.backward(attention.backward(gradient), addingTo: gradient) }
+    }
+
+    /// The attention's second pass.
+    private func attend(_ kept: Kept) -> Tensor {
+        attend(
+            kept.input, sequences: kept.sequences, sequenceLength: kept.sequenceLength, rotary: kept.rotary,
+            savingForBackward: true)
     }
 }

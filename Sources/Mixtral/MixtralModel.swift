@@ -11,6 +11,11 @@ public final class MixtralModel: Module {
     private let backbone: MixtralBackbone
     private let head: Linear
 
+    /// What the layers compute again in backward.
+    public var recomputation = Recomputation.none {
+        didSet { for layer in backbone.layers.elements { layer.recomputation = recomputation } }
+    }
+
     /// dL/dlogits of the last training pass, until backward.
     private var logitGradient: Tensor?
     private var lossIsFinite = true

@@ -80,6 +80,7 @@ public final class Trainer {
         let overlap = Set(nodes).count > 1 ? options.overlap : options.overlap.subtracting(.dispatch)
         let context = ExpertParallelContext(communicator: communicator, overlap: overlap)
         let model = MixtralModel(configuration: inputs.configuration, timer: context.timer)
+        model.recomputation = options.recomputation
         try communicator.agree {
             try parallelizeExperts(
                 in: model, matching: MixtralModel.expertsPattern,

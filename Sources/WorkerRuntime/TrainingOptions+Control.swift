@@ -2,6 +2,7 @@ import ControlProtocol
 import ExpertParallelism
 import ExpertPlacement
 import Foundation
+import Layers
 import Tensors
 
 extension TrainingOptions {
@@ -25,7 +26,7 @@ extension TrainingOptions {
             "gradient-clip": "\(gradientClip)", "on-nonfinite": onNonFinite.rawValue, "dispatcher": dispatcherName,
             "optimizer-placement": optimizerPlacement.rawValue, "threads": "\(threads)",
             "dtype": precision.rawValue, "blas": matrixLibrary.rawValue, "overlap": overlap.text,
-            "report-interval": "\(reportInterval)",
+            "report-interval": "\(reportInterval)", "recompute": recomputation.rawValue,
         ]
         facts["migration-budget"] = migrationBudgetBytes.map { "\($0)" }
         facts["memory-limit"] = memoryLimitBytes.map { "\($0)" }

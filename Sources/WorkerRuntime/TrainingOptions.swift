@@ -1,6 +1,7 @@
 import ControlProtocol
 import ExpertParallelism
 import ExpertPlacement
+import Layers
 import Tensors
 import TokenData
 
@@ -32,6 +33,8 @@ public struct TrainingOptions: Sendable {
     /// T, tokens a sequence.
     public var sequenceLength: Int
     public var microBatches = 1
+    /// What layers compute again in backward instead of keeping it.
+    public var recomputation = Recomputation.none
     public var dataOrder = DataOrder.random
     public var seed: UInt64 = 0
 

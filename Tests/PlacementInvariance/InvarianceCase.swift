@@ -24,6 +24,7 @@ public struct InvarianceCase: Sendable {
     public var seed: UInt64 = 1
     public var ownership = OwnershipPolicy.defaultPolicy
     public var overlap = Overlap.all
+    public var recomputation = Recomputation.none
     /// The first step, whose tokens and replicas are its own.
     public var firstStep = 0
 
@@ -45,6 +46,7 @@ public struct InvarianceCase: Sendable {
     ) throws -> TrainingRecord {
         let context = ExpertParallelContext(communicator: communicator, overlap: overlap)
         let model = MixtralModel(configuration: try configuration())
+        model.recomputation = recomputation
         let recorder = RecordingDispatcher(dispatcher)
         if let plan {
             try parallelizeExperts(
@@ -79,6 +81,9 @@ public struct InvarianceCase: Sendable {
         try optimizer.finishRefresh()
         record.weights = try collected { try model.storeWeights(to: $0) }
         record.choices = try communicator.gathered(recorder.choices).sorted()
+        for case let experts as ParallelExperts in model.namedModules().map(\.module) {
+            record.rows += experts.takeWork().rows
+        }
         record.bytesSent = context.takeBytesSent()
         return record
     }

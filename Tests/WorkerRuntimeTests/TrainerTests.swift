@@ -1,6 +1,7 @@
 import ExpertParallelism
 import ExpertPlacement
 import Foundation
+import Layers
 import MessagePassing
 import Mixtral
 import Testing
@@ -55,6 +56,26 @@ import WorkerRuntime
         #expect(together.map(\.loss) == apart.map(\.loss))
         #expect(together.map(\.gradientNorm) == apart.map(\.gradientNorm))
         #expect(together.map(\.validationLoss) == apart.map(\.validationLoss))
+    }
+
+    /// Nor what backward computes again. Loads and samples count each token once.
+    @Test(arguments: Recomputation.allCases.dropFirst(), [1, 3])
+    func recomputationChangesNothing(recomputation: Recomputation, worldSize: Int) throws {
+        let fixture = try TrainingFixture()
+        func train(_ recomputation: Recomputation) throws -> [StepMetrics] {
+            try fixture.train(worldSize: worldSize, nodes: Array([0, 0, 1].prefix(worldSize))) {
+                $0.allocator = "replicated"
+                $0.microBatches = 2
+                $0.evaluationInterval = 4
+                $0.recomputation = recomputation
+            }
+        }
+        let kept = try train(.none)
+        let again = try train(recomputation)
+        #expect(again.map(\.loss) == kept.map(\.loss))
+        #expect(again.map(\.gradientNorm) == kept.map(\.gradientNorm))
+        #expect(again.map(\.validationLoss) == kept.map(\.validationLoss))
+        #expect(again.map(\.expertLoad) == kept.map(\.expertLoad))
     }
 
     @Test(arguments: [1, 2]) func microBatchesGiveTheSameGradient(worldSize: Int) throws {

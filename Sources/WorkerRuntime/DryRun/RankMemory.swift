@@ -1,5 +1,6 @@
 import ExpertParallelism
 import ExpertPlacement
+import Layers
 import Mixtral
 import Tensors
 
@@ -167,19 +168,39 @@ private struct Activations {
         let attention =
             (4 - rounded) * state + (2 + rounded) * queries + 2 * keys + Double(configuration.heads + 2)
         let router = Double(configuration.experts + 6 * configuration.expertsPerToken)
-        var kept = tokens * (2 - rounded) * state + rounded * weights
+        // Factors as products take them are kept with what else a layer keeps.
+        let head = Double(configuration.vocabularySize * configuration.hiddenSize)
+        let layerWeights = rounded * (weights - head) / Double(layers.count)
+        var kept = tokens * (2 - rounded) * state + rounded * head
         var peak = 0.0
         for (index, layer) in layers.enumerated() {
             let (rows, neuronRows) = (layer.work.rows[rank], layer.work.work[rank])
             // Each rank has its part of every expert's tokens.
             let staying = rows / Double(worldSize)
             let leaving = max(0, tokens * layer.copies - staying)
-            kept += tokens * (attention + router) + (2 - rounded) * rows * state + 2 * neuronRows + leaving * state
+            let routed = tokens * router + (2 - rounded) * rows * state + 2 * neuronRows + leaving * state
+            let whole = tokens * attention + routed + layerWeights
             // Rows on their way, there and back, gradients of those that are there, and one activation of one expert.
             let experts = (leaving + 2 * rows - staying) * state + (1 + 3 * rounded) * layer.largest[rank]
             // When backward comes to this layer, gradients of the two stages before arrive, and the layers before have kept theirs.
             let gradients = options.overlap.contains(.gradients) ? arriving[(index + 2)...].prefix(2).reduce(0, +) : 0
-            peak = max(peak, kept + experts + gradients)
+            // What backward computes again of a layer is there while it is at the layer.
+            switch options.recomputation {
+            case .none:
+                peak = max(peak, kept + whole + experts + gradients)
+                kept += whole
+            case .attention:
+                // The experts' part is over by then.
+                let rest = whole - tokens * (attention - 3 * state)
+                peak = max(peak, kept + max(rest + experts, tokens * attention + layerWeights) + gradients)
+                kept += rest
+            case .experts:
+                peak = max(peak, kept + whole + experts + gradients)
+                kept += tokens * (attention - state)
+            case .full:
+                peak = max(peak, kept + whole + experts + gradients)
+                kept += tokens * state
+            }
         }
         // The gradients that attention works with; logits; the gradient that goes through all layers.
         let working =
