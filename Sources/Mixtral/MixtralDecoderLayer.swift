@@ -3,7 +3,7 @@ import Tensors
 
 /// One layer: h = x + attention(norm(x)), y = h + experts(norm(h)).
 final class MixtralDecoderLayer: Module {
-    private let attention: SelfAttention
+    private var attention: any Attention
     private let block: SparseMoEBlock
     private let inputNorm: RMSNormLayer
     private let postAttentionNorm: RMSNormLayer
@@ -48,19 +48,32 @@ final class MixtralDecoderLayer: Module {
         ]
     }
 
+    /// "self_attn" can be replaced, by an `Attention` of the same D.
+    func replaceChild(_ name: String, with module: any Module) throws {
+        guard name == "self_attn", let attention = module as? any Attention else {
+            throw ModuleError.cannotReplace(child: name, in: "\(Self.self)", with: "\(type(of: module))")
+        }
+        self.attention = attention
+    }
+
+    /// Which of all tokens this rank has.
+    func ownTokens(of count: Int) -> Range<Int> { attention.ownTokens(of: count) }
+
     /// Of the last forward pass that saved for backward.
     var routerStatistics: Router.Statistics? { block.statistics }
 
     /// x of the last forward pass that saved for backward, until backward.
     var savedInput: Tensor? { kept?.input ?? inputNorm.savedInput }
 
-    /// - Parameter x: (T, D); kept by reference until `backward`, so it must not change.
+    /// - Parameters:
+    ///   - x: rows of the own tokens, (T, D); kept by reference until `backward`, so it must not change.
+    ///   - sequences, sequenceLength: of all tokens.
     /// - Returns: y, (T, D)
     func forward(
         _ x: Tensor, sequences: Int, sequenceLength: Int, rotary: RotaryEmbedding, savingForBackward: Bool
     ) throws -> Tensor {
         kept = nil
-        let hidden = attend(
+        let hidden = try attend(
             x, sequences: sequences, sequenceLength: sequenceLength, rotary: rotary,
             savingForBackward: savingForBackward && !recomputation.coversAttention)
         if savingForBackward, recomputation != .none {
@@ -78,9 +91,9 @@ final class MixtralDecoderLayer: Module {
     /// h, (T, D)
     private func attend(
         _ x: Tensor, sequences: Int, sequenceLength: Int, rotary: RotaryEmbedding, savingForBackward: Bool
-    ) -> Tensor {
-        timer.measure(.attention) {
-            let hidden = attention.forward(
+    ) throws -> Tensor {
+        try timer.measure(.attention) {
+            let hidden = try attention.forward(
                 inputNorm.forward(x, savingForBackward: savingForBackward), sequences: sequences,
                 sequenceLength: sequenceLength, rotary: rotary, savingForBackward: savingForBackward)
             Rows.add(x, into: hidden)
@@ -106,13 +119,13 @@ final class MixtralDecoderLayer: Module {
         }
         let blockGradient = try block.backward(gradient, probabilityGradient: probabilityGradient)
         timer.measure(.router) { postAttentionNorm.backward(blockGradient, addingTo: gradient) }
-        if let kept, recomputation == .attention { _ = attend(kept) }
-        timer.measure(.attention) { inputNorm.backward(attention.backward(gradient), addingTo: gradient) }
+        if let kept, recomputation == .attention { _ = try attend(kept) }
+        try timer.measure(.attention) { try inputNorm.backward(attention.backward(gradient), addingTo: gradient) }
     }
 
     /// The attention's second pass.
-    private func attend(_ kept: Kept) -> Tensor {
-        attend(
+    private func attend(_ kept: Kept) throws -> Tensor {
+        try attend(
             kept.input, sequences: kept.sequences, sequenceLength: kept.sequenceLength, rotary: kept.rotary,
             savingForBackward: true)
     }

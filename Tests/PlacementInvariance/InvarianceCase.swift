@@ -25,6 +25,10 @@ public struct InvarianceCase: Sendable {
     public var ownership = OwnershipPolicy.defaultPolicy
     public var overlap = Overlap.all
     public var recomputation = Recomputation.none
+    public var heads = 4
+    public var keyValueHeads = 2
+    /// Ranks of a tensor-parallel group.
+    public var tensorParallel = 1
     /// The first step, whose tokens and replicas are its own.
     public var firstStep = 0
 
@@ -32,7 +36,9 @@ public struct InvarianceCase: Sendable {
 
     /// The run in one process, with all experts in the model itself.
     public func reference() throws -> TrainingRecord {
-        try run(on: ThreadCommunicator(), plan: nil, dispatcher: RandomDispatcher(seed: seed))
+        var alone = self
+        alone.tensorParallel = 1
+        return try alone.run(on: ThreadCommunicator(), plan: nil, dispatcher: RandomDispatcher(seed: seed))
     }
 
     /// The run on the ranks of `communicator`. Collective.
@@ -47,6 +53,9 @@ public struct InvarianceCase: Sendable {
         let context = ExpertParallelContext(communicator: communicator, overlap: overlap)
         let model = MixtralModel(configuration: try configuration())
         model.recomputation = recomputation
+        let mesh = DenseMesh(
+            dataParallel: communicator.size / tensorParallel, tensorParallel: tensorParallel)
+        try parallelizeAttention(in: model, mesh: mesh, context: context)
         let recorder = RecordingDispatcher(dispatcher)
         if let plan {
             try parallelizeExperts(
@@ -64,7 +73,8 @@ public struct InvarianceCase: Sendable {
             let comparesStep = moves?.comparesSteps == true
             if comparesStep { try optimizer.finishRefresh() }
             let before = comparesStep ? try collected { try model.storeWeights(to: $0) } : nil
-            try gradients(step: step, model: model, optimizer: optimizer, context: context, record: &record)
+            try gradients(
+                step: step, model: model, optimizer: optimizer, context: context, mesh: mesh, record: &record)
             let norm = try optimizer.reduceGradients()
             record.gradientNorms.append(norm)
             if step == firstStep || before != nil {
@@ -93,6 +103,7 @@ public struct InvarianceCase: Sendable {
         step: Int, weights: [String: [Float]], gradients: [String: [Float]], record: inout TrainingRecord
     ) throws {
         var alone = self
+        alone.tensorParallel = 1
         alone.steps = 1
         alone.firstStep = step
         let reference = try alone.run(
@@ -137,12 +148,13 @@ public struct InvarianceCase: Sendable {
     private func configuration() throws -> MixtralConfiguration {
         try MixtralConfiguration(
             vocabularySize: Self.vocabularySize, hiddenSize: Self.hiddenSize, intermediateSize: width, layers: layers,
-            heads: 4, keyValueHeads: 2, experts: experts, expertsPerToken: expertsPerToken, maximumPositions: 32)
+            heads: heads, keyValueHeads: keyValueHeads, headDimension: 4, experts: experts,
+            expertsPerToken: expertsPerToken, maximumPositions: 32)
     }
 
     /// Forward and backward of all micro-batches of a step.
     private func gradients(
-        step: Int, model: MixtralModel, optimizer: MoEOptimizer, context: ExpertParallelContext,
+        step: Int, model: MixtralModel, optimizer: MoEOptimizer, context: ExpertParallelContext, mesh: DenseMesh,
         record: inout TrainingRecord
     ) throws {
         optimizer.zeroGradients()
@@ -151,12 +163,14 @@ public struct InvarianceCase: Sendable {
         let communicator = context.communicator
         for microBatch in 0..<microBatches {
             let all = evenPart(microBatch, of: microBatches, in: 0..<sequences)
-            let own = evenPart(communicator.rank, of: communicator.size, in: all)
+            let own = evenPart(mesh.group(of: communicator.rank), of: mesh.dataParallel, in: all)
+            let part = mesh.tokens(of: communicator.rank, count: own.count * sequenceLength)
             let tokenCount = all.count * sequenceLength
-            context.firstToken = own.lowerBound * sequenceLength
+            context.firstToken = own.lowerBound * sequenceLength + part.lowerBound
             let text = own.map { sequence in tokens(step: step, sequence: sequence) }
             let losses = try model.trainingForward(
-                tokens: text.flatMap { $0.dropLast() }, targets: text.flatMap { $0.dropFirst() },
+                tokens: Array(text.flatMap { $0.dropLast() }[part]),
+                targets: Array(text.flatMap { $0.dropFirst() }[part]),
                 sequences: own.count, sequenceLength: sequenceLength,
                 lossScale: 1 / Float(tokenCount * microBatches), beforeStage: optimizer.finishRefresh(stage:))
             var sums = [losses.lossSum] + losses.expertLoads.joined().map(Double.init) + losses.probabilitySums.joined()

@@ -88,6 +88,8 @@ import Testing
             (["--world-size": "0"], 64, "--world-size must be at least 1"),
             (["--world-size": "20000"], 64, "at most 16384"),
             (["--world-size": "5"], 64, "--batch-size 4"),
+            (["--world-size": "12", "--tp": "2"], 64, "fewer sequences than there are tensor-parallel groups (6)"),
+            (["--world-size": "4", "--tp": "4"], 64, "use --tp 2 at most"),
             (["--world-size": "2", "--memory-limit": "1000"], 64, "over its limit of 1000"),
             (["--allocator": "best"], 64, "unknown allocator"),
             (["--data": "/nonexistent"], 1, "/nonexistent/train.bin"),
@@ -151,6 +153,8 @@ import Testing
         ["--allocator": "expert-parallel", "--recompute": "full"],
         ["--allocator": "replicated", "--recompute": "attention"],
         ["--allocator": "replicated", "--recompute": "experts"],
+        ["--allocator": "expert-parallel", "--tp": "2"],
+        ["--allocator": "replicated", "--tp": "2", "--recompute": "full"],
     ])
     func memoryIsWhatWasSaid(setting: [String: String]) throws {
         guard let (said, found) = try memory(setting) else { return }
