@@ -139,8 +139,7 @@ let package = Package(
             name: "moe-worker",
             dependencies: [
                 "ExpertParallelism", "ExpertPlacement", "Layers", "Listings", "MPIMessagePassing", "MessagePassing",
-                "Settings",
-                "StructuredLogs", "Tensors", "WorkerRuntime",
+                "Settings", "StructuredLogs", "Tensors", "WorkerRuntime",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .executableTarget(

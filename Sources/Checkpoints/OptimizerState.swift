@@ -4,7 +4,8 @@ import Safetensors
 import Tensors
 
 /// What a rank owns of the moments, in a file: each tensor as the rank has it, and in the file's metadata which rows of the whole
-/// tensor these are, `FIRST:END/TOTAL`.
+/// tensor these are, `FIRST:END/TOTAL`. For a parameter that is cut by columns, `FIRST:END/TOTAL@FIRST:END/TOTAL`: the columns
+/// follow, and the rows are counted among their entries alone, row by row of the matrix.
 public enum OptimizerStateFile {
     /// - Parameter directory: where the checkpoint is written.
     public static func write(
@@ -14,7 +15,8 @@ public enum OptimizerStateFile {
             directory: directory, name: CheckpointManifest.optimizerFile(rank: rank, worldSize: worldSize))
         var metadata = ["format": "pt"]
         for shard in shards {
-            metadata[shard.name] = "\(shard.rows.lowerBound):\(shard.rows.upperBound)/\(shard.totalRows)"
+            metadata[shard.name] =
+                text(shard.rows, shard.totalRows) + (shard.columns.map { "@" + text($0.range, $0.total) } ?? "")
         }
         let writer = try SafetensorsWriter(
             to: file,
@@ -26,23 +28,75 @@ public enum OptimizerStateFile {
         return file.entry
     }
 
+    private static func text(_ range: Range<Int>, _ total: Int) -> String {
+        "\(range.lowerBound):\(range.upperBound)/\(total)"
+    }
+
     /// Reads what `write` has put down.
-    static func rows(_ text: String?) -> (rows: Range<Int>, totalRows: Int)? {
-        let parts = text?.split(whereSeparator: { $0 == ":" || $0 == "/" }).compactMap { Int($0) } ?? []
+    static func place(_ text: String?) -> ShardPlace? {
+        let parts = text?.split(separator: "@", omittingEmptySubsequences: false).map(range) ?? []
+        guard let rows = parts.first ?? nil else { return nil }
+        if parts.count == 1 { return ShardPlace(rows: rows.range, totalRows: rows.total, columns: nil) }
+        guard parts.count == 2, let columns = parts[1], !columns.range.isEmpty,
+            rows.total % columns.total == 0,
+            rows.range.upperBound <= rows.total / columns.total * columns.range.count
+        else { return nil }
+        return ShardPlace(
+            rows: rows.range, totalRows: rows.total,
+            columns: TensorShard.Columns(range: columns.range, total: columns.total))
+    }
+
+    private static func range(_ text: Substring) -> (range: Range<Int>, total: Int)? {
+        let parts = text.split(whereSeparator: { $0 == ":" || $0 == "/" }).compactMap { Int($0) }
         guard parts.count == 3, 0 <= parts[0], parts[0] <= parts[1], parts[1] <= parts[2] else { return nil }
         return (parts[0]..<parts[1], parts[2])
+    }
+}
+
+/// Which rows of a whole tensor a shard has.
+struct ShardPlace {
+    let rows: Range<Int>
+    let totalRows: Int
+    let columns: TensorShard.Columns?
+
+    init(rows: Range<Int>, totalRows: Int, columns: TensorShard.Columns?) {
+        self.rows = rows
+        self.totalRows = totalRows
+        self.columns = columns
+    }
+
+    init(_ shard: TensorShard) { self.init(rows: shard.rows, totalRows: shard.totalRows, columns: shard.columns) }
+
+    /// Where the shard's row `row` is in the whole tensor.
+    func position(of row: Int) -> Int {
+        guard let columns else { return row }
+        let (line, column) = row.quotientAndRemainder(dividingBy: columns.range.count)
+        return line * columns.total + columns.range.lowerBound + column
+    }
+
+    /// The shard's row that is at `position` of the whole tensor; nil: it has none.
+    func row(at position: Int) -> Int? {
+        guard let columns else { return rows.contains(position) ? position : nil }
+        let (line, column) = position.quotientAndRemainder(dividingBy: columns.total)
+        guard columns.range.contains(column) else { return nil }
+        let row = line * columns.range.count + column - columns.range.lowerBound
+        return rows.contains(row) ? row : nil
+    }
+
+    /// Rows from `row` on that lie one after another in the whole tensor.
+    func run(from row: Int) -> Int {
+        let rest = rows.upperBound - row
+        return columns.map { min(rest, $0.range.count - row % $0.range.count) } ?? rest
     }
 }
 
 /// The moments of a checkpoint, wherever its ranks had them.
 public struct OptimizerState {
     private struct Part {
-        let rows: Range<Int>
-        let totalRows: Int
+        let place: ShardPlace
         let reader: SafetensorsReader
     }
     private let path: String
-    /// Of each tensor, ascending.
     private var parts = [String: [Part]]()
 
     /// Opens all ranks' files; data is read when asked for, and of that only what is asked.
@@ -53,47 +107,53 @@ public struct OptimizerState {
             let name = CheckpointManifest.optimizerFile(rank: rank, worldSize: worldSize)
             let reader = try SafetensorsReader(path: "\(checkpoint.path)/\(name)")
             for entry in reader.header.entries {
-                guard let place = OptimizerStateFile.rows(reader.header.metadata[entry.name]),
+                guard let place = OptimizerStateFile.place(reader.header.metadata[entry.name]),
                     entry.shape.first == place.rows.count
                 else {
                     throw CheckpointError(
                         .damaged, reader.path, "does not say which rows of \"\(entry.name)\" it has")
                 }
-                parts[entry.name, default: []].append(
-                    Part(rows: place.rows, totalRows: place.totalRows, reader: reader))
+                parts[entry.name, default: []].append(Part(place: place, reader: reader))
             }
         }
-        for name in parts.keys { parts[name]?.sort { $0.rows.lowerBound < $1.rows.lowerBound } }
     }
 
     /// Reads the rows of a shard into its memory, from as many files as have some of them.
     public func load(_ shard: TensorShard) throws {
-        var next = shard.rows.lowerBound
-        for part in parts[shard.name] ?? [] where part.rows.upperBound > next && next < shard.rows.upperBound {
-            guard part.totalRows == shard.totalRows else {
-                throw CheckpointError(
-                    .unsuitable, part.reader.path,
-                    "has \"\(shard.name)\" with \(part.totalRows) rows in all instead of \(shard.totalRows)")
-            }
-            guard part.rows.lowerBound <= next else { break }
-            let rows = next..<min(part.rows.upperBound, shard.rows.upperBound)
-            try read(shard, rows: rows, from: part)
-            next = rows.upperBound
+        let (place, parts) = (ShardPlace(shard), self.parts[shard.name] ?? [])
+        for part in parts where part.place.totalRows != place.totalRows {
+            throw CheckpointError(
+                .unsuitable, part.reader.path,
+                "has \"\(shard.name)\" with \(part.place.totalRows) rows in all instead of \(place.totalRows)")
         }
-        guard next == shard.rows.upperBound else {
-            throw CheckpointError(.damaged, path, "has no row \(next) of \"\(shard.name)\"")
+        var row = place.rows.lowerBound
+        while row < place.rows.upperBound {
+            let position = place.position(of: row)
+            let found = parts.lazy.compactMap { part in part.place.row(at: position).map { (part, $0) } }.first
+            guard let (part, stored) = found else {
+                throw CheckpointError(.damaged, path, "has no row \(position) of \"\(shard.name)\"")
+            }
+            // Two shards of the same columns have the same rows one after another.
+            let count =
+                part.place.columns == place.columns
+                ? min(part.place.rows.upperBound - stored, place.rows.upperBound - row)
+                : min(part.place.run(from: stored), place.run(from: row))
+            try read(shard, rows: row..<row + count, from: part, row: stored)
+            row += count
         }
     }
 
-    private func read(_ shard: TensorShard, rows: Range<Int>, from part: Part) throws {
+    /// - Parameter row: of the part, the first of `rows`.
+    private func read(_ shard: TensorShard, rows: Range<Int>, from part: Part, row: Int) throws {
         let columns = shard.values.columns
+        let partRows = part.place.rows
         guard let shape = part.reader.entry(shard.name)?.shape,
-            shape == (columns == 1 ? [part.rows.count] : [part.rows.count, columns])
+            shape == (columns == 1 ? [partRows.count] : [partRows.count, columns])
         else {
             throw CheckpointError(
                 .unsuitable, part.reader.path, "has \"\(shard.name)\" in another shape than the model")
         }
-        let stored = rows.lowerBound - part.rows.lowerBound..<rows.upperBound - part.rows.lowerBound
+        let stored = row - partRows.lowerBound..<row - partRows.lowerBound + rows.count
         let target = shard.values.rows(
             rows.lowerBound - shard.rows.lowerBound..<rows.upperBound - shard.rows.lowerBound)
         if columns == 1 {

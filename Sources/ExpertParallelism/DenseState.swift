@@ -3,8 +3,16 @@ import Layers
 import MessagePassing
 import Tensors
 
-/// The dense parameters, which every rank holds whole, and this rank's share of their optimizer state (ZeRO-1, Rajbhandari
-/// et al. 2020, arXiv:1910.02054).
+/// A parameter that is no expert's.
+struct DenseParameter {
+    let name: String
+    let parameter: Parameter
+    /// What part this is of which whole; nil: the whole itself.
+    let shard: ShardedParameter?
+}
+
+/// The dense parameters that every rank of a group holds alike, and this rank's share of their optimizer state (ZeRO-1,
+/// Rajbhandari et al. 2020, arXiv:1910.02054).
 ///
 /// All of them lie in one buffer. Those of a stage are cut evenly over the ranks: gradients are summed to the owner of each piece, which
 /// updates it and gives it to all.
@@ -23,8 +31,7 @@ final class DenseState {
     }
 
     /// In the order of the stages.
-    let names: [String]
-    private let parameters: [Parameter]
+    let parameters: [DenseParameter]
     /// Place of each parameter in the buffers.
     private let places: [Range<Int>]
     private var stages: [Stage]
@@ -35,23 +42,23 @@ final class DenseState {
     private let reducedGradient: Tensor
     let firstMoment: Tensor
     let secondMoment: Tensor
+    /// The ranks that hold the same.
     private let communicator: any Communicator
     private let context: ExpertParallelContext
 
     /// - Parameter stages: the parameters of each.
-    init(_ stages: [[(name: String, parameter: Parameter)]], context: ExpertParallelContext) {
+    init(_ stages: [[DenseParameter]], communicator: any Communicator, context: ExpertParallelContext) {
         self.context = context
-        communicator = context.communicator
+        self.communicator = communicator
         let (rank, size) = (communicator.rank, communicator.size)
-        names = stages.joined().map(\.name)
-        parameters = stages.joined().map(\.parameter)
+        parameters = Array(stages.joined())
         var places = [Range<Int>]()
         var (end, owned) = (0, 0)
         self.stages = stages.map { named in
             let (first, start) = (places.count, end)
-            for (_, parameter) in named {
-                places.append(end..<end + parameter.count)
-                end += parameter.count
+            for dense in named {
+                places.append(end..<end + dense.parameter.count)
+                end += dense.parameter.count
             }
             let parts = (0..<size).map { evenPart($0, of: size, in: start..<end) }
             defer { owned += parts[rank].count }
@@ -65,7 +72,7 @@ final class DenseState {
         reducedGradient = size == 1 ? gradients : Tensor(rows: 1, columns: owned, repeating: 0)
         firstMoment = Tensor(rows: 1, columns: owned, repeating: 0)
         secondMoment = Tensor(rows: 1, columns: owned, repeating: 0)
-        for (parameter, place) in zip(parameters, places) {
+        for (parameter, place) in zip(parameters.map(\.parameter), places) {
             let value = values.columns(place).reshaped(rows: parameter.rows, columns: parameter.columns)
             if parameter.isMaterialized { value.copy(from: parameter.value) } else { value.fill(0) }
             parameter.value = value
@@ -84,7 +91,7 @@ final class DenseState {
         stages[index].reduction = (
             try context.startExchange(
                 leaving: others.map { ($0, gradients.columns(stage.parts[$0])) },
-                arriving: others.enumerated().map { ($1, received.rows($0..<$0 + 1)) }),
+                arriving: others.enumerated().map { ($1, received.rows($0..<$0 + 1)) }, among: communicator),
             received
         )
     }
@@ -115,7 +122,7 @@ final class DenseState {
             AdamW.update(
                 value: values.columns(part), gradient: reducedGradient.columns(local),
                 firstMoment: firstMoment.columns(local), secondMoment: secondMoment.columns(local),
-                step: step, configuration: parameters[parameter].decays ? configuration : withoutDecay,
+                step: step, configuration: parameters[parameter].parameter.decays ? configuration : withoutDecay,
                 gradientScale: gradientScale)
         }
         if communicator.size == 1 { return }
@@ -123,7 +130,7 @@ final class DenseState {
         let others = communicator.otherRanks
         stages[index].refresh = try context.startExchange(
             leaving: others.map { ($0, values.columns(parts[communicator.rank])) },
-            arriving: others.map { ($0, values.columns(parts[$0])) })
+            arriving: others.map { ($0, values.columns(parts[$0])) }, among: communicator)
     }
 
     /// Returns when a stage's weights are up to date. Collective.
@@ -134,11 +141,11 @@ final class DenseState {
 
     /// Each parameter that this rank owns a part of: the part's place in the buffers, and among what the rank owns.
     func forEachOwnedPart(
-        _ body: (_ name: String, _ place: Range<Int>, _ part: Range<Int>, _ local: Range<Int>) -> Void
+        _ body: (DenseParameter, _ place: Range<Int>, _ part: Range<Int>, _ local: Range<Int>) -> Void
     ) {
         for stage in stages {
             for (parameter, part, local) in ownedParts(of: stage) {
-                body(names[parameter], places[parameter], part, local)
+                body(parameters[parameter], places[parameter], part, local)
             }
         }
     }
@@ -158,15 +165,15 @@ final class DenseState {
 
     /// The parameters whose gradients on this rank are not finite.
     func nonFiniteGradients() -> [String] {
-        zip(names, parameters).filter { !Reductions.allFinite($0.1.gradient) }.map(\.0)
+        parameters.filter { !Reductions.allFinite($0.parameter.gradient) }.map(\.name)
     }
 
-    /// The first parameter whose weights are not finite.
-    func firstNonFiniteWeight() -> String? {
-        zip(names, parameters).first { !Reductions.allFinite($0.1.value) }?.0
+    /// The first parameter of a stage whose weights are not finite.
+    func firstNonFiniteWeight(stage: Int) -> String? {
+        parameters[stages[stage].parameters].first { !Reductions.allFinite($0.parameter.value) }?.name
     }
 
-    /// Hands the summed gradients to `sink`. Collective.
+    /// Hands the summed gradients to `sink`; those of sharded parameters to rank 0's. Collective over all ranks.
     func storeGradients(to sink: any WeightSink) throws {
         let all = Tensor(rows: 1, columns: values.columns)
         for stage in stages {
@@ -175,10 +182,15 @@ final class DenseState {
             var target = whole.mutableSpan
             try communicator.allGather(sum.span, counts: stage.parts.map(\.count), into: &target)
         }
-        for ((name, parameter), place) in zip(zip(names, parameters), places) {
-            try sink.store(
-                name, shape: parameter.shape,
-                all.columns(place).reshaped(rows: parameter.rows, columns: parameter.columns))
+        for (dense, place) in zip(parameters, places) {
+            let parameter = dense.parameter
+            let part = all.columns(place).reshaped(rows: parameter.rows, columns: parameter.columns)
+            guard let shard = dense.shard else {
+                try sink.store(dense.name, shape: parameter.shape, part)
+                continue
+            }
+            let whole = try ShardedParameter.gather([(shard, 0)], communicator: context.communicator) { _ in part }
+            if let values = whole[0] { try sink.store(dense.name, shape: shard.shape, values) }
         }
     }
 }

@@ -45,11 +45,13 @@ public final class ExpertParallelContext {
     ///   - leaving: contiguous; nobody may change them before the exchange is done. From one rank to another as many as `arriving`
     ///     has there, of the same sizes, in the same order.
     ///   - arriving: contiguous; nobody may read them before.
+    ///   - group: which ranks; nil: those that tokens are routed among.
     func startExchange(
-        leaving: [(rank: Int, values: Tensor)], arriving: [(rank: Int, values: Tensor)]
+        leaving: [(rank: Int, values: Tensor)], arriving: [(rank: Int, values: Tensor)],
+        among group: (any Communicator)? = nil
     ) throws -> any PendingExchange {
         countSent(leaving.reduce(0) { $0 + $1.values.count }, of: Float.self)
-        return try communicator.startExchange(
+        return try (group ?? communicator).startExchange(
             leaving.map { OutgoingBlock($0.values.span, to: $0.rank) },
             arriving.map { place in
                 var span = place.values.mutableSpan

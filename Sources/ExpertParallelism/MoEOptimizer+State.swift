@@ -10,7 +10,7 @@ extension MoEOptimizer {
     ///
     /// Of an expert: `PATH.exp_avg` and `PATH.exp_avg_sq` as PyTorch's AdamW calls them, a neuron a row, (n, 3·D). Of another
     /// parameter: an entry a row, (n, 1).
-    public var ownedState: [TensorShard] { dense.ownedState + experts.flatMap(\.ownedState) }
+    public var ownedState: [TensorShard] { dense.flatMap(\.ownedState) + experts.flatMap(\.ownedState) }
 
     /// Goes on after `updates` updates, with moments that were set.
     public func restore(updates: Int) {
@@ -22,13 +22,27 @@ extension MoEOptimizer {
 extension DenseState {
     var ownedState: [TensorShard] {
         var shards = [TensorShard]()
-        forEachOwnedPart { name, place, part, local in
+        forEachOwnedPart { dense, place, part, local in
+            let own = part.lowerBound - place.lowerBound..<part.upperBound - place.lowerBound
+            let entries = dense.shard?.entries(own) ?? (rows: own, columns: nil)
             shards += moments(
-                name, rows: part.lowerBound - place.lowerBound..<part.upperBound - place.lowerBound, of: place.count,
+                dense.name, rows: entries.rows, of: dense.shard?.count ?? place.count, columns: entries.columns,
                 firstMoment.columns(local).reshaped(rows: part.count, columns: 1),
                 secondMoment.columns(local).reshaped(rows: part.count, columns: 1))
         }
         return shards
+    }
+}
+
+extension ShardedParameter {
+    /// Where entries of this rank's part are among those of the whole, as `TensorShard` has it.
+    fileprivate func entries(_ local: Range<Int>) -> (rows: Range<Int>, columns: TensorShard.Columns?) {
+        if own.rows.count > 1, own.columns.count < columns {
+            // All rows: columns are cut alone.
+            return (local, TensorShard.Columns(range: own.columns, total: columns))
+        }
+        let first = own.rows.lowerBound * columns + own.columns.lowerBound
+        return (local.lowerBound + first..<local.upperBound + first, nil)
     }
 }
 
@@ -44,9 +58,10 @@ extension ExpertState {
 }
 
 private func moments(
-    _ path: String, rows: Range<Int>, of totalRows: Int, _ first: Tensor, _ second: Tensor
+    _ path: String, rows: Range<Int>, of totalRows: Int, columns: TensorShard.Columns? = nil, _ first: Tensor,
+    _ second: Tensor
 ) -> [TensorShard] {
     [("exp_avg", first), ("exp_avg_sq", second)].map { name, values in
-        TensorShard(name: join(path, name), rows: rows, totalRows: totalRows, values: values)
+        TensorShard(name: join(path, name), rows: rows, totalRows: totalRows, columns: columns, values: values)
     }
 }

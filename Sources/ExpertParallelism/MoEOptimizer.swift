@@ -6,12 +6,13 @@ import Tensors
 /// AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) over a model whose experts are spread over ranks.
 ///
 /// An `OwnershipPolicy` says which ranks own the state of an expert's neurons: those that compute with it (veScale's
-/// `MoEOptimizer`, volcengine/veScale pull request 59), or all ranks. The state of dense parameters is cut evenly over all
-/// ranks. Every parameter is owned by exactly one rank, where it counts once in the global gradient norm.
+/// `MoEOptimizer`, volcengine/veScale pull request 59), or all ranks. The state of dense parameters is cut evenly over the ranks
+/// that hold them: all, but for those of a `TensorParallelModule`. Every parameter is owned by exactly one rank, where it counts once in the global gradient norm.
 ///
 /// All methods but `zeroGradients` and those that look for numbers that are not finite are collective.
 public final class MoEOptimizer {
-    let dense: DenseState
+    /// For each group of ranks that hold the same dense parameters.
+    let dense: [DenseState]
     let experts: [ExpertState]
     /// The layers of experts in each of the model's stages.
     private let expertsOfStages: [[ExpertState]]
@@ -36,25 +37,39 @@ public final class MoEOptimizer {
                 stageOfModule[ObjectIdentifier(module.module)] = index
             }
         }
-        var parameters = [[(name: String, parameter: Parameter)]](repeating: [], count: stages.count)
+        let none = [[DenseParameter]](repeating: [], count: stages.count)
+        // All ranks come to the groups in one order.
+        var groups: [(holders: any Communicator, parameters: [[DenseParameter]])] = [(context.communicator, none)]
         var (experts, expertsOfStages) = ([ExpertState](), [[ExpertState]](repeating: [], count: stages.count))
         for (path, module) in model.namedModules() {
             // What holds the stages belongs to the first, which is used first and summed last.
             let stage = stageOfModule[ObjectIdentifier(module)] ?? 0
-            parameters[stage] += module.parameters.map { (join(path, $0.name), $0.parameter) }
+            groups[0].parameters[stage] += module.parameters.map {
+                DenseParameter(name: join(path, $0.name), parameter: $0.parameter, shard: nil)
+            }
+            for shard in (module as? any TensorParallelModule)?.sharded ?? [] {
+                let group =
+                    groups.firstIndex { $0.holders === shard.holders }
+                    ?? {
+                        groups.append((shard.holders, none))
+                        return groups.count - 1
+                    }()
+                groups[group].parameters[stage].append(
+                    DenseParameter(name: join(path, shard.name), parameter: shard.parameter, shard: shard))
+            }
             guard let module = module as? ParallelExperts else { continue }
             let state = ExpertState(path: path, experts: module, ownership: ownership)
             experts.append(state)
             expertsOfStages[stage].append(state)
         }
-        dense = DenseState(parameters, context: context)
+        dense = groups.map { DenseState($0.parameters, communicator: $0.holders, context: context) }
         self.experts = experts
         self.expertsOfStages = expertsOfStages
     }
 
     /// Sets all gradients to zero, before the first micro-batch of a step.
     public func zeroGradients() {
-        dense.zeroGradients()
+        for state in dense { state.zeroGradients() }
         for layer in experts { layer.zeroGradients() }
     }
 
@@ -63,7 +78,7 @@ public final class MoEOptimizer {
     public func startReduction(stage: Int) throws {
         try context.timer.measure(.gradients) {
             while reducing.count > 1 { try finishReduction() }
-            try dense.startReduction(stage: stage)
+            for state in dense { try state.startReduction(stage: stage) }
             for layer in expertsOfStages[stage] { try layer.startReduction() }
             reducing.append(stage)
             reduced.insert(stage)
@@ -72,7 +87,7 @@ public final class MoEOptimizer {
 
     private func finishReduction() throws {
         let stage = reducing.removeFirst()
-        try dense.finishReduction(stage: stage)
+        for state in dense { try state.finishReduction(stage: stage) }
         for layer in expertsOfStages[stage] { try layer.finishReduction() }
     }
 
@@ -82,12 +97,14 @@ public final class MoEOptimizer {
         try context.timer.measure(.gradients) {
             while !reducing.isEmpty { try finishReduction() }
             for stage in expertsOfStages.indices where !reduced.contains(stage) {
-                try dense.startReduction(stage: stage)
-                try dense.finishReduction(stage: stage)
+                for state in dense {
+                    try state.startReduction(stage: stage)
+                    try state.finishReduction(stage: stage)
+                }
                 for layer in expertsOfStages[stage] { try layer.finishReduction() }
             }
             reduced = []
-            var squares = [dense.sumOfSquares()]
+            var squares = [dense.reduce(0) { $0 + $1.sumOfSquares() }]
             for layer in experts { squares[0] += layer.sumOfSquares() }
             var span = squares.mutableSpan
             try context.communicator.allReduce(&span, .sum)
@@ -104,7 +121,9 @@ public final class MoEOptimizer {
         try context.timer.measure(.optimizer) {
             updates += 1
             for stage in expertsOfStages.indices {
-                try dense.step(updates, stage: stage, configuration: configuration, gradientScale: gradientScale)
+                for state in dense {
+                    try state.step(updates, stage: stage, configuration: configuration, gradientScale: gradientScale)
+                }
                 for layer in expertsOfStages[stage] {
                     try layer.step(updates, configuration: configuration, gradientScale: gradientScale)
                 }
@@ -119,7 +138,7 @@ public final class MoEOptimizer {
     }
 
     private func waitForRefresh(stage: Int) throws {
-        try dense.finishRefresh(stage: stage)
+        for state in dense { try state.finishRefresh(stage: stage) }
         for layer in expertsOfStages[stage] { try layer.finishRefresh() }
     }
 
@@ -197,17 +216,20 @@ public final class MoEOptimizer {
 
     /// Paths of the parameters and experts whose gradients on this rank are not finite.
     public func nonFiniteGradients() -> [String] {
-        dense.nonFiniteGradients() + experts.flatMap { $0.nonFiniteGradients() }
+        dense.flatMap { $0.nonFiniteGradients() } + experts.flatMap { $0.nonFiniteGradients() }
     }
 
     /// Path of a parameter or expert that has a weight on this rank that is not finite; nil when all are.
     public func firstNonFiniteWeight() -> String? {
-        dense.firstNonFiniteWeight() ?? experts.lazy.compactMap { $0.firstNonFiniteWeight() }.first
+        for stage in expertsOfStages.indices {
+            if let path = dense.lazy.compactMap({ $0.firstNonFiniteWeight(stage: stage) }).first { return path }
+        }
+        return experts.lazy.compactMap { $0.firstNonFiniteWeight() }.first
     }
 
-    /// Hands the summed gradients to the sinks: dense ones on all ranks, those of experts on rank 0. For tests.
+    /// Hands the summed gradients to the sinks: whole ones on all ranks, those of shards and experts on rank 0. For tests.
     package func storeGradients(to sink: any WeightSink) throws {
-        try dense.storeGradients(to: sink)
+        for state in dense { try state.storeGradients(to: sink) }
         for layer in experts { try layer.storeGradients(to: sink) }
     }
 }

@@ -8,6 +8,7 @@ public enum ParallelizationError: Error, Equatable, CustomStringConvertible {
     case expertCounts([Int], found: [String])
     case expertCount(path: String, expected: Int, found: Int)
     case hiddenSize(path: String, expected: Int, found: Int)
+    case heads(path: String, ranks: Int, heads: Int)
     case otherContext(path: String)
     case placedOtherwise(path: String)
     case noPlan
@@ -33,6 +34,8 @@ public enum ParallelizationError: Error, Equatable, CustomStringConvertible {
             "the configuration has \(expected) experts for \(path), the model has \(found)"
         case .hiddenSize(let path, let expected, let found):
             "the experts of \(path) have the hidden size \(found), those of the first layer \(expected)"
+        case .heads(let path, let ranks, let heads):
+            "\(path) has \(heads) heads, too few for the \(ranks) ranks of a tensor-parallel group; use at most \(heads)"
         case .otherContext(let path):
             "\(path) is parallelised already, in another context; parallelise the rest of the model in the same one"
         case .placedOtherwise(let path):

@@ -113,6 +113,9 @@ public final class Router: Module {
         return routing
     }
 
+    /// Lets go of what `backward` would need, but not of `statistics`.
+    func discardSaved() { saved = nil }
+
     /// Changes b after a step (Wang et al. 2024, arXiv:2408.15664): experts with fewer tokens than the mean become likelier, those with
     /// more less likely.
     /// - Parameter loads: tokens that chose each expert in the step, over all ranks.

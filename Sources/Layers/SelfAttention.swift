@@ -9,9 +9,9 @@ public final class SelfAttention: Module {
     private let key: Linear
     private let value: Linear
     private let output: Linear
-    private let heads: Int
-    private let keyValueHeads: Int
-    private let headDimension: Int
+    public let heads: Int
+    public let keyValueHeads: Int
+    public let headDimension: Int
 
     private struct Saved {
         let query: Tensor
@@ -36,6 +36,7 @@ public final class SelfAttention: Module {
         output = Linear(inputSize: heads * headDimension, outputSize: hiddenSize)
     }
 
+    public var hiddenSize: Int { query.inputSize }
     public var children: [(name: String, module: any Module)] {
         [("q_proj", query), ("k_proj", key), ("v_proj", value), ("o_proj", output)]
     }

@@ -32,13 +32,18 @@ public final class SparseMoEBlock: Module {
     ///   - x: (T, D); kept by reference until `backward`, so it must not change. With T = 0 the experts are asked
     ///     as well, because they may have other ranks' tokens to compute.
     ///   - sequenceLength: L, a divisor of T; nil: the tokens are one sequence.
+    ///   - recomputing: whether a second pass of the same x comes before `backward`: of this one nothing but `statistics` is
+    ///     kept.
     /// - Returns: y, (T, D)
-    public func forward(_ x: Tensor, sequenceLength: Int? = nil, savingForBackward: Bool) throws -> Tensor {
+    public func forward(
+        _ x: Tensor, sequenceLength: Int? = nil, savingForBackward: Bool, recomputing: Bool = false
+    ) throws -> Tensor {
         let routing = try timer.measure(.router) {
             try gate.forward(
                 x, sequenceLength: sequenceLength, among: experts.tokenGroup, savingForBackward: savingForBackward)
         }
-        return try experts.forward(x, routing: routing, savingForBackward: savingForBackward)
+        if recomputing { gate.discardSaved() }
+        return try experts.forward(x, routing: routing, savingForBackward: savingForBackward && !recomputing)
     }
 
     /// Adds to the weights' gradients.

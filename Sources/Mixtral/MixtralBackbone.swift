@@ -30,7 +30,13 @@ final class MixtralBackbone: Module {
     /// The residual stream behind all layers, of the last forward pass that saved for backward, until backward.
     var savedOutput: Tensor? { norm.savedInput }
 
-    /// - Parameter beforeStage: as in `MixtralModel`.
+    /// Which of all tokens this rank has.
+    func ownTokens(of count: Int) -> Range<Int> { layers.elements.first?.ownTokens(of: count) ?? 0..<count }
+
+    /// - Parameters:
+    ///   - tokens: the own ones.
+    ///   - sequences, sequenceLength: of all tokens.
+    ///   - beforeStage: as in `MixtralModel`.
     /// - Returns: (T, D)
     func forward(
         _ tokens: [Int32], sequences: Int, sequenceLength: Int, savingForBackward: Bool,

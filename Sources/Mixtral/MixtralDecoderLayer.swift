@@ -3,11 +3,24 @@ import Tensors
 
 /// One layer: h = x + attention(norm(x)), y = h + experts(norm(h)).
 final class MixtralDecoderLayer: Module {
-    private let attention: SelfAttention
+    private var attention: any Attention
     private let block: SparseMoEBlock
     private let inputNorm: RMSNormLayer
     private let postAttentionNorm: RMSNormLayer
     private let timer: PhaseTimer
+    /// What backward computes again.
+    var recomputation = Recomputation.none
+
+    /// What a second forward pass needs.
+    private struct Kept {
+        let input: Tensor
+        /// h; nil when it is computed again.
+        let hidden: Tensor?
+        let sequences: Int
+        let sequenceLength: Int
+        let rotary: RotaryEmbedding
+    }
+    private var kept: Kept?
 
     init(_ configuration: MixtralConfiguration, timer: PhaseTimer) {
         self.timer = timer
@@ -34,38 +47,89 @@ final class MixtralDecoderLayer: Module {
         ]
     }
 
+    /// "self_attn" can be replaced, by an `Attention` of the same D.
+    func replaceChild(_ name: String, with module: any Module) throws {
+        guard name == "self_attn", let attention = module as? any Attention else {
+            throw ModuleError.cannotReplace(child: name, in: "\(Self.self)", with: "\(type(of: module))")
+        }
+        self.attention = attention
+    }
+
+    /// Which of all tokens this rank has.
+    func ownTokens(of count: Int) -> Range<Int> { attention.ownTokens(of: count) }
+
     /// Of the last forward pass that saved for backward.
     var routerStatistics: Router.Statistics? { block.statistics }
 
     /// x of the last forward pass that saved for backward, until backward.
-    var savedInput: Tensor? { inputNorm.savedInput }
+    var savedInput: Tensor? { kept?.input ?? inputNorm.savedInput }
 
-    /// - Parameter x: (T, D); kept by reference until `backward`, so it must not change.
+    /// - Parameters:
+    ///   - x: rows of the own tokens, (T, D); kept by reference until `backward`, so it must not change.
+    ///   - sequences, sequenceLength: of all tokens.
     /// - Returns: y, (T, D)
     func forward(
         _ x: Tensor, sequences: Int, sequenceLength: Int, rotary: RotaryEmbedding, savingForBackward: Bool
     ) throws -> Tensor {
-        let hidden = timer.measure(.attention) {
-            let hidden = attention.forward(
+        kept = nil
+        let hidden = try attend(
+            x, sequences: sequences, sequenceLength: sequenceLength, rotary: rotary,
+            savingForBackward: savingForBackward && !recomputation.coversAttention)
+        if savingForBackward, recomputation != .none {
+            kept = Kept(
+                input: x, hidden: recomputation == .experts ? hidden : nil, sequences: sequences,
+                sequenceLength: sequenceLength, rotary: rotary)
+        }
+        let y = try route(
+            hidden, sequenceLength: sequenceLength, savingForBackward: savingForBackward,
+            recomputing: savingForBackward && recomputation.coversExperts)
+        Rows.add(hidden, into: y)
+        return y
+    }
+
+    /// h, (T, D)
+    private func attend(
+        _ x: Tensor, sequences: Int, sequenceLength: Int, rotary: RotaryEmbedding, savingForBackward: Bool
+    ) throws -> Tensor {
+        try timer.measure(.attention) {
+            let hidden = try attention.forward(
                 inputNorm.forward(x, savingForBackward: savingForBackward), sequences: sequences,
                 sequenceLength: sequenceLength, rotary: rotary, savingForBackward: savingForBackward)
             Rows.add(x, into: hidden)
             return hidden
         }
+    }
+
+    /// What is added to h, (T, D).
+    private func route(
+        _ hidden: Tensor, sequenceLength: Int, savingForBackward: Bool, recomputing: Bool = false
+    ) throws -> Tensor {
         let normalized = timer.measure(.router) {
-            postAttentionNorm.forward(hidden, savingForBackward: savingForBackward)
+            postAttentionNorm.forward(hidden, savingForBackward: savingForBackward && !recomputing)
         }
-        let y = try block.forward(
-            normalized, sequenceLength: sequenceLength, savingForBackward: savingForBackward)
-        Rows.add(hidden, into: y)
-        return y
+        return try block.forward(
+            normalized, sequenceLength: sequenceLength, savingForBackward: savingForBackward, recomputing: recomputing)
     }
 
     /// Adds to the weights' gradients. `gradient` is dL/dy, (T, D), and becomes dL/dx.
     /// - Parameter probabilityGradient, scales: as in `SparseMoEBlock`.
     func backward(_ gradient: Tensor, probabilityGradient: [Float]?, scales: RouterLossScales) throws {
+        let kept = self.kept
+        self.kept = nil
+        if let kept, recomputation.coversExperts {
+            _ = try route(
+                kept.hidden ?? attend(kept), sequenceLength: kept.sequenceLength, savingForBackward: true)
+        }
         let blockGradient = try block.backward(gradient, probabilityGradient: probabilityGradient, scales: scales)
         timer.measure(.router) { postAttentionNorm.backward(blockGradient, addingTo: gradient) }
-        timer.measure(.attention) { inputNorm.backward(attention.backward(gradient), addingTo: gradient) }
+        if let kept, recomputation == .attention { _ = try attend(kept) }
+        try timer.measure(.attention) { try inputNorm.backward(attention.backward(gradient), addingTo: gradient) }
+    }
+
+    /// The attention's second pass.
+    private func attend(_ kept: Kept) throws -> Tensor {
+        try attend(
+            kept.input, sequences: kept.sequences, sequenceLength: kept.sequenceLength, rotary: kept.rotary,
+            savingForBackward: true)
     }
 }

@@ -5,11 +5,17 @@ import Tensors
 /// checkpoints. Weights take memory when they are loaded, and the experts can be replaced before (`parallelizeExperts`).
 ///
 /// S sequences of L tokens lie one after the other; T = S·L. S may be 0: a rank without tokens takes part in the experts'
-/// work on other ranks' all the same.
+/// work on other ranks' all the same. Where attention is spread over ranks, each has some of the T tokens: T is their number then,
+/// and S and L are of all.
 public final class MixtralModel: Module {
     public let configuration: MixtralConfiguration
     private let backbone: MixtralBackbone
     private let head: Linear
+
+    /// What the layers compute again in backward.
+    public var recomputation = Recomputation.none {
+        didSet { for layer in backbone.layers.elements { layer.recomputation = recomputation } }
+    }
 
     /// dL/dlogits of the last training pass, until backward.
     private var logitGradient: Tensor?
@@ -26,6 +32,9 @@ public final class MixtralModel: Module {
 
     /// Embedding, each layer, norm and head.
     public var stages: [[any Module]] { backbone.stages(head: head) }
+
+    /// Which tokens of `count`, sequence after sequence, this rank has: all, unless attention is spread over ranks.
+    public func ownTokens(of count: Int) -> Range<Int> { backbone.ownTokens(of: count) }
 
     /// The forward pass of a training step; `backward` follows.
     /// - Parameters:
@@ -115,7 +124,7 @@ public final class MixtralModel: Module {
             throw MixtralError.sequenceTooLong(
                 length: sequenceLength, maximumPositions: configuration.maximumPositions)
         }
-        guard tokens.count == sequences * sequenceLength else {
+        guard tokens.count == ownTokens(of: sequences * sequenceLength).count else {
             throw MixtralError.tokenCount(
                 found: tokens.count, sequences: sequences, sequenceLength: sequenceLength)
         }

@@ -12,12 +12,18 @@ public struct Evaluation {
     let batches: BatchSource
     /// At most so many batches; 0: all.
     let batchLimit: Int
+    let mesh: DenseMesh
 
-    public init(model: MixtralModel, context: ExpertParallelContext, batches: BatchSource, batchLimit: Int = 0) {
+    /// - Parameter mesh: that of the model's attention; nil: it is not spread over ranks.
+    public init(
+        model: MixtralModel, context: ExpertParallelContext, batches: BatchSource, batchLimit: Int = 0,
+        mesh: DenseMesh? = nil
+    ) {
         self.model = model
         self.context = context
         self.batches = batches
         self.batchLimit = batchLimit
+        self.mesh = mesh ?? DenseMesh(dataParallel: context.communicator.size)
     }
 
     /// Mean cross-entropy over all tokens that were read. Collective.
@@ -58,10 +64,11 @@ public struct Evaluation {
     private func own(batch index: Int) -> (batch: (tokens: [Int32], targets: [Int32]), sequences: Int) {
         let start = index * batches.batchSize
         let all = start..<start + min(batches.batchSize, sequences - start)
-        let own = BatchSource.block(of: context.communicator.rank, in: all, worldSize: context.communicator.size)
+        let own = BatchBlocks.Block(
+            rank: context.communicator.rank, mesh: mesh, sequences: all, sequenceLength: batches.sequenceLength)
         context.step = index
-        context.firstToken = own.lowerBound * batches.sequenceLength
-        return (batches.batch(step: 0, sequences: own), own.count)
+        context.firstToken = own.firstToken
+        return (own.batch(step: 0, of: batches), own.sequences.count)
     }
 
     /// Adds up over the ranks.

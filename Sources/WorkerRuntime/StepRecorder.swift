@@ -52,11 +52,13 @@ package final class StepRecorder {
 
     /// - Parameters:
     ///   - logs: on rank 0, where metrics go.
+    ///   - mesh: that of the model's attention; nil: it is not spread over ranks.
     ///   - completedSteps: by incarnations before, `skippedSteps` of them without an update.
     package init(
         options: TrainingOptions, context: ExpertParallelContext, planRevision: Int, control: ControlPlane,
         experts: [ParallelExperts], display: ProgressDisplay?, logs: StepLogs?,
-        requests: CheckpointRequests = CheckpointRequests(), completedSteps: Int = 0, skippedSteps: Int = 0
+        requests: CheckpointRequests = CheckpointRequests(), mesh: DenseMesh? = nil, completedSteps: Int = 0,
+        skippedSteps: Int = 0
     ) {
         self.options = options
         self.context = context
@@ -68,8 +70,10 @@ package final class StepRecorder {
         self.requests = requests
         self.skippedSteps = skippedSteps
         ownTokensPerStep =
-            BatchBlocks(options, rank: context.communicator.rank, worldSize: context.communicator.size)
-            .ownTokensPerStep
+            BatchBlocks(
+                options, rank: context.communicator.rank,
+                mesh: mesh ?? DenseMesh(dataParallel: context.communicator.size)
+            ).ownTokensPerStep
         sample = PerformanceSample(firstStep: completedSteps + 1, planRevision: planRevision)
     }
 

@@ -80,6 +80,9 @@ public final class Trainer {
         let overlap = Set(nodes).count > 1 ? options.overlap : options.overlap.subtracting(.dispatch)
         let context = ExpertParallelContext(communicator: communicator, overlap: overlap, seed: options.seed)
         let model = MixtralModel(configuration: inputs.configuration, timer: context.timer)
+        model.recomputation = options.recomputation
+        let mesh = inputs.mesh
+        try parallelizeAttention(in: model, mesh: mesh, context: context)
         try communicator.agree {
             try parallelizeExperts(
                 in: model, matching: MixtralModel.expertsPattern,
@@ -97,7 +100,7 @@ public final class Trainer {
             router.assignsEvenly = options.benchmarkEvenRouting
             router.capacity = options.capacity
         }
-        introduce(model, control: control)
+        introduce(model, control: control, mesh: mesh)
         if let resume { display?.say("goes on after step \(completedSteps) from \(resume.checkpoint.path)") }
 
         // Nobody else writes any more: the checkpoint directory is this start's.
@@ -105,14 +108,15 @@ public final class Trainer {
             try communicator.agree { try output.steps?.begin(run: control.run, after: completedSteps) }
         }
         let step = TrainingStep(
-            model: model, optimizer: optimizer, context: context, batches: inputs.training, options: options)
+            model: model, optimizer: optimizer, context: context, batches: inputs.training, options: options,
+            mesh: mesh)
         let evaluation = inputs.validation.map {
-            Evaluation(model: model, context: context, batches: $0, batchLimit: options.evaluationBatches)
+            Evaluation(model: model, context: context, batches: $0, batchLimit: options.evaluationBatches, mesh: mesh)
         }
         let recorder = StepRecorder(
             options: options, context: context, planRevision: control.plan.revision, control: control,
             experts: model.namedModules().compactMap { $0.module as? ParallelExperts }, display: display,
-            logs: output.steps, requests: requests, completedSteps: completedSteps,
+            logs: output.steps, requests: requests, mesh: mesh, completedSteps: completedSteps,
             skippedSteps: completedSteps - optimizer.updates)
         let follower = PlanFollower(
             plan: control.plan, optimizer: optimizer, model: ExpertModel(inputs.configuration),
@@ -222,13 +226,16 @@ public final class Trainer {
         }
     }
 
-    private func introduce(_ model: MixtralModel, control: ControlPlane) {
+    private func introduce(_ model: MixtralModel, control: ControlPlane, mesh: DenseMesh) {
         guard let display else { return }
         let parameters = model.namedWeights().reduce(0) { $0 + $1.shape.reduce(1, *) }
+        let attention =
+            mesh.tensorParallel == 1 ? "" : "attention on \(mesh.dataParallel) × \(mesh.tensorParallel), "
         display.say(
             "run \(control.run): \(parameters) parameters, \(model.configuration.layers) layers of "
                 + "\(model.configuration.experts) experts, top \(model.configuration.expertsPerToken); "
                 + "\(communicator.size) rank\(communicator.size == 1 ? "" : "s"), "
+                + attention
                 + "\(options.threads) thread\(options.threads == 1 ? "" : "s") a rank, "
                 + "\(options.precision.rawValue), \(BLASInfo.description)")
         display.say("placement revision \(control.plan.revision) from \(control.origin)")

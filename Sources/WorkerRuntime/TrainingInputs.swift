@@ -1,3 +1,4 @@
+import ExpertParallelism
 import ExpertPlacement
 import Foundation
 import Layers
@@ -7,6 +8,8 @@ import TokenData
 /// What a run reads before it starts: checked whole, so that bad input ends the job before the first step.
 struct TrainingInputs {
     let configuration: MixtralConfiguration
+    /// Of attention.
+    let mesh: DenseMesh
     let weights: any WeightSource
     let training: BatchSource
     /// Nil when there is no validation split, or it is too short for one sequence.
@@ -24,6 +27,17 @@ struct TrainingInputs {
         } else {
             configuration = try MixtralConfiguration(file: options.modelConfiguration ?? "")
             weights = RandomWeights(seed: options.seed, standardDeviation: configuration.initializerRange)
+        }
+        mesh = try options.mesh(worldSize: worldSize)
+        guard mesh.tensorParallel == 1 || !configuration.routing.balancesSequences else {
+            throw WorkerError.usage(
+                "the model balances its experts in each sequence (\"seq_aux\" in config.json), and a tensor-parallel group "
+                    + "(--tp) cuts sequences; use --tp 1, or \"seq_aux\": false")
+        }
+        guard mesh.tensorParallel <= configuration.heads else {
+            throw WorkerError.usage(
+                "a tensor-parallel group of \(mesh.tensorParallel) ranks (--tp) is more than the model's \(configuration.heads) "
+                    + "attention heads, of which each rank needs one; use --tp \(configuration.heads) at most")
         }
         guard options.sequenceLength <= configuration.maximumPositions else {
             throw WorkerError.usage(

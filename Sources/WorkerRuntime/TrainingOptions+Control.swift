@@ -6,6 +6,29 @@ import Layers
 import Tensors
 
 extension TrainingOptions {
+    /// The mesh of attention on `worldSize` ranks.
+    /// - Throws: `WorkerError` that names the flags and what they can be.
+    func mesh(worldSize: Int) throws(WorkerError) -> DenseMesh {
+        for (flag, value) in [("dp", dataParallel), ("tp", tensorParallel)] {
+            guard let value else { continue }
+            guard value >= 1 else { throw .usage("--\(flag) must be at least 1, not \(value)") }
+            guard worldSize % value == 0 else {
+                let divisors = (1...worldSize).filter { worldSize % $0 == 0 }.map { "\($0)" }.joined(separator: ", ")
+                throw .usage(
+                    "--\(flag) \(value) does not divide the number of ranks, \(worldSize); start another number of ranks, or use "
+                        + "one of \(divisors)")
+            }
+        }
+        let tensor = tensorParallel ?? worldSize / (dataParallel ?? worldSize)
+        let data = dataParallel ?? worldSize / tensor
+        guard data * tensor == worldSize else {
+            throw .usage(
+                "--dp \(data) × --tp \(tensor) is a mesh of \(data * tensor) ranks, but there are \(worldSize); use "
+                    + "--tp \(worldSize / data), or leave one of them out")
+        }
+        return DenseMesh(dataParallel: data, tensorParallel: tensor)
+    }
+
     /// The way to the coordinator.
     /// - Throws: `WorkerError` that says what an address looks like.
     func access(to coordinator: String) throws(WorkerError) -> CoordinatorAccess {
@@ -26,8 +49,10 @@ extension TrainingOptions {
             "gradient-clip": "\(gradientClip)", "on-nonfinite": onNonFinite.rawValue, "dispatcher": dispatcherName,
             "optimizer-placement": optimizerPlacement.rawValue, "threads": "\(threads)",
             "dtype": precision.rawValue, "blas": matrixLibrary.rawValue, "overlap": overlap.text,
-            "report-interval": "\(reportInterval)",
+            "report-interval": "\(reportInterval)", "recompute": recomputation.rawValue,
         ]
+        facts["dp"] = dataParallel.map { "\($0)" }
+        facts["tp"] = tensorParallel.map { "\($0)" }
         facts["migration-budget"] = migrationBudgetBytes.map { "\($0)" }
         facts["memory-limit"] = memoryLimitBytes.map { "\($0)" }
         facts["checkpoint-directory"] = checkpointDirectory

@@ -33,8 +33,16 @@ public struct TrainingOptions: Sendable {
     /// T, tokens a sequence.
     public var sequenceLength: Int
     public var microBatches = 1
+    /// What layers compute again in backward instead of keeping it.
+    public var recomputation = Recomputation.none
     public var dataOrder = DataOrder.random
     public var seed: UInt64 = 0
+
+    // The mesh of attention and of what else all tokens go through
+    /// Groups of ranks that have a part of the batch's sequences each; nil: what follows from the ranks and `tensorParallel`.
+    public var dataParallel: Int?
+    /// Ranks of a group; nil: what follows from the ranks and `dataParallel`, or 1 without that.
+    public var tensorParallel: Int?
 
     // Optimization
     public var schedule: LearningRateSchedule
@@ -141,10 +149,12 @@ public struct TrainingOptions: Sendable {
         try require(
             batchSize % microBatches == 0,
             "--batch-size \(batchSize) must be a multiple of --micro-batches \(microBatches)")
+        let mesh = try mesh(worldSize: worldSize)
+        let sharers = mesh.tensorParallel == 1 ? "ranks" : "tensor-parallel groups"
         try require(
-            batchSize / microBatches >= worldSize,
-            "--batch-size \(batchSize) in \(microBatches) micro-batches gives fewer sequences than there are ranks "
-                + "(\(worldSize)); use at least \(worldSize * microBatches)")
+            batchSize / microBatches >= mesh.dataParallel,
+            "--batch-size \(batchSize) in \(microBatches) micro-batches gives fewer sequences than there are \(sharers) "
+                + "(\(mesh.dataParallel)); use at least \(mesh.dataParallel * microBatches)")
         try require(
             (model == nil) != (modelConfiguration == nil),
             "give either --model DIR (a checkpoint) or --model-config FILE (weights drawn from the seed)")

@@ -42,16 +42,19 @@ public final class TrainingStep {
     /// Of each layer.
     private let routers: [Router]
 
+    /// - Parameter mesh: that of the model's attention; nil: it is not spread over ranks.
     public init(
         model: MixtralModel, optimizer: MoEOptimizer, context: ExpertParallelContext, batches: BatchSource,
-        options: TrainingOptions
+        options: TrainingOptions, mesh: DenseMesh? = nil
     ) {
         self.model = model
         self.optimizer = optimizer
         self.context = context
         self.batches = batches
         self.options = options
-        blocks = BatchBlocks(options, rank: context.communicator.rank, worldSize: context.communicator.size)
+        let communicator = context.communicator
+        blocks = BatchBlocks(
+            options, rank: communicator.rank, mesh: mesh ?? DenseMesh(dataParallel: communicator.size))
         auxiliaryCoefficient = options.auxiliaryLoss ?? model.configuration.auxiliaryLossCoefficient
         routers = model.namedModules().compactMap { $0.module as? Router }
     }
@@ -97,12 +100,12 @@ public final class TrainingStep {
         step: Int, microBatch: Int, startsReductions: Bool, adding outcome: inout Outcome
     ) throws {
         let own = blocks.own(microBatch: microBatch)
-        let batch = batches.batch(step: step, sequences: own)
-        context.firstToken = own.lowerBound * options.sequenceLength
+        let batch = own.batch(step: step, of: batches)
+        context.firstToken = own.firstToken
         let tokens = blocks.tokensPerMicroBatch
 
         let losses = try model.trainingForward(
-            tokens: batch.tokens, targets: batch.targets, sequences: own.count,
+            tokens: batch.tokens, targets: batch.targets, sequences: own.sequences.count,
             sequenceLength: options.sequenceLength,
             lossScale: 1 / Float(tokens * options.microBatches), beforeStage: optimizer.finishRefresh(stage:))
         let statistics = try GlobalStatistics(

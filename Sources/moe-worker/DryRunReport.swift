@@ -11,6 +11,8 @@ struct DryRunReport {
     private var heading: Table {
         let nodes = Set(dryRun.plan.nodes).count
         let tokens = dryRun.batchSize * dryRun.sequenceLength
+        let attention =
+            dryRun.tensorParallel == 1 ? "" : "; attention on \(dryRun.dataParallel) × \(dryRun.tensorParallel)"
         let dense = dryRun.parameters - dryRun.expertParameters
         let steps =
             dryRun.checkpoint.map { "\(dryRun.steps), of which \(dryRun.completedSteps) are done: from \($0)" }
@@ -28,7 +30,7 @@ struct DryRunReport {
                     "\(dryRun.parameters): \(dense) dense, \(dryRun.expertParameters) of experts; a token meets "
                         + "\(dryRun.activeParameters)"
                 ),
-                ("Ranks", "\(dryRun.plan.worldSize) on \(nodes) node\(nodes == 1 ? "" : "s")"),
+                ("Ranks", "\(dryRun.plan.worldSize) on \(nodes) node\(nodes == 1 ? "" : "s")\(attention)"),
                 (
                     "Batch",
                     "\(dryRun.batchSize) × \(dryRun.sequenceLength) tokens (\(tokens)) in \(dryRun.microBatches) "

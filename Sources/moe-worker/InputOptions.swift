@@ -1,4 +1,5 @@
 import ArgumentParser
+import Layers
 import Tensors
 import WorkerRuntime
 
@@ -27,6 +28,12 @@ struct InputOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "What a layer computes again in backward instead of keeping it, to save memory: none, attention, experts, or full "
+                + "(all of it); results have the same bits.", valueName: "what"))
+    var recompute = Recomputation.none
+
+    @Option(
+        help: ArgumentHelp(
             "Factors of matrix products: fp32, or bf16 on processors that multiply it; products are summed, and weights kept, in "
                 + "fp32.", valueName: "type"))
     var dtype = Precision.float32
@@ -48,6 +55,7 @@ struct InputOptions: ParsableArguments {
         options.model = model
         options.modelConfiguration = modelConfig
         options.microBatches = microBatches
+        options.recomputation = recompute
         options.dataOrder = dataOrder
         options.seed = seed
         options.precision = dtype
@@ -56,5 +64,6 @@ struct InputOptions: ParsableArguments {
 }
 
 extension TrainingOptions.DataOrder: ExpressibleByArgument {}
+extension Recomputation: ExpressibleByArgument {}
 extension Precision: ExpressibleByArgument {}
 extension MatrixLibrary: ExpressibleByArgument {}

@@ -25,6 +25,18 @@ struct PlacementOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "Groups of ranks that have a part of the batch's sequences each (default: the ranks divided by --tp).",
+            valueName: "n"))
+    var dp: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Neighbouring ranks that share a group's sequences: each has some of their tokens, and some heads of attention "
+                + "with their weights (default: the ranks divided by --dp, or 1).", valueName: "n"))
+    var tp: Int?
+
+    @Option(
+        help: ArgumentHelp(
             "What travels while ranks compute: all, none, or some of "
                 + "\(Overlap.names.map(\.name).joined(separator: ",")) (rows to and from experts, where ranks are on several "
                 + "nodes; gradients to their owners; weights from them).", valueName: "what"))
@@ -79,6 +91,8 @@ struct PlacementOptions: ParsableArguments {
         options.allocator = allocator
         options.dispatcher = dispatcher
         options.optimizerPlacement = optimizerPlacement
+        options.dataParallel = dp
+        options.tensorParallel = tp
         options.overlap = overlap
         options.migrationBudgetBytes = migrationBudget
         options.memoryLimitBytes = memoryLimit

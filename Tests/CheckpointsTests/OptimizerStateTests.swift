@@ -78,8 +78,69 @@ import Testing
         }
     }
 
+    /// A matrix cut by columns, and the entries of these again, by those who write and otherwise by those who read.
+    @Test func columnsAreReadInAnyOthers() throws {
+        let seed = TestRuns.seed()
+        let generator = CounterBasedGenerator(seed: seed, purpose: "columns")
+        var drawn: UInt64 = 0
+        func cuts(_ count: Int, of total: Int) -> [Range<Int>] {
+            let inner = (1..<count).map { _ in
+                drawn += 1
+                return generator.integer(at: drawn, below: total + 1)
+            }
+            let bounds = ([0, total] + inner).sorted()
+            return zip(bounds, bounds.dropFirst()).map { $0..<$1 }
+        }
+        let (rows, columns) = (5, 7)
+        let whole = Tensor((0..<rows * columns).map(Float.init), rows: rows, columns: columns)
+        /// Shards of all entries, and what belongs there.
+        func shards(_ columnCuts: Int, _ entryCuts: Int) -> [(shard: TensorShard, values: [Float])] {
+            cuts(columnCuts, of: columns).filter { !$0.isEmpty }.flatMap { range in
+                cuts(entryCuts, of: rows * range.count).filter { !$0.isEmpty }.map { entries in
+                    let values = Array(whole.columns(range).array[entries])
+                    return (
+                        TensorShard(
+                            name: "weight.exp_avg", rows: entries, totalRows: rows * columns,
+                            // With all columns it is as a parameter that is not cut.
+                            columns: range.count == columns
+                                ? nil : TensorShard.Columns(range: range, total: columns),
+                            values: Tensor(values, rows: entries.count, columns: 1)), values
+                    )
+                }
+            }
+        }
+        for round in 0..<40 {
+            try withTemporaryDirectory { directory in
+                let written = shards(1 + round % 4, 1 + round % 3)
+                var files = [CheckpointFile]()
+                for (rank, shard) in written.enumerated() {
+                    files.append(
+                        try OptimizerStateFile.write(
+                            [shard.shard], directory: directory, rank: rank, worldSize: written.count))
+                }
+                files.append(try HashedFile.write(Data("{}".utf8), directory: directory, name: "config.json"))
+                let manifest = CheckpointManifest(
+                    run: "cuts", incarnation: 1, step: 1, updates: 1, data: SmallCheckpoint.data,
+                    plan: try SmallCheckpoint.plan(worldSize: written.count), largestRevision: 3,
+                    allocator: "replicated", ownership: .decoupled, createdAt: Date(), files: files)
+                try JSONEncoder().encode(manifest).write(to: URL(fileURLWithPath: "\(directory)/checkpoint.json"))
+                let state = try OptimizerState(Checkpoint(path: directory))
+                for (shard, values) in shards(1 + round % 5, 2) {
+                    shard.values.fill(-1)
+                    try state.load(shard)
+                    #expect(shard.values.array == values, "seed \(seed), round \(round), rows \(shard.rows)")
+                }
+            }
+        }
+    }
+
     /// Rows that a file claims and does not have are found before anything is read.
-    @Test(arguments: ["0:7/6", "1:6/6", "-1:5/6", "0:6", "", "6:0/6", "0:6/99999999999999999999"])
+    @Test(
+        arguments: [
+            "0:7/6", "1:6/6", "-1:5/6", "0:6", "", "6:0/6", "0:6/99999999999999999999", "0:6/12@", "@0:1/2",
+            "0:6/12@0:2/5",
+            "0:6/12@2:2/4", "0:6/12@0:4", "0:6/12@0:1/3", "0:6/12@1:0/2", "0:6/12@0:1/2@0:1/2", "0:6/12@0:0/0",
+        ])
     func wrongRowsAreRefused(text: String) throws {
         try withTemporaryDirectory { directory in
             let path = try SmallCheckpoint.write(SmallCheckpoint.claim(directory), step: 1)

@@ -1,5 +1,6 @@
 import ExpertParallelism
 import ExpertPlacement
+import Layers
 import MessagePassing
 import PlacementInvariance
 import TestSupport
@@ -106,6 +107,37 @@ import Testing
                     + "expert differ from one process's in \(training.steps) steps")
             try record.checkLosses(against: reference, tolerance: 1e-3)
         }
+    }
+
+    /// What backward computes again is what forward had: no bit differs, and rows are counted once.
+    @Test(arguments: Recomputation.allCases.dropFirst(), 1...3)
+    func recomputationChangesNothing(recomputation: Recomputation, worldSize: Int) throws {
+        let seed = TestRuns.seed("random plans for \(worldSize) ranks")
+        var plans = RandomPlan(seed: seed)
+        for (round, dispatcher) in TokenDispatchers.names.enumerated() {
+            var training = InvarianceCase()
+            training.microBatches = 1 + round % 2
+            training.steps = 3
+            training.overlap = Overlap(rawValue: 7 - round)
+            let plan = try plans.plan(for: training.expertModel, worldSize: worldSize)
+            let kept = try run(training, plan, dispatcher: dispatcher)
+            training.recomputation = recomputation
+            let again = try run(training, plan, dispatcher: dispatcher)
+            #expect(again.isExactly(kept), "\(dispatcher), seed \(seed)")
+            #expect(again.rows == kept.rows, "\(dispatcher), seed \(seed)")
+            if worldSize > 1 { #expect((again.bytesSent > kept.bytesSent) == recomputation.coversExperts) }
+        }
+    }
+
+    /// In one process, where the experts are in the model itself.
+    @Test(arguments: Recomputation.allCases.dropFirst())
+    func recomputationChangesNothingInOneProcess(recomputation: Recomputation) throws {
+        var training = InvarianceCase()
+        training.steps = 3
+        training.microBatches = 3
+        let kept = try training.reference()
+        training.recomputation = recomputation
+        #expect(try training.reference().isExactly(kept))
     }
 
     /// Everything that a step reports counts (token, expert) pairs once, before dispatch.

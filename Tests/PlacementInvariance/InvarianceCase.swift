@@ -27,6 +27,11 @@ public struct InvarianceCase: Sendable {
     public var seed: UInt64 = 1
     public var ownership = OwnershipPolicy.defaultPolicy
     public var overlap = Overlap.all
+    public var recomputation = Recomputation.none
+    public var heads = 4
+    public var keyValueHeads = 2
+    /// Ranks of a tensor-parallel group.
+    public var tensorParallel = 1
     /// The first step, whose tokens and replicas are its own.
     public var firstStep = 0
 
@@ -34,9 +39,11 @@ public struct InvarianceCase: Sendable {
 
     /// The run in one process, with all experts in the model itself.
     public func reference() throws -> TrainingRecord {
+        var alone = self
+        alone.tensorParallel = 1
         // Noise depends on the step, which only parallelised experts know.
         let plan = routing.jitter > 0 ? try plan(allocator: "replicated", worldSize: 1) : nil
-        return try run(on: ThreadCommunicator(), plan: plan, dispatcher: RandomDispatcher(seed: seed))
+        return try alone.run(on: ThreadCommunicator(), plan: plan, dispatcher: RandomDispatcher(seed: seed))
     }
 
     /// The run on the ranks of `communicator`. Collective.
@@ -50,6 +57,10 @@ public struct InvarianceCase: Sendable {
     ) throws -> TrainingRecord {
         let context = ExpertParallelContext(communicator: communicator, overlap: overlap, seed: seed)
         let model = MixtralModel(configuration: try configuration())
+        model.recomputation = recomputation
+        let mesh = DenseMesh(
+            dataParallel: communicator.size / tensorParallel, tensorParallel: tensorParallel)
+        try parallelizeAttention(in: model, mesh: mesh, context: context)
         let recorder = RecordingDispatcher(dispatcher)
         if let plan {
             try parallelizeExperts(
@@ -74,7 +85,8 @@ public struct InvarianceCase: Sendable {
             let comparesStep = moves?.comparesSteps == true
             if comparesStep { try optimizer.finishRefresh() }
             let before = comparesStep ? try collected { try model.storeWeights(to: $0) } : nil
-            try gradients(step: step, model: model, optimizer: optimizer, context: context, record: &record)
+            try gradients(
+                step: step, model: model, optimizer: optimizer, context: context, mesh: mesh, record: &record)
             let norm = try optimizer.reduceGradients()
             record.gradientNorms.append(norm)
             if step == firstStep || before != nil {
@@ -96,6 +108,9 @@ public struct InvarianceCase: Sendable {
         try optimizer.finishRefresh()
         record.weights = try collected { try model.storeWeights(to: $0) }
         record.choices = try communicator.gathered(recorder.choices).sorted()
+        for case let experts as ParallelExperts in model.namedModules().map(\.module) {
+            record.rows += experts.takeWork().rows
+        }
         record.bytesSent = context.takeBytesSent()
         return record
     }
@@ -105,6 +120,7 @@ public struct InvarianceCase: Sendable {
         step: Int, weights: [String: [Float]], gradients: [String: [Float]], record: inout TrainingRecord
     ) throws {
         var alone = self
+        alone.tensorParallel = 1
         alone.steps = 1
         alone.firstStep = step
         let reference = try alone.run(
@@ -149,13 +165,13 @@ public struct InvarianceCase: Sendable {
     private func configuration() throws -> MixtralConfiguration {
         try MixtralConfiguration(
             vocabularySize: Self.vocabularySize, hiddenSize: Self.hiddenSize, intermediateSize: width, layers: layers,
-            heads: 4, keyValueHeads: 2, experts: experts, expertsPerToken: expertsPerToken, maximumPositions: 32,
-            routing: routing)
+            heads: heads, keyValueHeads: keyValueHeads, headDimension: 4, experts: experts,
+            expertsPerToken: expertsPerToken, maximumPositions: 32, routing: routing)
     }
 
     /// Forward and backward of all micro-batches of a step.
     private func gradients(
-        step: Int, model: MixtralModel, optimizer: MoEOptimizer, context: ExpertParallelContext,
+        step: Int, model: MixtralModel, optimizer: MoEOptimizer, context: ExpertParallelContext, mesh: DenseMesh,
         record: inout TrainingRecord
     ) throws {
         optimizer.zeroGradients()
@@ -164,12 +180,14 @@ public struct InvarianceCase: Sendable {
         let communicator = context.communicator
         for microBatch in 0..<microBatches {
             let all = evenPart(microBatch, of: microBatches, in: 0..<sequences)
-            let own = evenPart(communicator.rank, of: communicator.size, in: all)
+            let own = evenPart(mesh.group(of: communicator.rank), of: mesh.dataParallel, in: all)
+            let part = mesh.tokens(of: communicator.rank, count: own.count * sequenceLength)
             let tokenCount = all.count * sequenceLength
-            context.firstToken = own.lowerBound * sequenceLength
+            context.firstToken = own.lowerBound * sequenceLength + part.lowerBound
             let text = own.map { sequence in tokens(step: step, sequence: sequence) }
             let losses = try model.trainingForward(
-                tokens: text.flatMap { $0.dropLast() }, targets: text.flatMap { $0.dropFirst() },
+                tokens: Array(text.flatMap { $0.dropLast() }[part]),
+                targets: Array(text.flatMap { $0.dropFirst() }[part]),
                 sequences: own.count, sequenceLength: sequenceLength,
                 lossScale: 1 / Float(tokenCount * microBatches), beforeStage: optimizer.finishRefresh(stage:))
             var sums =

@@ -16,6 +16,8 @@ public struct TrainingRecord: Sendable {
     public var weights = [String: [Float]]()
     /// A number for each (step, layer, token, expert) that routers chose; none when experts stay in the model.
     public var choices = [Int]()
+    /// Rows that this rank's experts computed.
+    public var rows = 0
     /// Bytes that this rank sent.
     public var bytesSent = 0
 

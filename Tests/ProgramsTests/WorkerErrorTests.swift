@@ -24,6 +24,9 @@ import Testing
             (["--allocator": "dp=2,tp=2"], "does not fit a world of 2 ranks"),
             (["--dispatcher": "best"], "unknown dispatcher \"best\"; known are random"),
             (["--model": "somewhere"], "either --model DIR"), (["--model-config": nil], "either --model DIR"),
+            (["--dp": "3"], "--dp 3 does not divide the number of ranks, 2"),
+            (["--dp": "2", "--tp": "2"], "--dp 2 × --tp 2 is a mesh of 4 ranks, but there are 2; use --tp 1"),
+            (["--dp": "1", "--tp": "1"], "use --tp 2"), (["--tp": "0"], "--tp must be at least 1, not 0"),
             (["--world-size": "3"], "--world-size is 3"), (["--rank": "0"], "--rank is 0"),
             (["--steps": nil], "--steps"),
         ] as [([String: String?], String)])
@@ -38,7 +41,7 @@ import Testing
             (["--threads": "1099511627776"], "at most 4096"), (["--coordinator": "here"], "\"here\" is no address"),
             (["--learning-rate-schedule": "steep"], "--learning-rate-schedule"),
             (["--optimizer-placement": "far"], "--optimizer-placement"), (["--dtype": "fp8"], "--dtype"),
-            (["--overlap": "everything"], "--overlap"),
+            (["--overlap": "everything"], "--overlap"), (["--recompute": "some"], "--recompute"),
             (["--capacity-factor": "0"], "--capacity-factor must be between"),
             (["--drop-policy": "score"], "--drop-policy needs --capacity-factor"),
             (["--capacity-factor": "1", "--drop-policy": "best"], "--drop-policy"),

@@ -62,6 +62,41 @@ import Testing
         #expect(alone.text == together.text)
     }
 
+    /// Attention on a mesh of ranks learns as that of one process; its checkpoints are whole, and go on elsewhere.
+    @Test func trainsOnAMesh() throws {
+        func train(ranks: Int, _ name: String, _ changes: [String: String?]) throws -> [Double] {
+            let job = try RunningProgram(
+                "moe-worker",
+                inputs.arguments(["--steps": "8", "--metrics": inputs.path(name)].merging(changes) { $1 }), ranks: ranks
+            )
+            #expect(job.waitForEnd() == 0, "\(job.text)")
+            return inputs.losses(name).map(\.loss)
+        }
+        let expected = try train(ranks: 1, "alone.jsonl", [:])
+        #expect(expected.count == 8)
+        for (ranks, mesh) in [
+            (2, ["--dp": "1", "--tp": "2"]), (4, ["--dp": "2", "--tp": "2", "--recompute": "full"]),
+        ] {
+            let checkpoints = inputs.path("checkpoints-\(ranks)")
+            let losses = try train(
+                ranks: ranks, "\(ranks).jsonl",
+                mesh.merging(["--checkpoint-directory": checkpoints, "--checkpoint-interval": "4"]) { $1 })
+            #expect(losses.count == 8)
+            for (loss, expected) in zip(losses, expected) { #expect(abs(loss - expected) < 1e-3, "\(losses)") }
+            let exported = inputs.path("exported-\(ranks)")
+            let export = try CtlProgram(["checkpoint", "export", "\(checkpoints)/step-4", exported])
+            #expect(export.status == 0, "\(export.errors)")
+            // From the middle on, on the other number of ranks without a mesh.
+            try FileManager.default.removeItem(atPath: "\(checkpoints)/step-8")
+            let rest = try train(
+                ranks: ranks == 2 ? 4 : 2, "rest-\(ranks).jsonl", ["--checkpoint-directory": checkpoints])
+            #expect(rest.count == 4)
+            for (loss, expected) in zip(rest, expected.suffix(4)) { #expect(abs(loss - expected) < 1e-3, "\(rest)") }
+            let text = try RunningProgram("moe-worker", ["generate", "--model", exported, "--length", "5"])
+            #expect(text.waitForEnd() == 0, "\(text.text)")
+        }
+    }
+
     @Test func startsWithoutALauncher() throws {
         let job = try RunningProgram("moe-worker", inputs.arguments(["--rank": "0", "--world-size": "1"]))
         #expect(job.waitForEnd() == 0, "\(job.text)")

@@ -1,6 +1,7 @@
 import ExpertParallelism
 import ExpertPlacement
 import Foundation
+import Layers
 import MessagePassing
 import Mixtral
 import Testing
@@ -55,6 +56,56 @@ import WorkerRuntime
         #expect(together.map(\.loss) == apart.map(\.loss))
         #expect(together.map(\.gradientNorm) == apart.map(\.gradientNorm))
         #expect(together.map(\.validationLoss) == apart.map(\.validationLoss))
+    }
+
+    /// Nor what backward computes again. Loads and samples count each token once.
+    @Test(arguments: Recomputation.allCases.dropFirst(), [1, 3])
+    func recomputationChangesNothing(recomputation: Recomputation, worldSize: Int) throws {
+        let fixture = try TrainingFixture()
+        func train(_ recomputation: Recomputation) throws -> [StepMetrics] {
+            try fixture.train(worldSize: worldSize, nodes: Array([0, 0, 1].prefix(worldSize))) {
+                $0.allocator = "replicated"
+                $0.microBatches = 2
+                $0.evaluationInterval = 4
+                $0.recomputation = recomputation
+            }
+        }
+        let kept = try train(.none)
+        let again = try train(recomputation)
+        #expect(again.map(\.loss) == kept.map(\.loss))
+        #expect(again.map(\.gradientNorm) == kept.map(\.gradientNorm))
+        #expect(again.map(\.validationLoss) == kept.map(\.validationLoss))
+        #expect(again.map(\.expertLoad) == kept.map(\.expertLoad))
+    }
+
+    /// Nor on which mesh attention is.
+    @Test(arguments: [(1, 2), (2, 2), (1, 3), (1, 4), (3, 1), (2, 1)])
+    func curveOnAMeshIsThatOfOneProcess(dataParallel: Int, tensorParallel: Int) throws {
+        let fixture = try TrainingFixture()
+        for microBatches in [1, 3] {
+            func train(worldSize: Int, _ change: (inout TrainingOptions) -> Void = { _ in }) throws -> [StepMetrics] {
+                try fixture.train(worldSize: worldSize) {
+                    $0.microBatches = microBatches
+                    $0.batchSize = 9
+                    $0.evaluationInterval = 5
+                    change(&$0)
+                }
+            }
+            let reference = try train(worldSize: 1)
+            let lines = try train(worldSize: dataParallel * tensorParallel) {
+                $0.allocator = "expert-parallel"
+                $0.dataParallel = dataParallel
+                $0.tensorParallel = tensorParallel
+            }
+            #expect(lines.count == reference.count)
+            for (line, reference) in zip(lines, reference) {
+                #expect(abs(line.loss - reference.loss) < 1e-3, "step \(line.step)")
+                #expect(line.expertLoad.map { $0.reduce(0, +) } == [144, 144])
+                if let loss = line.validationLoss {
+                    #expect(try abs(loss - #require(reference.validationLoss)) < 1e-3, "step \(line.step)")
+                }
+            }
+        }
     }
 
     @Test(arguments: [1, 2]) func microBatchesGiveTheSameGradient(worldSize: Int) throws {

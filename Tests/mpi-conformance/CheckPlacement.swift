@@ -1,6 +1,7 @@
 import CommunicatorConformance
 import ExpertParallelism
 import ExpertPlacement
+import Layers
 import MPIMessagePassing
 import PlacementInvariance
 
@@ -33,9 +34,36 @@ func checkPlacement(_ world: MPICommunicator, seed: UInt64) throws {
             }
         }
     }
+    try checkMeshes(world, seed: seed)
     try checkTwentySteps(world, seed: seed)
     try checkOverlap(world, seed: seed)
     if world.rank == 0 { print("passed: \(cases) placements on \(world.size) ranks") }
+}
+
+/// So do steps whose attention is spread over the ranks, on every mesh of them.
+private func checkMeshes(_ world: MPICommunicator, seed: UInt64) throws {
+    var plans = RandomPlan(seed: seed)
+    for keyValueHeads in [1, 2, 4] {
+        var training = InvarianceCase()
+        training.keyValueHeads = keyValueHeads
+        let reference = world.rank == 0 ? try training.reference() : nil
+        for tensorParallel in 2...4 where world.size % tensorParallel == 0 {
+            training.tensorParallel = tensorParallel
+            for recomputation in Recomputation.allCases {
+                training.recomputation = recomputation
+                let record = try training.run(
+                    on: world, plan: try plans.plan(for: training.expertModel, worldSize: world.size),
+                    dispatcher: RandomDispatcher(seed: seed))
+                do {
+                    if let reference { try record.check(against: reference, tolerance: 1e-5) }
+                } catch {
+                    throw ConformanceFailure(
+                        description: "groups of \(tensorParallel), \(keyValueHeads) key-value heads, recomputed: "
+                            + "\(recomputation) (seed \(seed)): \(error)")
+                }
+            }
+        }
+    }
 }
 
 /// Updates reach all ranks: later losses agree too.

@@ -21,6 +21,9 @@ public struct DryRun: Sendable, Encodable {
     public let parameters: Int
     public let expertParameters: Int
     public let activeParameters: Int
+    /// Groups of ranks, and ranks of a group, that share attention.
+    public let dataParallel: Int
+    public let tensorParallel: Int
     /// Sequences of all ranks in a step, and tokens of each.
     public let batchSize: Int
     public let sequenceLength: Int
@@ -47,6 +50,8 @@ public struct DryRun: Sendable, Encodable {
         case intermediateSize = "intermediate_size"
         case expertParameters = "expert_parameters"
         case activeParameters = "active_parameters"
+        case dataParallel = "data_parallel"
+        case tensorParallel = "tensor_parallel"
         case batchSize = "batch_size"
         case sequenceLength = "sequence_length"
         case microBatches = "micro_batches"
@@ -105,6 +110,7 @@ public struct DryRun: Sendable, Encodable {
         expertParameters = 3 * model.size
         activeParameters =
             parameters - expertParameters + expertParameters / configuration.experts * configuration.expertsPerToken
+        (dataParallel, tensorParallel) = (inputs.mesh.dataParallel, inputs.mesh.tensorParallel)
         (batchSize, sequenceLength) = (options.batchSize, options.sequenceLength)
         microBatches = options.microBatches
         (steps, completedSteps) = (options.steps, manifest?.step ?? 0)
@@ -113,7 +119,7 @@ public struct DryRun: Sendable, Encodable {
         ownership = options.optimizerPlacement
         memoryLimits = limits
         ranks = RankMemory.all(
-            configuration, plan: plan, options: options,
+            configuration, plan: plan, options: options, mesh: inputs.mesh,
             dataBytes: 2 * (inputs.training.file.count + (inputs.validation?.file.count ?? 0)))
     }
 

@@ -1,5 +1,6 @@
 import ExpertParallelism
 import ExpertPlacement
+import Layers
 import Mixtral
 import Tensors
 
@@ -57,29 +58,33 @@ extension RankMemory {
     /// Of all ranks of a job.
     /// - Parameter dataBytes: of the token files.
     static func all(
-        _ configuration: MixtralConfiguration, plan: PlacementPlan, options: TrainingOptions, dataBytes: Int
+        _ configuration: MixtralConfiguration, plan: PlacementPlan, options: TrainingOptions, mesh: DenseMesh,
+        dataBytes: Int
     ) -> [RankMemory] {
         let value = MemoryLayout<Float>.stride
         let holdings = RankHoldings.all(
             plan, hiddenSize: configuration.hiddenSize, ownership: options.optimizerPlacement)
-        let dense = configuration.parameterCount - 3 * ExpertModel(configuration).size
+        let attention = AttentionShares(configuration, mesh: mesh)
+        let layers = configuration.layers
+        let whole = configuration.parameterCount - 3 * ExpertModel(configuration).size - layers * attention.whole
         let worldSize = plan.worldSize
-        let activations = Activations(configuration, plan: plan, options: options)
-        // Of dense layers and the head.
-        let matrices = Double(
-            configuration.layers * (2 * configuration.heads + 2 * configuration.keyValueHeads)
-                * configuration.headDimension * configuration.hiddenSize
-                + configuration.vocabularySize * configuration.hiddenSize)
-        let arriving = arrivingGradients(configuration, plan: plan, options: options)
+        let activations = Activations(configuration, plan: plan, options: options, attention: attention)
+        let arriving = arrivingGradients(configuration, plan: plan, options: options, attention: attention)
         return holdings.map { held in
-            let owned = value * evenPart(held.rank, of: worldSize, in: 0..<dense).count
-            let sums = worldSize > 1 ? owned : 0
+            let share = attention[held.rank]
+            let dense = whole + layers * share.held
+            let ownedWhole = evenPart(held.rank, of: worldSize, in: 0..<whole).count
+            let owned = value * (ownedWhole + layers * share.owned)
+            let sums = value * ((worldSize > 1 ? ownedWhole : 0) + layers * share.sums)
+            // Of attention and the head.
+            let matrices = layers * share.held + configuration.vocabularySize * configuration.hiddenSize
             return RankMemory(
                 rank: held.rank, node: held.node, weightBytes: value * dense + held.weightBytes,
                 gradientBytes: value * dense + sums + held.weightBytes,
                 optimizerBytes: 2 * owned + held.stateBytes,
                 activationBytes: activations.bytes(
-                    of: held.rank, weights: matrices + Double(3 * configuration.hiddenSize * held.residentNeurons),
+                    of: held.rank,
+                    weights: Double(matrices + 3 * configuration.hiddenSize * held.residentNeurons),
                     arriving: arriving.map { $0[held.rank] }),
                 dataBytes: dataBytes, processBytes: idleBytes)
         }
@@ -89,16 +94,18 @@ extension RankMemory {
 extension RankMemory {
     /// Entries of gradients that arrive for each stage, [stage][rank].
     private static func arrivingGradients(
-        _ configuration: MixtralConfiguration, plan: PlacementPlan, options: TrainingOptions
+        _ configuration: MixtralConfiguration, plan: PlacementPlan, options: TrainingOptions, attention: AttentionShares
     ) -> [[Double]] {
         let worldSize = plan.worldSize
         let ends = configuration.vocabularySize * configuration.hiddenSize
         let dense =
-            [ends] + plan.layers.map { _ in configuration.denseLayerParameterCount } + [ends + configuration.hiddenSize]
+            [ends] + plan.layers.map { _ in configuration.denseLayerParameterCount - attention.whole }
+            + [ends + configuration.hiddenSize]
         var stages = dense.map { count in
             (0..<worldSize).map { Double((worldSize - 1) * evenPart($0, of: worldSize, in: 0..<count).count) }
         }
         for (layer, placement) in plan.layers.enumerated() {
+            for rank in 0..<worldSize { stages[layer + 1][rank] += Double(attention[rank].arriving) }
             for transfer in placement.gradientTransfers(options.optimizerPlacement, layer: layer, worldSize: worldSize)
             {
                 stages[layer + 1][transfer.destination] += Double(3 * configuration.hiddenSize * transfer.neurons.count)
@@ -106,6 +113,56 @@ extension RankMemory {
         }
         return stages
     }
+}
+
+/// What ranks have of a layer's attention, in entries.
+private struct AttentionShares {
+    struct Share {
+        let heads: Int
+        let keyValueHeads: Int
+        /// Weights; of these, what the rank owns; sums of gradients that are not the gradients themselves; gradients that arrive.
+        var held = 0
+        var owned = 0
+        var sums = 0
+        var arriving = 0
+    }
+    /// Weights of all heads.
+    let whole: Int
+    let mesh: DenseMesh
+    /// By place in a group.
+    private let shares: [[Share]]
+
+    init(_ configuration: MixtralConfiguration, mesh: DenseMesh) {
+        self.mesh = mesh
+        let perHead = 2 * configuration.headDimension * configuration.hiddenSize
+        whole = (configuration.heads + configuration.keyValueHeads) * perHead
+        let cut = HeadCut(
+            heads: configuration.heads, keyValueHeads: configuration.keyValueHeads, ranks: mesh.tensorParallel)
+        shares = (0..<mesh.dataParallel).map { group in
+            cut.parts.enumerated().map { place, part in
+                var share = Share(heads: part.heads.count, keyValueHeads: part.keyValueHeads.count)
+                // Queries and output, keys and values: those of a key-value head may be on several ranks of a group.
+                let sharing = cut.parts.indices.filter { cut.parts[$0].keyValueHeads == part.keyValueHeads }
+                let weights: [(count: Int, ranks: Int, index: Int)] = [
+                    (share.heads * perHead, mesh.dataParallel, group),
+                    (
+                        share.keyValueHeads * perHead, mesh.dataParallel * sharing.count,
+                        group * sharing.count + place - sharing[0]
+                    ),
+                ]
+                for (count, ranks, index) in weights {
+                    let owned = evenPart(index, of: ranks, in: 0..<count).count
+                    share.held += count
+                    share.owned += owned
+                    share.sums += ranks > 1 ? owned : 0
+                    share.arriving += (ranks - 1) * owned
+                }
+                return share
+            }
+        }
+    }
+
+    subscript(rank: Int) -> Share { shares[mesh.group(of: rank)][mesh.place(of: rank)] }
 }
 
 /// What a training step of one rank holds besides weights and their state.
@@ -137,10 +194,14 @@ private struct Activations {
 
     private let configuration: MixtralConfiguration
     private let options: TrainingOptions
+    private let attention: AttentionShares
     private let worldSize: Int
     private let layers: [Layer]
 
-    init(_ configuration: MixtralConfiguration, plan: PlacementPlan, options: TrainingOptions) {
+    init(
+        _ configuration: MixtralConfiguration, plan: PlacementPlan, options: TrainingOptions, attention: AttentionShares
+    ) {
+        self.attention = attention
         self.configuration = configuration
         self.options = options
         worldSize = plan.worldSize
@@ -153,39 +214,62 @@ private struct Activations {
     ///   - weights: entries of the matrices that the rank multiplies with.
     ///   - arriving: entries of gradients from other ranks, by stage: embedding, layers, head.
     func bytes(of rank: Int, weights: Double, arriving: [Double]) -> Int {
-        let blocks = BatchBlocks(options, rank: rank, worldSize: worldSize)
-        let sequences = (0..<blocks.microBatches).map { blocks.own(microBatch: $0).count }.max() ?? 0
-        // Entries a token: of the model's state, all queries, all keys.
-        let tokens = Double(sequences * options.sequenceLength)
+        let blocks = BatchBlocks(options, rank: rank, mesh: attention.mesh)
+        let own = (0..<blocks.microBatches).map { blocks.own(microBatch: $0) }
+        // Of the rank, and of its group, whose tokens its heads see all.
+        let tokens = Double(own.map(\.tokens.count).max() ?? 0)
+        let groupTokens = Double((own.map(\.sequences.count).max() ?? 0) * options.sequenceLength)
+        // Entries a token: of the model's state, of the rank's queries and keys.
+        let share = attention[rank]
         let state = Double(configuration.hiddenSize)
-        let queries = Double(configuration.heads * configuration.headDimension)
-        let keys = Double(configuration.keyValueHeads * configuration.headDimension)
+        let queries = Double(share.heads * configuration.headDimension)
+        let keys = Double(share.keyValueHeads * configuration.headDimension)
 
-        // Attention: both norms' inputs and outputs, queries, keys, values, their sum; router: probabilities and choices.
-        // What only products read of it is kept as they take it.
+        // Attention: both norms' inputs and outputs, of which the first is the heads' input; queries, keys, values, their sum;
+        // router: probabilities and choices. What only products read of it is kept as they take it.
         let rounded = options.precision == .bfloat16 ? 0.5 : 0
-        let attention =
-            (4 - rounded) * state + (2 + rounded) * queries + 2 * keys + Double(configuration.heads + 2)
+        let norms = tokens * (3 * state + 2)
+        let headEntries = (2 + rounded) * queries + 2 * keys + Double(share.heads)
+        let heads = groupTokens * ((1 - rounded) * state + headEntries)
         let router = Double(configuration.experts + 6 * configuration.expertsPerToken)
-        var kept = tokens * (2 - rounded) * state + rounded * weights
+        // Factors as products take them are kept with what else a layer keeps.
+        let head = Double(configuration.vocabularySize * configuration.hiddenSize)
+        let layerWeights = rounded * (weights - head) / Double(layers.count)
+        var kept = tokens * (2 - rounded) * state + rounded * head
         var peak = 0.0
         for (index, layer) in layers.enumerated() {
             let (rows, neuronRows) = (layer.work.rows[rank], layer.work.work[rank])
             // Each rank has its part of every expert's tokens.
             let staying = rows / Double(worldSize)
             let leaving = max(0, tokens * layer.copies - staying)
-            kept += tokens * (attention + router) + (2 - rounded) * rows * state + 2 * neuronRows + leaving * state
+            let routed = tokens * router + (2 - rounded) * rows * state + 2 * neuronRows + leaving * state
+            let whole = norms + heads + routed + layerWeights
             // Rows on their way, there and back, gradients of those that are there, and one activation of one expert.
             let experts = (leaving + 2 * rows - staying) * state + (1 + 3 * rounded) * layer.largest[rank]
             // When backward comes to this layer, gradients of the two stages before arrive, and the layers before have kept theirs.
             let gradients = options.overlap.contains(.gradients) ? arriving[(index + 2)...].prefix(2).reduce(0, +) : 0
-            peak = max(peak, kept + experts + gradients)
+            // What backward computes again of a layer is there while it is at the layer.
+            switch options.recomputation {
+            case .none:
+                peak = max(peak, kept + whole + experts + gradients)
+                kept += whole
+            case .attention:
+                // The experts' part is over by then.
+                let rest = norms + routed + layerWeights
+                peak = max(peak, kept + max(rest + experts, norms + heads + layerWeights) + gradients)
+                kept += rest
+            case .experts:
+                peak = max(peak, kept + whole + experts + gradients)
+                kept += norms + heads - tokens * state
+            case .full:
+                peak = max(peak, kept + whole + experts + gradients)
+                kept += tokens * state
+            }
         }
         // The gradients that attention works with; logits; the gradient that goes through all layers.
-        let working =
-            tokens
-            * (2 * queries + 2 * keys + state + Double(configuration.vocabularySize) + 2 * state + rounded
-                * Double(configuration.vocabularySize))
+        let spread: Double = attention.mesh.tensorParallel > 1 ? 2 : 1
+        let attending = groupTokens * (2 * queries + 2 * keys + spread * state)
+        let working = attending + tokens * ((1 + rounded) * Double(configuration.vocabularySize) + 2 * state)
         return Int((Double(MemoryLayout<Float>.stride) * (peak + working)).rounded())
     }
 }
