@@ -23,13 +23,17 @@ public struct DeviceMesh: Hashable, Sendable {
         if let negative = ranks.first(where: { $0 < 0 }) {
             throw .invalidMesh("rank \(negative) is negative")
         }
-        var seen = Set<Int>()
-        if let twice = ranks.first(where: { !seen.insert($0).inserted }) {
-            throw .invalidMesh("rank \(twice) stands twice in one mesh")
-        }
+        if let twice = Self.repeated(ranks) { throw .invalidMesh("rank \(twice) stands twice in one mesh") }
         self.dataParallel = dataParallel
         self.tensorParallel = tensorParallel
         self.ranks = ranks
+    }
+
+    /// A rank that stands there twice.
+    private static func repeated(_ ranks: [Int]) -> Int? {
+        if zip(ranks, ranks.dropFirst()).allSatisfy({ $0 < $1 }) { return nil }
+        let sorted = ranks.sorted()
+        return zip(sorted, sorted.dropFirst()).first { $0 == $1 }?.0
     }
 
     /// The rank that holds shard `shard` of replica `replica`.

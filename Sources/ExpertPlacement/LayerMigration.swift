@@ -22,24 +22,14 @@ public struct LayerMigration: Hashable, Sendable {
     public init(
         layer: Int, from source: LayerPlacement, to target: LayerPlacement, ownership: OwnershipPolicy, nodes: [Int]
     ) throws(PlacementError) {
-        let widths = source.experts.map(\.width)
-        guard target.experts.map(\.width) == widths else {
-            throw .invalidPlan(
-                "layer \(layer): experts of widths \(widths) cannot become ones of \(target.experts.map(\.width))")
-        }
-        for placement in [source, target] {
-            let ranks = placement.experts.lazy.flatMap(\.mesh.ranks)
-            if let rank = ranks.first(where: { $0 >= nodes.count }) {
-                throw .invalidPlan("layer \(layer): rank \(rank) is not in a world of \(nodes.count)")
-            }
-        }
+        try Self.check(layer: layer, from: source, to: target, worldSize: nodes.count)
         self.layer = layer
         self.source = source
         self.target = target
         self.ownership = ownership
         worldSize = nodes.count
 
-        let moved = target.experts.indices.filter { source.experts[$0].residents != target.experts[$0].residents }
+        let moved = target.experts.indices.filter { source.experts[$0].moves(to: target.experts[$0]) }
         var sources = TransferSources(nodes: nodes)
         var moments = [NeuronTransfer]()
         var weights = [NeuronTransfer]()
@@ -64,9 +54,26 @@ public struct LayerMigration: Hashable, Sendable {
         self.moments = moments
     }
 
+    /// - Throws: `PlacementError.invalidPlan` when the placements are not of the same experts, or name other ranks.
+    static func check(
+        layer: Int, from source: LayerPlacement, to target: LayerPlacement, worldSize: Int
+    ) throws(PlacementError) {
+        let widths = source.experts.map(\.width)
+        guard target.experts.map(\.width) == widths else {
+            throw .invalidPlan(
+                "layer \(layer): experts of widths \(widths) cannot become ones of \(target.experts.map(\.width))")
+        }
+        for placement in [source, target] {
+            for expert in placement.experts {
+                guard let rank = expert.mesh.ranks.first(where: { $0 >= worldSize }) else { continue }
+                throw .invalidPlan("layer \(layer): rank \(rank) is not in a world of \(worldSize)")
+            }
+        }
+    }
+
     /// The experts that some rank holds other neurons of afterwards.
     public var movedExperts: [Int] {
-        target.experts.indices.filter { source.experts[$0].residents != target.experts[$0].residents }
+        target.experts.indices.filter { source.experts[$0].moves(to: target.experts[$0]) }
     }
 
     /// Bytes of one neuron's weights, or of one of its moments: a row of w1, a row of w3 and a column of w2 in fp32.
@@ -91,6 +98,11 @@ public struct LayerMigration: Hashable, Sendable {
 }
 
 extension ExpertPlacement {
+    /// Whether some rank holds other neurons under `other`.
+    fileprivate func moves(to other: ExpertPlacement) -> Bool {
+        mesh == other.mesh && cuts == other.cuts ? false : residents != other.residents
+    }
+
     /// Which ranks have which neurons' weights: those that compute with them, and those that own them. Ranges of one rank
     /// may overlap.
     public func holders(_ ownership: OwnershipPolicy, layer: Int, expert: Int, worldSize: Int) -> [RankRange] {

@@ -25,10 +25,20 @@ public struct Migration: Hashable, Sendable {
     public init(
         from source: PlacementPlan, to target: PlacementPlan, ownership: OwnershipPolicy
     ) throws(PlacementError) {
-        guard source.worldSize == target.worldSize else {
-            throw .invalidPlan("made for \(target.worldSize) ranks, the plan before it for \(source.worldSize)")
-        }
+        try Self.check(from: source, to: target)
         try self.init(from: source.layers, to: target, ownership: ownership)
+    }
+
+    /// - Throws: `PlacementError.invalidPlan` when the plans are not for the same ranks and experts.
+    static func check(from source: PlacementPlan, to target: PlacementPlan) throws(PlacementError) {
+        guard source.worldSize == target.worldSize, source.layers.count == target.layers.count else {
+            throw .invalidPlan(
+                "made for \(target.layers.count) layers on \(target.worldSize) ranks, the plan before it for "
+                    + "\(source.layers.count) on \(source.worldSize)")
+        }
+        for (layer, (old, new)) in zip(source.layers, target.layers).enumerated() {
+            try LayerMigration.check(layer: layer, from: old, to: new, worldSize: target.worldSize)
+        }
     }
 
     /// Bytes that leave all ranks together.

@@ -8,8 +8,13 @@ public struct MigrationSchedule: Hashable, Sendable {
     ///   - budgetBytes: what all ranks together may send before one step; nil: anything.
     ///   - order: of the layers; nil: from 0.
     public init(_ migration: Migration, hiddenSize: Int, budgetBytes: Int? = nil, order: [Int]? = nil) {
-        let order = order ?? Array(migration.layers.indices)
-        let bytes = migration.layers.map { $0.bytes(hiddenSize: hiddenSize) }
+        self.init(
+            bytes: migration.layers.map { $0.bytes(hiddenSize: hiddenSize) }, budgetBytes: budgetBytes, order: order)
+    }
+
+    /// - Parameter bytes: that move, of each layer.
+    init(bytes: [Int], budgetBytes: Int?, order: [Int]? = nil) {
+        let order = order ?? Array(bytes.indices)
         // What costs nothing need not wait.
         var steps = [order.filter { bytes[$0] == 0 }]
         var spent = 0

@@ -60,6 +60,17 @@ import Testing
         return copies
     }
 
+    /// What a change is told to move without a list of transfers is what is on the list.
+    @Test(arguments: OwnershipPolicy.allCases) func bytesAreKnownBeforehand(ownership: OwnershipPolicy) throws {
+        let seed = TestRuns.seed("bytes beforehand, \(ownership)")
+        for round in 0..<500 {
+            let example = try Case(seed: seed, round: round, largestWorld: 9, ownership: ownership)
+            let change = PlacementChange(
+                from: example.source, to: example.target, worldSize: example.worldSize, ownership: ownership, layer: 1)
+            #expect(change.bytes(hiddenSize: 2) == example.migration.bytes(hiddenSize: 2), example.context)
+        }
+    }
+
     @Test(arguments: OwnershipPolicy.allCases) func movesTheFewestBytes(ownership: OwnershipPolicy) throws {
         let seed = TestRuns.seed("fewest bytes, \(ownership)")
         for round in 0..<200 {

@@ -53,8 +53,11 @@ struct LayerPlanner {
 
     private var widths: [Int] { model.layers[layer] }
     private var worldSize: Int { cluster.worldSize }
+    /// Whether searching takes long.
+    private var isLarge: Bool { ReplicaAssignment.isLarge(ranks: worldSize, experts: widths.count) }
 
-    func choose(current: LayerPlacement) throws(PlacementError) -> Choice {
+    /// - Parameter experience: what shapes came to earlier, kept up to date.
+    func choose(current: LayerPlacement, experience: inout ShapeExperience) throws(PlacementError) -> Choice {
         let before = predict(current, deviations: deviations)
         let measuredBefore = predict(current, deviations: measuredDeviations).seconds
         let slots = try SlotBudget.slots(
@@ -68,7 +71,9 @@ struct LayerPlanner {
         let isOver = !fits(current, slots: slots) || groups.map { $0.homes(in: current) == nil } ?? false
         var mustMove = isOver
         var refusal: PlacementError?
-        func offer(_ placement: LayerPlacement) {
+        /// - Returns: seconds were the loads certain, with their part of what getting there costs unless that is to be paid now.
+        @discardableResult
+        func offer(_ placement: LayerPlacement) -> Double {
             let after = predict(placement, deviations: deviations)
             let change = change(from: current, to: placement)
             let moveSeconds = costs.seconds(change, hiddenSize: model.hiddenSize)
@@ -79,29 +84,45 @@ struct LayerPlanner {
                 change.isEmpty
                 || after.seconds < before.seconds * most
                     && predict(placement, deviations: measuredDeviations).seconds < measuredBefore * most
-            guard mustMove || worthwhile && score < bestScore, fits(placement, slots: slots) else { return }
-            mustMove = false
-            bestScore = score
-            best = Choice(
-                placement: placement, before: before, after: after, change: change, moveSeconds: moveSeconds)
+            if mustMove || worthwhile && score < bestScore, fits(placement, slots: slots) {
+                mustMove = false
+                bestScore = score
+                best = Choice(
+                    placement: placement, before: before, after: after, change: change, moveSeconds: moveSeconds)
+                return after.certainSeconds
+            }
+            return after.certainSeconds + options.margin * moveSeconds / options.life
         }
         if let replicated = try replicated(current: current, slots: slots) { offer(replicated) }
-        for count in shardedCounts {
-            // With shards, the search for a good number of replicas is not repeated.
-            for spares in count == 0 ? spareCounts(slots: slots) : [2 * worldSize] {
-                // No candidate can be better than perfectly even ranks, and one nearly as good is good enough.
-                let enough = count == 0 || count == widths.count ? Self.satisfying : Self.promising
-                guard mustMove || leastSeconds(sharding: count) < best.after.seconds * (1 - enough) else { break }
-                do {
-                    for way in parts(current) {
-                        let placement = try candidate(
-                            sharding: count, parts: way, current: current, slots: slots, spares: spares)
-                        if let placement { offer(placement) }
-                    }
-                } catch {
-                    refusal = error
-                    break
+        experience.begin(loads, isLarge: isLarge)
+        // With shards, the search for a good number of replicas is not repeated.
+        let shapes = shardedCounts.flatMap { count in
+            (count == 0 ? spareCounts(slots: slots) : [2 * worldSize]).map { LayerShape(sharded: count, spares: $0) }
+        }
+        let bounds = shapes.map(leastSeconds)
+        for index in experience.order(shapes, bounds: bounds) {
+            let (shape, bound) = (shapes[index], bounds[index])
+            // No candidate can be better than perfectly even ranks, and one nearly as good is good enough.
+            let isUniform = shape.sharded == 0 || shape.sharded == widths.count
+            let enough = isUniform ? Self.satisfying : Self.promising
+            // One that was tried has to promise what a move has to gain.
+            let expected = experience.seconds(shape, bound: bound) ?? 0
+            let isPromising =
+                bound < best.after.seconds * (1 - enough)
+                && expected < best.after.certainSeconds * (1 - max(enough, options.minimumGain))
+            guard mustMove || isPromising else { continue }
+            do {
+                var seconds = Double.infinity
+                for (number, way) in parts(current).enumerated() {
+                    let placement = try candidate(
+                        shape, parts: way, current: current, slots: slots,
+                        anew: &experience.anew[ShapeExperience.Way(shape: shape, number: number), default: [:]])
+                    if let placement { seconds = min(seconds, offer(placement)) }
                 }
+                // One that did not do, whatever the reason, is not tried again before what is in force has become worse.
+                experience.add(shape, seconds: max(seconds, best.after.certainSeconds), bound: bound)
+            } catch {
+                refusal = error
             }
         }
         if let refusal, mustMove { throw refusal }
@@ -114,8 +135,52 @@ struct LayerPlanner {
     /// What a mixture of shards and replicas might gain, relative, to be tried.
     private static let promising = 0.02
 
-    /// Seconds of ranks that are all equally busy, exactly as forecast, with the `count` hottest experts spread.
-    private func leastSeconds(sharding count: Int) -> Double {
+    /// Seconds that no placement of a shape can beat, at loads exactly as forecast: of ranks that are all equally busy, with as
+    /// many replicas, which have to be kept equal, as it takes for no expert to be too slow.
+    private func leastSeconds(_ shape: LayerShape) -> Double {
+        let even = evenSeconds(sharding: shape.sharded)
+        let exchange = exchangeSeconds.min() ?? 0
+        let fastest = (costs.slowness.min() ?? 1) / slowness(0)
+        let whole = hottest.dropFirst(shape.sharded).map { expert in
+            let row = costs.secondsPerRow(neurons: widths[expert], rank: 0) * fastest + exchange
+            return (width: widths[expert], seconds: loads[expert] * row)
+        }
+        guard even > 0, even.isFinite else { return even }
+        /// Whether it may be done in so many seconds.
+        func isPossible(_ seconds: Double) -> Bool {
+            var (further, synchronisation) = (0.0, 0.0)
+            for expert in whole where expert.seconds > seconds {
+                let replicas = (expert.seconds / seconds).rounded(.up)
+                if replicas > Double(worldSize) { return false }
+                further += replicas - 1
+                synchronisation += synchronisationSeconds(width: expert.width, replicas: replicas)
+            }
+            let latency = further > 0 ? 2 * costs.exchangeLatencySeconds : 0
+            return further <= Double(shape.spares)
+                && even + latency + synchronisation / Double(worldSize) <= seconds
+        }
+        var (low, high) = (even, 2 * even)
+        if isPossible(low) { return low }
+        while !isPossible(high), high < 1e6 * even { (low, high) = (high, 2 * high) }
+        for _ in 0..<10 {
+            let middle = (low + high) / 2
+            if isPossible(middle) { high = middle } else { low = middle }
+        }
+        return low
+    }
+
+    /// Seconds of all ranks together that replicas of a whole expert spend on being equal, on as many nodes as can be.
+    private func synchronisationSeconds(width: Int, replicas: Double) -> Double {
+        let nodes = costs.nodeLinks == nil || groups != nil ? 1 : Double(shardRanks.count)
+        // Of the others of a replica those on its node are near.
+        let near = max(0, replicas / nodes - 1) / max(1, replicas - 1)
+        let seconds = costs.synchronisationSeconds(neurons: width, hiddenSize: model.hiddenSize, far: 1 - near)
+        // What a replica owns itself, of state that all ranks have a part of, costs nothing.
+        let foreign = costs.ownership == .decoupled ? 1 - 1 / Double(worldSize) : 1
+        return (replicas - 1) * foreign * seconds
+    }
+
+    private func evenSeconds(sharding count: Int) -> Double {
         let speed = (0..<worldSize).reduce(0.0) { $0 + 1 / slowness($1) }
         // Ranks of a large node have most of the others near.
         let exchange = exchangeSeconds.min() ?? 0
@@ -127,11 +192,21 @@ struct LayerPlanner {
             let row = costs.secondsPerRow(neurons: 0, rank: 0) / slowness(0)
             if place < count {
                 seconds += loads[expert] * ((row * fastest + exchange) / replicas + (whole - row) / speed)
+                seconds += shardSynchronisationSeconds(width: widths[expert])
             } else {
                 seconds += loads[expert] * (whole / speed + exchange / Double(worldSize))
             }
         }
         return seconds
+    }
+
+    /// Seconds of a rank on being equal to the other nodes in its shard of an expert that is spread.
+    private func shardSynchronisationSeconds(width: Int) -> Double {
+        guard groups == nil, costs.ownership == .colocated, shardRanks.count > 1, let shards = shardRanks.first?.count
+        else { return 0 }
+        let foreign = width / max(1, shards) * (shardRanks.count - 1) / shardRanks.count
+        return costs.synchronisationSeconds(
+            neurons: foreign, hiddenSize: model.hiddenSize, far: costs.nodeLinks == nil ? 0 : 1)
     }
 
     /// Seconds of a row in exchanges, W entries.
@@ -210,17 +285,18 @@ struct LayerPlanner {
         return counts
     }
 
-    /// The placement with the `count` hottest experts spread over the ranks of nodes, and replicas of the others.
+    /// The placement with the hottest experts spread over the ranks of nodes, and replicas of the others.
     /// - Returns: nil when an expert has too few neurons, or nothing is left to vary.
     private func candidate(
-        sharding count: Int, parts: [PlacementPart], current: LayerPlacement, slots: [Int], spares: Int
+        _ shape: LayerShape, parts: [PlacementPart], current: LayerPlacement, slots: [Int], anew: inout [Int: Double]
     ) throws(PlacementError) -> LayerPlacement? {
+        let (count, spares) = (shape.sharded, shape.spares)
         let sharded = shardRanks.reduce(0) { $0 + $1.count }
         guard count * sharded + widths.count - count <= mostRanks else { return nil }
         let hot = Set(hottest.prefix(count))
         var experts = current.experts
         let exchange = exchangeSeconds
-        for part in parts {
+        for (number, part) in parts.enumerated() {
             let shards = groups == nil ? shardRanks : [part.ranks]
             let spread = part.experts.filter(hot.contains)
             for expert in spread {
@@ -238,7 +314,8 @@ struct LayerPlanner {
             let most = (mostRanks - count * sharded) * part.ranks.count / worldSize
             let placed = try replicas(
                 of: others, on: part.ranks, slots: free, limit: min(others.count + further, max(others.count, most)),
-                exchange: exchange, current: LayerPlacement(experts: others.map { current.experts[$0] }))
+                exchange: exchange, current: LayerPlacement(experts: others.map { current.experts[$0] }),
+                anew: &anew[number])
             for (index, expert) in others.enumerated() { experts[expert] = placed.experts[index] }
         }
         return LayerPlacement(experts: experts)
@@ -246,21 +323,27 @@ struct LayerPlanner {
 
     /// Whole experts on some of the ranks.
     private func replicas(
-        of others: [Int], on ranks: [Int], slots: [Int], limit: Int, exchange: [Double], current: LayerPlacement
+        of others: [Int], on ranks: [Int], slots: [Int], limit: Int, exchange: [Double], current: LayerPlacement,
+        anew: inout Double?
     ) throws(PlacementError) -> LayerPlacement {
         let widest = widths.max() ?? 1
         let whole = costs.secondsPerRow(neurons: widest, rank: 0)
         let weights = others.map { costs.secondsPerRow(neurons: widths[$0], rank: 0) / whole }
         var places = [Int](repeating: -1, count: worldSize)
         for (place, rank) in ranks.enumerated() { places[rank] = place }
+        let inForce = current.replicas(worldSize: worldSize)?.map { replicas in
+            let kept = replicas.ranks.indices.filter { places[replicas.ranks[$0]] >= 0 }
+            return (ranks: kept.map { places[replicas.ranks[$0]] }, fractions: kept.map { replicas.fractions[$0] })
+        }
         let problem = try ReplicaProblem(
             loads: zip(others, weights).map { loads[$0] * $1 },
             deviations: zip(others, weights).map { deviations[$0] * $1 },
             secondsPerRow: ranks.map { costs.secondsPerRow(neurons: widest, rank: $0) + exchange[$0] },
             slots: slots, replicaLimit: limit, nodes: ranks.map { cluster.nodes[$0] },
-            current: current.replicaRanks(worldSize: worldSize)?.map { $0.map { places[$0] }.filter { $0 >= 0 } })
+            current: inForce.map { $0.map(\.ranks) },
+            currentFractions: isLarge ? inForce.map { $0.map(\.fractions) } : nil)
         let plan = ReplicaPlanner(keeping: max(0.002, options.minimumGain / 2))
-            .plan(problem, prices: ReplicaPlanner.Prices(arrival: arrivalPrice))
+            .plan(problem, prices: ReplicaPlanner.Prices(arrival: arrivalPrice), anew: &anew)
         return try ReplicaPlan(ranks: plan.ranks.map { $0.map { ranks[$0] } }, fractions: plan.fractions)
             .placement(widths: others.map { widths[$0] }, current: current)
     }

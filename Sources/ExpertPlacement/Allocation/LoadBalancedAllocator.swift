@@ -11,6 +11,8 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
     public private(set) var estimate: CostEstimate
     /// What was predicted of the plan proposed last.
     public private(set) var prediction: PlanPrediction?
+    /// What shapes of each layer came to.
+    private var experience = [ShapeExperience]()
 
     /// - Parameter costs: what holds until it is measured; nil: guessed from the model.
     public init(_ options: Options = Options(), costs: CostModel? = nil) {
@@ -52,11 +54,14 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
         var layers = [LayerPlacement]()
         var sum = PlanPrediction.zero
         var isForced = false
+        if experience.count != model.layers.count {
+            experience = [ShapeExperience](repeating: ShapeExperience(), count: model.layers.count)
+        }
         for layer in model.layers.indices {
             let planner = try LayerPlanner(
                 layer: layer, model: model, cluster: cluster, costs: costs, options: options, loads: loads[layer],
                 deviations: deviations[layer], measuredDeviations: measuredDeviations[layer])
-            let choice = try planner.choose(current: current.layers[layer])
+            let choice = try planner.choose(current: current.layers[layer], experience: &experience[layer])
             layers.append(choice.placement)
             isForced = isForced || choice.isForced
             sum.add(choice, layers: model.layers.count)

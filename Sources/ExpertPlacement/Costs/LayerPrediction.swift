@@ -3,6 +3,9 @@ public struct LayerPrediction: Hashable, Sendable {
     /// Seconds of each rank, W entries.
     public let rankSeconds: [Double]
 
+    /// Seconds of the slowest rank were the loads certain.
+    public let certainSeconds: Double
+
     /// The step waits for the slowest rank.
     public var seconds: Double { rankSeconds.max() ?? 0 }
 
@@ -36,9 +39,11 @@ public struct LayerPrediction: Hashable, Sendable {
             : (0..<worldSize).map {
                 costs.exchangeSecondsPerRow(hiddenSize: hiddenSize, worldSize: worldSize, rank: $0)
             }
+        var distances = costs.nodeLinks.map { OwnerDistances($0, costs.ownership) }
         for (expert, placement) in layer.experts.enumerated() {
             let mesh = placement.mesh
-            let distances = costs.nodeLinks.map { OwnerDistances(mesh, $0, costs.ownership) }
+            distances?.enter(mesh)
+            defer { distances?.leave(mesh) }
             for replica in 0..<mesh.dataParallel {
                 let share = placement.fraction(ofReplica: replica)
                 for shard in 0..<mesh.tensorParallel {
@@ -62,7 +67,7 @@ public struct LayerPrediction: Hashable, Sendable {
                         isSynchronised = true
                         means[rank] += costs.synchronisationSeconds(
                             neurons: neurons - owned, hiddenSize: hiddenSize,
-                            far: distances?.farPart(of: rank, shard: shard) ?? 0)
+                            far: distances?.farPart(of: rank, shard: shard, in: mesh) ?? 0)
                     }
                 }
             }
@@ -71,6 +76,7 @@ public struct LayerPrediction: Hashable, Sendable {
         let latency = (isSynchronised ? 3 : 1) * costs.exchangeLatencySeconds
         let total = deviations.reduce(0) { $0 + $1 * $1 }
         let others = Double(worldSize) / Double(max(1, worldSize - 1))
+        certainSeconds = (means.max() ?? 0) + latency
         rankSeconds = (0..<worldSize).map { rank in
             let known = total > 0 ? covariances[rank] * covariances[rank] / total : 0
             return means[rank] + caution * (others * max(0, variances[rank] - known)).squareRoot() + latency
@@ -82,31 +88,36 @@ public struct LayerPrediction: Hashable, Sendable {
 private struct OwnerDistances {
     private let links: NodeLinks
     private let ownership: OwnershipPolicy
-    private let dataParallel: Int
-    /// Replicas on each node, [shard][node].
-    private let counts: [[Int: Int]]
+    private let nodeCount: Int
+    /// Of the expert at hand its replicas on each node, [shard][node]; zeros between experts.
+    private var counts = [Int]()
 
-    init(_ mesh: DeviceMesh, _ links: NodeLinks, _ ownership: OwnershipPolicy) {
+    init(_ links: NodeLinks, _ ownership: OwnershipPolicy) {
         self.links = links
         self.ownership = ownership
-        dataParallel = mesh.dataParallel
-        guard ownership == .colocated, mesh.dataParallel > 1 else {
-            counts = []
-            return
-        }
-        counts = (0..<mesh.tensorParallel).map { shard in
-            (0..<mesh.dataParallel).reduce(into: [:]) {
-                $0[links.nodes[mesh.rank(replica: $1, shard: shard)], default: 0] += 1
-            }
+        nodeCount = (links.nodes.max() ?? -1) + 1
+    }
+
+    /// Turns to an expert.
+    mutating func enter(_ mesh: DeviceMesh) { count(mesh, by: 1) }
+
+    mutating func leave(_ mesh: DeviceMesh) { count(mesh, by: -1) }
+
+    private mutating func count(_ mesh: DeviceMesh, by change: Int) {
+        guard ownership == .colocated, mesh.dataParallel > 1 else { return }
+        let missing = mesh.tensorParallel * nodeCount - counts.count
+        if missing > 0 { counts += [Int](repeating: 0, count: missing) }
+        for (index, rank) in mesh.ranks.enumerated() {
+            counts[index % mesh.tensorParallel * nodeCount + links.nodes[rank]] += change
         }
     }
 
-    func farPart(of rank: Int, shard: Int) -> Double {
+    func farPart(of rank: Int, shard: Int, in mesh: DeviceMesh) -> Double {
         switch ownership {
         case .colocated:
-            guard dataParallel > 1 else { return 0 }
-            let near = counts[shard][links.nodes[rank], default: 1]
-            return Double(dataParallel - near) / Double(dataParallel - 1)
+            guard mesh.dataParallel > 1 else { return 0 }
+            let near = counts[shard * nodeCount + links.nodes[rank]]
+            return Double(mesh.dataParallel - near) / Double(mesh.dataParallel - 1)
         case .decoupled:
             let others = links.nodes.count - 1
             return others > 0 ? Double(links.nodes.count - links.neighbours[rank]) / Double(others) : 0

@@ -19,10 +19,13 @@ public struct NodeLinks: Hashable, Sendable, Codable {
     /// `nodes` by numbers from 0, in the order in which they come.
     static func counted(_ nodes: [Int]) -> [Int] {
         var numbers = [Int: Int]()
+        var last: (node: Int, number: Int)?
         return nodes.map { node in
-            if let number = numbers[node] { return number }
-            numbers[node] = numbers.count
-            return numbers.count - 1
+            if let last, last.node == node { return last.number }
+            let number = numbers[node] ?? numbers.count
+            numbers[node] = number
+            last = (node, number)
+            return number
         }
     }
 }

@@ -36,5 +36,11 @@ public struct PlacementChange: Hashable, Sendable {
         }
     }
 
+    /// Bytes that leave all ranks together in a `LayerMigration`, whoever sends what: weights, and both moments.
+    public func bytes(hiddenSize: Int) -> Int {
+        (replicaNeurons.reduce(0, +) + 2 * homeNeurons.reduce(0, +))
+            * LayerMigration.neuronBytes(hiddenSize: hiddenSize)
+    }
+
     public var isEmpty: Bool { replicaNeurons.allSatisfy { $0 == 0 } && homeNeurons.allSatisfy { $0 == 0 } }
 }

@@ -17,17 +17,17 @@ struct BalancedPacking {
         }
         var packs = [Int](repeating: 0, count: weights.count)
         var positions = packs
-        var sums = [Float](repeating: 0, count: count)
+        var lightest = Heap((0..<count).map { Lightest(weight: Float(0), index: $0) })
         var filled = [Int](repeating: 0, count: count)
         // Swift's sort is stable, but does not promise it: the index decides between equals.
         let order = weights.indices.sorted { (weights[$0], $1) > (weights[$1], $0) }
         for item in order {
-            var best = -1
-            for pack in 0..<count where filled[pack] < size && (best < 0 || sums[pack] < sums[best]) { best = pack }
-            packs[item] = best
-            positions[item] = filled[best]
-            sums[best] += weights[item]
-            filled[best] += 1
+            guard var pack = lightest.first else { break }
+            packs[item] = pack.index
+            positions[item] = filled[pack.index]
+            filled[pack.index] += 1
+            pack.weight += weights[item]
+            if filled[pack.index] < size { lightest.replaceFirst(by: pack) } else { lightest.removeFirst() }
         }
         self.packs = packs
         self.positions = positions

@@ -12,14 +12,14 @@ struct Replication {
         var experts = Array(weights.indices)
         var indices = [Int](repeating: 0, count: weights.count)
         var counts = [Int](repeating: 1, count: weights.count)
-        var pieces = weights
+        var pieces = Heap(weights.enumerated().map { Heaviest(weight: $1, index: $0) })
         for _ in weights.count..<replicas {
-            var heaviest = 0
-            for expert in pieces.indices where pieces[expert] > pieces[heaviest] { heaviest = expert }
+            guard let heaviest = pieces.first?.index else { break }
             experts.append(heaviest)
             indices.append(counts[heaviest])
             counts[heaviest] += 1
-            pieces[heaviest] = weights[heaviest] / Float(counts[heaviest])
+            pieces.replaceFirst(
+                by: Heaviest(weight: weights[heaviest] / Float(counts[heaviest]), index: heaviest))
         }
         self.experts = experts
         self.indices = indices

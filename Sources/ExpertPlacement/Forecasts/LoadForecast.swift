@@ -73,7 +73,8 @@ public struct LoadForecast: Hashable, Sendable {
         let recent = history.suffix(count)
         var sum = [Double](repeating: 0, count: history[history.count - 1][layer].count)
         for interval in recent {
-            for expert in sum.indices { sum[expert] += interval[layer][expert] }
+            let loads = interval[layer]
+            for expert in sum.indices { sum[expert] += loads[expert] }
         }
         return sum.map { $0 / Double(recent.count) }
     }

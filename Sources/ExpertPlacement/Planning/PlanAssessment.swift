@@ -7,7 +7,7 @@ extension PlanPrediction {
         from current: PlacementPlan, to plan: PlacementPlan, loads: [[Double]]?, costs: CostModel, model: ExpertModel
     ) throws(PlacementError) {
         self.init()
-        bytes = try Migration(from: current, to: plan, ownership: costs.ownership).bytes(hiddenSize: model.hiddenSize)
+        try Migration.check(from: current, to: plan)
         for (index, (old, new)) in zip(current.layers, plan.layers).enumerated() {
             let rows = loads?[index] ?? model.layers[index].map { _ in 1 }
             let before = LayerPrediction(
@@ -25,6 +25,7 @@ extension PlanPrediction {
             replicaNeurons += change.replicaNeurons.reduce(0, +)
             homeNeurons += change.homeNeurons.reduce(0, +)
             moveSeconds += costs.seconds(change, hiddenSize: model.hiddenSize)
+            bytes += change.bytes(hiddenSize: model.hiddenSize)
         }
     }
 

@@ -1,8 +1,9 @@
 extension ReplicaAssignment {
     /// Takes over the plan in force as far as the slots allow, tokens shared as best they can be.
-    mutating func adopt(_ current: [[Int]]) {
+    /// - Parameter fractions: shares to start from, which are nearly the best when loads have changed little; nil: even ones.
+    mutating func adopt(_ current: [[Int]], fractions: [[Double]]? = nil) {
         func fits(_ expert: Int, _ rank: Int) -> Bool {
-            slots.indices.contains(rank) && residents[rank].count < slots[rank] && !holds(rank, expert)
+            slots.indices.contains(rank) && hasRoom(rank) && !holds(rank, expert)
                 && (isSmall || replicaCount < replicaLimit)
         }
         // One replica of each expert first, then the further ones, those of heavy experts before others.
@@ -16,10 +17,11 @@ extension ReplicaAssignment {
                 add(expert, to: rank)
             }
             for rank in current[expert] where fits(expert, rank) { add(expert, to: rank) }
-            spreadEvenly(expert)
+            spread(expert, over: current[expert], fractions?[expert])
         }
         // What found no slot, or is new, goes where there is most room.
-        for expert in loads.indices.sorted(by: { (loads[$0], $1) > (loads[$1], $0) }) where replicas[expert].isEmpty {
+        for expert in loads.indices.sorted(by: { (loads[$0], $1) > (loads[$1], $0) }) where replicas.count(expert) == 0
+        {
             placeFirst(expert)
         }
         balance()
@@ -30,19 +32,9 @@ extension ReplicaAssignment {
         }
     }
 
-    private mutating func spreadEvenly(_ expert: Int) {
-        if replicas[expert].isEmpty { return }
-        let share = 1 / Double(replicas[expert].count)
-        for index in replicas[expert].indices {
-            let replica = replicas[expert][index]
-            rankLoads[replica.rank] += (share - replica.share) * loads[expert]
-            replicas[expert][index].share = share
-        }
-    }
-
     private mutating func placeFirst(_ expert: Int) {
         var best = -1
-        for rank in slots.indices where residents[rank].count < slots[rank] {
+        for rank in slots.indices where hasRoom(rank) {
             if best < 0 || rankLoads[rank] * secondsPerRow[rank] < rankLoads[best] * secondsPerRow[best] { best = rank }
         }
         if best < 0 || replicaCount >= replicaLimit {
@@ -75,55 +67,56 @@ extension ReplicaAssignment {
             let mixed = inverseGrain.isFinite && counts[expert] > 1
             // Ranks have room for an expert once, so those for all its pieces are found together.
             let ranks = fastest(counts[expert], for: expert, piece: piece, inverseGrain: mixed ? inverseGrain : nil)
-            for rank in ranks {
-                replicas[expert].append(Replica(rank: rank, share: 1 / Double(ranks.count)))
-                residents[rank].append(expert)
-                rankLoads[rank] += loads[expert] / Double(ranks.count)
-                replicaCount += 1
-            }
+            for rank in ranks { place(expert, on: rank, share: 1 / Double(ranks.count)) }
         }
         balance()
     }
 
     /// The ranks with room that would be done first with `piece` more of an expert that none holds yet; as many on different
-    /// nodes as there are nodes. Fewer than `count` when others have no room.
+    /// nodes as there are nodes. Fewer than `count` when others have no room. Of equals those come first that come first in
+    /// some order, and then by their numbers.
     private func fastest(_ count: Int, for expert: Int, piece: Double, inverseGrain: Double?) -> [Int] {
-        var best = FastestRanks(count: count)
-        var bestOfNodes = [FastestRanks](repeating: FastestRanks(count: 1), count: nodes == nil ? 0 : nodeCount)
-        for rank in slots.indices where residents[rank].count < slots[rank] {
-            let seconds = (rankLoads[rank] + piece) * secondsPerRow[rank]
-            let level = inverseGrain.map { (seconds * $0).rounded(.down) } ?? seconds
-            let order = { inverseGrain == nil ? 0 : Self.order(expert, rank) }
-            best.offer(rank, level: level, order: order)
-            if let nodes { bestOfNodes[nodes[rank]].offer(rank, level: level, order: order) }
+        var best = LeastFew<RankLevel>(count: count)
+        // Of each node its best rank. Most ranks are passed over by their level alone: this is where making plans for many
+        // ranks spends its time.
+        var ofNodes = [RankLevel?](repeating: nil, count: nodes == nil ? 0 : nodeCount)
+        var nodeLevels = [Double](repeating: .infinity, count: ofNodes.count)
+        var worst = Double.infinity
+        for rank in slots.indices where hasRoom(rank) {
+            var level = (rankLoads[rank] + piece) * secondsPerRow[rank]
+            if let inverseGrain { level = (level * inverseGrain).rounded(.down) }
+            let isGood = level <= worst
+            if let nodes {
+                guard isGood || level <= nodeLevels[nodes[rank]] else { continue }
+            } else if !isGood {
+                continue
+            }
+            let entry = RankLevel(
+                level: level, order: inverseGrain == nil ? 0 : Self.order(expert, rank), rank: rank)
+            if isGood, best.offer(entry), let last = best.last { worst = last.level }
+            if let nodes, ofNodes[nodes[rank]].map({ entry < $0 }) ?? true {
+                ofNodes[nodes[rank]] = entry
+                nodeLevels[nodes[rank]] = level
+            }
         }
-        guard nodes != nil else { return best.ranks }
-        var spread = FastestRanks(count: min(count, nodeCount))
-        for node in bestOfNodes {
-            for entry in node.entries { spread.offer(entry.rank, level: entry.level, order: { entry.order }) }
+        guard nodes != nil else { return best.entries.map(\.rank) }
+        var spread = LeastFew<RankLevel>(count: min(count, nodeCount))
+        for entry in ofNodes { if let entry { spread.offer(entry) } }
+        let first = spread.entries.map(\.rank)
+        let others = best.entries.lazy.map(\.rank).filter { rank in
+            // The best of its node is among the first.
+            ofNodes[nodes?[rank] ?? 0]?.rank != rank || !first.contains(rank)
         }
-        let others = best.ranks.filter { !spread.ranks.contains($0) }
-        return spread.ranks + others.prefix(count - spread.ranks.count)
+        return first + others.prefix(count - first.count)
     }
 
-    /// A few ranks with the lowest level, of equals those that come first in some order, and then by their numbers.
-    private struct FastestRanks {
-        let count: Int
-        private(set) var entries = [(rank: Int, level: Double, order: Double)]()
+    /// How soon a rank would be done.
+    private struct RankLevel: Comparable {
+        let level: Double
+        let order: Double
+        let rank: Int
 
-        init(count: Int) { self.count = count }
-
-        var ranks: [Int] { entries.map(\.rank) }
-
-        mutating func offer(_ rank: Int, level: Double, order: () -> Double) {
-            if entries.count == count, level > entries[count - 1].level { return }
-            let order = order()
-            var index = entries.count
-            while index > 0, (level, order) < (entries[index - 1].level, entries[index - 1].order) { index -= 1 }
-            if index == count { return }
-            if entries.count == count { entries.removeLast() }
-            entries.insert((rank, level, order), at: index)
-        }
+        static func < (a: RankLevel, b: RankLevel) -> Bool { (a.level, a.order, a.rank) < (b.level, b.order, b.rank) }
     }
 
     /// Puts up to three replicas elsewhere, by fixed pseudo-random numbers, and in every other round gives one of an
@@ -134,13 +127,17 @@ extension ReplicaAssignment {
             draws += 1
             return min(count - 1, Int(Self.order(round, draws) * Double(count)))
         }
+        func drawnRank(_ expert: Int) -> Int {
+            let range = replicas.range(expert)
+            return replicas.elements[range.lowerBound + draw(range.count)].rank
+        }
         let busy = loads.indices.filter { loads[$0] > 0 }
         if busy.isEmpty { return }
         for _ in 0..<1 + round % 3 {
             let (expert, rank) = (busy[draw(busy.count)], draw(slots.count))
-            let old = replicas[expert][draw(replicas[expert].count)].rank
+            let old = drawnRank(expert)
             if holds(rank, expert) || narrows(expert, without: old, with: rank) { continue }
-            if residents[rank].count < slots[rank] {
+            if hasRoom(rank) {
                 move(expert, from: old, to: rank)
             } else if let other = residents[rank].first(where: {
                 !holds(old, $0) && !narrows($0, without: rank, with: old)
@@ -150,9 +147,9 @@ extension ReplicaAssignment {
             }
         }
         let (giver, taker, rank) = (draw(loads.count), busy[draw(busy.count)], draw(slots.count))
-        if round % 2 == 0, giver != taker, replicas[giver].count > 1, !holds(rank, taker), !narrows(taker, with: rank) {
-            let given = holds(rank, giver) ? rank : replicas[giver][draw(replicas[giver].count)].rank
-            if !narrows(giver, without: given), given == rank || residents[rank].count < slots[rank] {
+        if round % 2 == 0, giver != taker, replicas.count(giver) > 1, !holds(rank, taker), !narrows(taker, with: rank) {
+            let given = holds(rank, giver) ? rank : drawnRank(giver)
+            if !narrows(giver, without: given), given == rank || hasRoom(rank) {
                 remove(giver, from: given)
                 add(taker, to: rank)
             }
@@ -175,7 +172,7 @@ extension ReplicaAssignment {
         var rest = replicaLimit - loads.count
         let largest = 0.75 * loads.reduce(0, +) / Double(worldSize)
         let urgent = loads.reduce(0, +) + breadth * (variances.max() ?? 0).squareRoot()
-        // A binary heap keyed by what a further replica is worth.
+        // What a further replica is worth.
         func worth(_ expert: Int) -> Double {
             let count = Double(counts[expert])
             if counts[expert] >= worldSize || expert == limited && counts[expert] >= most { return -1 }
@@ -185,28 +182,10 @@ extension ReplicaAssignment {
             if piece > largest { return piece + urgent }
             return piece + breadth * (variances[expert] / (count * (count + 1))).squareRoot()
         }
-        var heap = [(worth: Double, expert: Int)]()
-        heap.reserveCapacity(loads.count)
-        for expert in loads.indices { heap.append((worth(expert), expert)) }
-        func before(_ a: (worth: Double, expert: Int), _ b: (worth: Double, expert: Int)) -> Bool {
-            a.worth == b.worth ? a.expert < b.expert : a.worth > b.worth
-        }
-        func sink(_ start: Int) {
-            var index = start
-            while true {
-                var child = 2 * index + 1
-                if child >= heap.count { return }
-                if child + 1 < heap.count, before(heap[child + 1], heap[child]) { child += 1 }
-                if before(heap[index], heap[child]) { return }
-                heap.swapAt(index, child)
-                index = child
-            }
-        }
-        for index in stride(from: heap.count / 2, through: 0, by: -1) where index < heap.count { sink(index) }
-        while rest > 0, heap[0].worth >= 0 {
-            counts[heap[0].expert] += 1
-            heap[0].worth = worth(heap[0].expert)
-            sink(0)
+        var heap = Heap(loads.indices.map { Heaviest(weight: worth($0), index: $0) })
+        while rest > 0, let first = heap.first, first.weight >= 0 {
+            counts[first.index] += 1
+            heap.replaceFirst(by: Heaviest(weight: worth(first.index), index: first.index))
             rest -= 1
         }
         return counts

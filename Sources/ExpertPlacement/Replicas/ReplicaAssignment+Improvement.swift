@@ -44,7 +44,7 @@ extension ReplicaAssignment {
                 var trial = self
                 trial.apply(change)
                 work += 12 * replicaCount
-                trial.balance(tolerance: 1e-3, limit: 12)
+                trial.balance(since: self, tolerance: 1e-3, limit: 12)
                 if trial.potential < before * (1 - 1e-7) {
                     self = trial
                     seconds = rankSeconds
@@ -89,28 +89,28 @@ extension ReplicaAssignment {
         let slowSeconds = seconds[slow]
         let cost = secondsPerRow[slow]
         var shares = [(expert: Int, rows: Double)]()
-        for expert in residents[slow] {
-            let share = replicas[expert].first { $0.rank == slow }?.share ?? 0
-            shares.append((expert, share * loads[expert]))
-        }
+        for expert in residents[slow] { shares.append((expert, rows(of: expert, on: slow))) }
         let spares = replicaCount < replicaLimit ? [] : spares(seconds: seconds)
         // Fast ranks can take most; the slowest of many would only cost time.
         var others = [(expert: Int, rows: Double, shared: Bool, loss: Double)]()
         var highest = slowSeconds
-        if slots.count > Candidates.ranks { highest = min(highest, seconds.sorted()[Candidates.ranks]) }
+        if slots.count > Candidates.ranks {
+            var fastest = LeastFew<Double>(count: Candidates.ranks + 1)
+            for seconds in seconds { fastest.offer(seconds) }
+            highest = min(highest, fastest.last ?? highest)
+        }
         for rank in slots.indices where rank != slow && seconds[rank] < highest {
             let otherCost = secondsPerRow[rank]
             let difference = slowSeconds - seconds[rank]
             let stiffness = cost + otherCost
             // Potential that goes when `rows` move from the slow rank to the other.
             func gain(_ rows: Double) -> Double { rows * (difference - rows * stiffness / 2) }
-            let room = residents[rank].count < slots[rank]
+            let room = hasRoom(rank)
             others.removeAll(keepingCapacity: true)
             for other in residents[rank] {
-                guard let index = replicas[other].firstIndex(where: { $0.rank == rank }) else { continue }
-                let rows = replicas[other][index].share * loads[other]
+                let rows = rows(of: other, on: rank)
                 let lost =
-                    replicas[other].count > 1 && !narrows(other, without: rank)
+                    replicas.count(other) > 1 && !narrows(other, without: rank)
                     ? loss(removing: other, from: rank, rows: rows, seconds: seconds) : .infinity
                 let isBarred = holds(slow, other) || narrows(other, without: rank, with: slow)
                 others.append((other, rows, isBarred, lost))
@@ -165,9 +165,16 @@ extension ReplicaAssignment {
     /// The replicas that cost least to give up, to make one elsewhere.
     func spares(seconds: [Double]) -> [(expert: Int, rank: Int, loss: Double)] {
         var spares = [(expert: Int, rank: Int, loss: Double)]()
-        for expert in loads.indices where replicas[expert].count > 1 {
-            for replica in replicas[expert] {
+        let cost = secondsPerRow.min() ?? 0
+        for expert in loads.indices where replicas.count(expert) > 1 {
+            let replicas = replicas[expert]
+            let fastest = replicas.reduce(Double.infinity) { min($0, seconds[$1.rank]) }
+            for replica in replicas {
                 let rows = replica.share * loads[expert]
+                // At least as much, which is cheaper to tell.
+                if spares.count == 3, rows * (fastest + rows * cost / 2 - seconds[replica.rank]) >= spares[2].loss {
+                    continue
+                }
                 let loss = loss(removing: expert, from: replica.rank, rows: rows, seconds: seconds)
                 if spares.count == 3, loss >= spares[2].loss { continue }
                 if narrows(expert, without: replica.rank) { continue }

@@ -52,11 +52,18 @@ public struct ReplicaPlanner: Hashable, Sendable {
     /// Of the plan in force with new fractions, that plan with some replicas changed, and a plan made anew, the one
     /// whose slowest rank's seconds plus the price of its transfers are least.
     public func plan(_ problem: ReplicaProblem, prices: Prices = Prices()) -> ReplicaPlan {
+        var anew: Double?
+        return plan(problem, prices: prices, anew: &anew)
+    }
+
+    /// - Parameter anew: seconds and prices of a plan made anew earlier for much the same problem, over the lower bound; nil:
+    ///   there was none. None is made where that would not do. Afterwards what this problem's came to, if one was made.
+    func plan(_ problem: ReplicaProblem, prices: Prices, anew: inout Double?) -> ReplicaPlan {
         guard let current = problem.current else {
             return fresh(problem, current: nil, prices: .none).assignment.plan
         }
         var kept = blank(problem)
-        kept.adopt(current)
+        kept.adopt(current, fractions: problem.currentFractions)
         let target = problem.lowerBound * (1 + max(tolerance, keeping))
         // What a change costs at least; where replicas had to go, others may stay at no price.
         let isWhole = kept.replicaCount == current.reduce(0) { $0 + $1.count }
@@ -70,9 +77,14 @@ public struct ReplicaPlanner: Hashable, Sendable {
         // A plan made anew moves nearly everything: not worth a thought when the price alone exceeds what it could
         // gain.
         if isWhole && kept.slowest <= target || keptScore - target <= least { return kept.plan }
+        if let anew, anew * (1 - Self.doubt) * problem.lowerBound >= keptScore * (1 - tolerance) { return kept.plan }
         let fresh = fresh(problem, current: current, prices: prices)
+        anew = problem.lowerBound > 0 ? fresh.score / problem.lowerBound : nil
         return fresh.score < keptScore * (1 - tolerance) ? fresh.assignment.plan : kept.plan
     }
+
+    /// How much better a plan made anew may come out than an earlier one.
+    private static let doubt = 0.005
 
     /// Limits the search of a layer, in computed shares: some milliseconds.
     private static let workLimit = 200_000

@@ -12,19 +12,27 @@ public struct ReplicaProblem: Sendable {
     public let replicaLimit: Int
     /// Node of each rank, W entries, counted from 0: replicas of an expert are spread over nodes; nil: one node.
     public let nodes: [Int]?
+    /// The time that no placement can beat when forecasts are right: all ranks equally busy, and no expert with more
+    /// replicas than the limit leaves.
+    public let lowerBound: Double
     /// Ranks of each expert in the plan in force, E entries; nil: nothing is placed yet.
     public var current: [[Int]]?
+    /// Share of its expert's rows on each rank of `current`, from where the search for better ones starts; nil: even ones.
+    public var currentFractions: [[Double]]?
 
     /// - Throws: `PlacementError.unsuitableAllocator` when the counts do not fit or the experts do not fit the slots.
     public init(
         loads: [Double], deviations: [Double]? = nil, secondsPerRow: [Double], slots: [Int], replicaLimit: Int? = nil,
-        nodes: [Int]? = nil, current: [[Int]]? = nil
+        nodes: [Int]? = nil, current: [[Int]]? = nil, currentFractions: [[Double]]? = nil
     ) throws(PlacementError) {
         let deviations = deviations ?? [Double](repeating: 0, count: loads.count)
         guard loads.count == deviations.count, current == nil || current?.count == loads.count else {
             throw .unsuitableAllocator(
                 "\(loads.count) loads, \(deviations.count) deviations and \(current?.count ?? 0) experts in the plan; "
                     + "give one of each an expert")
+        }
+        guard currentFractions == nil || currentFractions?.map(\.count) == current?.map(\.count) else {
+            throw .unsuitableAllocator("give a fraction for each replica of the plan")
         }
         guard !slots.isEmpty, slots.count == secondsPerRow.count else {
             throw .unsuitableAllocator(
@@ -58,8 +66,12 @@ public struct ReplicaProblem: Sendable {
         self.secondsPerRow = secondsPerRow
         self.slots = usable
         self.replicaLimit = limit
-        self.nodes = nodes.flatMap { Set($0).count > 1 ? NodeLinks.counted($0) : nil }
+        self.nodes = nodes.flatMap { nodes in
+            nodes.contains { $0 != nodes[0] } ? NodeLinks.counted(nodes) : nil
+        }
         self.current = current
+        self.currentFractions = currentFractions
+        lowerBound = Self.lowerBound(self.loads, secondsPerRow, replicaLimit: limit)
     }
 
     /// Squares of numbers up to this one, times another, are finite.
@@ -68,14 +80,12 @@ public struct ReplicaProblem: Sendable {
     /// W.
     public var worldSize: Int { slots.count }
 
-    /// The time that no placement can beat when forecasts are right: all ranks equally busy, and no expert with more
-    /// replicas than the limit leaves.
-    public var lowerBound: Double {
+    private static func lowerBound(_ loads: [Double], _ secondsPerRow: [Double], replicaLimit: Int) -> Double {
         let total = loads.reduce(0, +)
         let speeds = secondsPerRow.map { 1 / $0 }.sorted(by: >)
         var bound = total / speeds.reduce(0, +)
         // Expert e on n ranks takes at least its load over the speed of the n fastest.
-        let replicasOfOne = min(replicaLimit - loads.count + 1, worldSize)
+        let replicasOfOne = min(replicaLimit - loads.count + 1, secondsPerRow.count)
         if let largest = loads.max(), replicasOfOne > 0 {
             bound = max(bound, largest / speeds.prefix(replicasOfOne).reduce(0, +))
         }

@@ -9,8 +9,8 @@ public enum TokenFractions {
             slots: [Int](repeating: loads.count, count: secondsPerRow.count), replicaLimit: .max)
         assignment.adopt(ranks)
         assignment.balance(tolerance: 1e-9, limit: 10_000)
-        return zip(ranks, assignment.replicas).map { ranks, replicas in
-            ranks.map { rank in replicas.first { $0.rank == rank }?.share ?? 0 }
+        return ranks.enumerated().map { expert, ranks in
+            ranks.map { rank in assignment.replicas[expert].first { $0.rank == rank }?.share ?? 0 }
         }
     }
 }

@@ -106,7 +106,7 @@ public struct PlacementSimulation: Sendable {
     /// - Returns: these layers.
     private mutating func advanceMove(bytes: inout Int, seconds: inout Double) throws(PlacementError) -> [Int] {
         guard var move = underWay else { return [] }
-        let step = move.advance(costs, hiddenSize: model.hiddenSize)
+        let step = try move.advance(costs)
         bytes += step.bytes
         seconds += step.seconds
         var layers = plan.layers
@@ -159,7 +159,7 @@ public struct PlacementSimulation: Sendable {
             ?? MigrationBudget.bytes(
                 stepSeconds: stepSeconds, bytesPerSecond: costs.moveBytesPerSecond, worldSize: cluster.worldSize,
                 measured: measuredRate)
-        underWay = try PlanUnderWay(
+        underWay = PlanUnderWay(
             next, from: plan, model: model, ownership: cluster.ownership, budgetBytes: budget)
         return true
     }

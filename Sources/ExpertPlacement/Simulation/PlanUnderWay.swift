@@ -1,7 +1,9 @@
 /// A plan whose layers switch before one step after the other, in a simulation.
 struct PlanUnderWay {
     let plan: PlacementPlan
-    let migration: Migration
+    private let current: PlacementPlan
+    private let model: ExpertModel
+    private let ownership: OwnershipPolicy
     /// Layers that switch before the next step, the one after it, and so on.
     private(set) var batches: [[Int]]
     private(set) var bytes = 0
@@ -10,26 +12,36 @@ struct PlanUnderWay {
     init(
         _ plan: PlacementPlan, from current: PlacementPlan, model: ExpertModel, ownership: OwnershipPolicy,
         budgetBytes: Int?
-    ) throws(PlacementError) {
+    ) {
         self.plan = plan
-        migration = try Migration(from: current, to: plan, ownership: ownership)
-        batches =
-            MigrationSchedule(migration, hiddenSize: model.hiddenSize, budgetBytes: budgetBytes).layersByStep
+        self.current = current
+        self.model = model
+        self.ownership = ownership
+        let bytes = zip(current.layers, plan.layers).enumerated().map { layer, placements in
+            PlacementChange(
+                from: placements.0, to: placements.1, worldSize: plan.worldSize, ownership: ownership, layer: layer
+            ).bytes(hiddenSize: model.hiddenSize)
+        }
+        batches = MigrationSchedule(bytes: bytes, budgetBytes: budgetBytes).layersByStep
     }
 
     var isComplete: Bool { batches.isEmpty }
 
     /// The layers that switch before the next step, and what that takes.
-    mutating func advance(_ costs: CostModel, hiddenSize: Int) -> (layers: [Int], bytes: Int, seconds: Double) {
+    mutating func advance(_ costs: CostModel) throws(PlacementError) -> (layers: [Int], bytes: Int, seconds: Double) {
         let layers = batches.removeFirst()
-        let moves = layers.map { migration.layers[$0].cost(costs, hiddenSize: hiddenSize) }
-        let sum = moves.reduce(into: (bytes: 0, seconds: 0.0)) {
-            $0.bytes += $1.bytes
-            $0.seconds += $1.seconds
+        var sum = (layers: layers, bytes: 0, seconds: 0.0)
+        for layer in layers {
+            let move = try LayerMigration(
+                layer: layer, from: current.layers[layer], to: plan.layers[layer], ownership: ownership,
+                nodes: plan.nodes)
+            let cost = move.cost(costs, hiddenSize: model.hiddenSize)
+            sum.bytes += cost.bytes
+            sum.seconds += cost.seconds
         }
         bytes += sum.bytes
         seconds += sum.seconds
-        return (layers, sum.bytes, sum.seconds)
+        return sum
     }
 }
 

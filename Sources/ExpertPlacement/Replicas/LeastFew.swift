@@ -1,0 +1,25 @@
+/// The least few of many, in ascending order.
+struct LeastFew<Element: Comparable> {
+    let count: Int
+    private(set) var entries = [Element]()
+
+    /// - Parameter count: of those that are kept, 1 at least.
+    init(count: Int) {
+        self.count = count
+        entries.reserveCapacity(count)
+    }
+
+    /// The greatest of those kept, once there are enough.
+    var last: Element? { entries.count == count ? entries[count - 1] : nil }
+
+    /// - Returns: whether it is among the least so far.
+    @discardableResult
+    mutating func offer(_ element: Element) -> Bool {
+        if let last, element >= last { return false }
+        if entries.count == count { entries.removeLast() }
+        var index = entries.count
+        while index > 0, element < entries[index - 1] { index -= 1 }
+        entries.insert(element, at: index)
+        return true
+    }
+}
