@@ -134,6 +134,7 @@ public struct InvarianceCase: Sendable {
         found.losses = [record.losses[record.losses.count - 1]]
         found.auxiliaryLosses = [record.auxiliaryLosses[record.auxiliaryLosses.count - 1]]
         found.gradientNorms = [record.gradientNorms[record.gradientNorms.count - 1]]
+        found.droppedTokens = Array(record.droppedTokens.suffix(microBatches))
         found.gradients = gradients
         do {
             try found.checkFirstStep(against: reference, tolerance: 1e-5)
