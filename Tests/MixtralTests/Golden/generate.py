@@ -1,4 +1,4 @@
-"""Golden values of the Mixtral model from PyTorch and Hugging Face's transformers.
+"""Golden values of Mixtral and the other types of model from PyTorch and Hugging Face's transformers.
 
 Writes everything in this folder but itself, README.md and check_checkpoint.py. Run by hand: python3 generate.py
 (needs torch, transformers and safetensors). See README.md for what the files hold.
@@ -11,7 +11,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
-from transformers import MixtralConfig, MixtralForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, MixtralForCausalLM
 
 FOLDER = pathlib.Path(__file__).parent
 SEQUENCES, LENGTH = 3, 11
@@ -23,40 +23,87 @@ DECAY = 0.1
 CLIP = 1.0
 
 BASE = dict(
-    vocab_size=53, hidden_size=24, intermediate_size=20, num_hidden_layers=2, num_attention_heads=4,
-    num_key_value_heads=2, num_local_experts=5, num_experts_per_tok=2, max_position_embeddings=32,
+    model_type="mixtral", vocab_size=53, hidden_size=24, intermediate_size=20, num_hidden_layers=2,
+    num_attention_heads=4, num_key_value_heads=2, num_local_experts=5, num_experts_per_tok=2,
+    max_position_embeddings=32,
 )
 VARIANTS = {
     # One expert a token; heads wider than hidden / heads; one key-value head; other rotary base and epsilon.
     "top-1": dict(
-        vocab_size=31, hidden_size=20, intermediate_size=11, num_hidden_layers=2, num_attention_heads=3,
-        num_key_value_heads=1, head_dim=10, num_local_experts=4, num_experts_per_tok=1, max_position_embeddings=16,
-        rope_parameters={"rope_theta": 100.0, "rope_type": "default"}, rms_norm_eps=1e-2,
+        model_type="mixtral", vocab_size=31, hidden_size=20, intermediate_size=11, num_hidden_layers=2,
+        num_attention_heads=3, num_key_value_heads=1, head_dim=10, num_local_experts=4, num_experts_per_tok=1,
+        max_position_embeddings=16, rope_parameters={"rope_theta": 100.0, "rope_type": "default"}, rms_norm_eps=1e-2,
     ),
     # Three experts a token; heads narrower than hidden / heads; as many key-value heads as heads.
     "top-3": dict(
-        vocab_size=29, hidden_size=18, intermediate_size=9, num_hidden_layers=3, num_attention_heads=3,
-        num_key_value_heads=3, head_dim=4, num_local_experts=7, num_experts_per_tok=3, max_position_embeddings=11,
+        model_type="mixtral", vocab_size=29, hidden_size=18, intermediate_size=9, num_hidden_layers=3,
+        num_attention_heads=3, num_key_value_heads=3, head_dim=4, num_local_experts=7, num_experts_per_tok=3,
+        max_position_embeddings=11,
+    ),
+    "tied": dict(
+        model_type="mixtral", vocab_size=37, hidden_size=18, intermediate_size=7, num_hidden_layers=2,
+        num_attention_heads=3, num_key_value_heads=1, num_local_experts=5, num_experts_per_tok=2,
+        max_position_embeddings=16, tie_word_embeddings=True,
+    ),
+    # Norms of all heads' queries and keys; three heads a key-value head.
+    "olmoe": dict(
+        model_type="olmoe", vocab_size=37, hidden_size=24, intermediate_size=7, num_hidden_layers=2,
+        num_attention_heads=6, num_key_value_heads=2, num_experts=5, num_experts_per_tok=2,
+        max_position_embeddings=16, pad_token_id=None,
+    ),
+    # Biases of queries, keys and values; a shared expert with a gate; the first layer is dense.
+    "qwen2-moe": dict(
+        model_type="qwen2_moe", vocab_size=41, hidden_size=18, intermediate_size=13, num_hidden_layers=2,
+        num_attention_heads=3, num_key_value_heads=1, moe_intermediate_size=7, shared_expert_intermediate_size=11,
+        num_experts=5, num_experts_per_tok=2, decoder_sparse_step=2, max_position_embeddings=16,
+    ),
+    # Norms of each head's queries and keys; heads wider than hidden / heads; the second layer is dense.
+    "qwen3-moe": dict(
+        model_type="qwen3_moe", vocab_size=37, hidden_size=20, intermediate_size=13, num_hidden_layers=3,
+        num_attention_heads=3, num_key_value_heads=1, head_dim=8, moe_intermediate_size=7, num_experts=6,
+        num_experts_per_tok=3, norm_topk_prob=True, mlp_only_layers=[1], max_position_embeddings=16,
+    ),
+    # Heads narrower than hidden / heads.
+    "qwen3-moe-tied": dict(
+        model_type="qwen3_moe", vocab_size=41, hidden_size=18, intermediate_size=13, num_hidden_layers=2,
+        num_attention_heads=6, num_key_value_heads=2, head_dim=4, moe_intermediate_size=5, num_experts=5,
+        num_experts_per_tok=2, max_position_embeddings=16, tie_word_embeddings=True,
+        rope_parameters={"rope_theta": 100.0, "rope_type": "default"},
+    ),
+    # Sigmoids with biases, two of three groups; two shared experts; the first layer is dense. No auxiliary loss.
+    "dots1": dict(
+        model_type="dots1", vocab_size=37, hidden_size=18, intermediate_size=13, num_hidden_layers=3,
+        num_attention_heads=3, num_key_value_heads=1, moe_intermediate_size=5, n_shared_experts=2, n_routed_experts=6,
+        num_experts_per_tok=3, n_group=3, topk_group=2, first_k_dense_replace=1, norm_topk_prob=True,
+        routed_scaling_factor=1.5, max_position_embeddings=16,
     ),
 }
 # Seeds for which no expert is chosen narrowly; `expected` checks it.
-VARIANT_SEEDS = {"top-1": 53, "top-3": 46}
+VARIANT_SEEDS = {
+    "top-1": 53, "top-3": 46, "tied": 20, "olmoe": 21, "qwen2-moe": 20, "qwen3-moe": 77, "qwen3-moe-tied": 10,
+    "dots1": 4}
 
 
-def make_model(config: dict, seed: int) -> MixtralForCausalLM:
+def make_model(config: dict, seed: int):
     """A model with weights so large that a wrong part anywhere shows in the numbers."""
     torch.manual_seed(seed)
-    config = MixtralConfig(
-        **config, router_aux_loss_coef=COEFFICIENT, output_router_logits=True, attn_implementation="eager",
-        experts_implementation="eager", bos_token_id=None, eos_token_id=None)
-    model = MixtralForCausalLM(config).float()
+    auxiliary = {} if config["model_type"] == "dots1" else {"router_aux_loss_coef": COEFFICIENT}
+    config = AutoConfig.for_model(
+        **config, **auxiliary, output_router_logits=True, attn_implementation="eager", experts_implementation="eager",
+        bos_token_id=None, eos_token_id=None)
+    model = AutoModelForCausalLM.from_config(config).float()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if parameter.dim() == 1:
+            if name.endswith("bias"):
+                parameter.copy_(0.5 * torch.randn_like(parameter))
+            elif parameter.dim() == 1:
                 parameter.copy_(1 + 0.3 * torch.randn_like(parameter))
             else:
-                scale = 0.6 if name.endswith("mlp.gate.weight") else 0.25
+                scale = 0.6 if name.endswith(("mlp.gate.weight", "shared_expert_gate.weight")) else 0.25
                 parameter.copy_(scale * torch.randn_like(parameter))
+        for name, bias in model.named_buffers():
+            if name.endswith("e_score_correction_bias"):
+                bias.copy_(0.2 * torch.randn_like(bias))
     return model
 
 
@@ -66,36 +113,59 @@ def draw_tokens(vocabulary: int, seed: int, steps: int = 1) -> torch.Tensor:
 
 
 def losses(model, batch):
-    """Cross-entropy over all tokens, auxiliary loss, and the output; row b of the batch is a sequence and its targets."""
+    """Cross-entropy over all tokens, auxiliary loss or None, and the output; row b is a sequence and its targets."""
     output = model(input_ids=batch[:, :-1])
     return cross_entropy(output.logits.flatten(0, 1), batch[:, 1:].flatten()), output.aux_loss, output
 
 
-def margin(output, top_k: int) -> float:
-    """The smallest lead of a chosen expert's probability over the best that was not chosen."""
-    smallest = 1.0
-    for logits in output.router_logits:
-        ordered = logits.softmax(-1).sort(-1, descending=True).values
-        smallest = min(smallest, (ordered[:, top_k - 1] - ordered[:, top_k]).min().item())
-    return smallest
+def margin(model, batch) -> float:
+    """The smallest lead of a chosen expert, or group of them, over the best that was not chosen."""
+    leads = []
+
+    def lead(scores, chosen: int):
+        ordered = scores.sort(-1, descending=True).values
+        if chosen < ordered.shape[-1]:
+            leads.append((ordered[:, chosen - 1] - ordered[:, chosen]).min().item())
+
+    def measure(router, _, output):
+        if hasattr(router, "e_score_correction_bias"):
+            scores = output[0].sigmoid() + router.e_score_correction_bias
+            groups = scores.unflatten(-1, (router.num_group, -1))
+            sums = groups.topk(2, dim=-1).values.sum(-1)
+            lead(sums, router.topk_group)
+            best = sums.topk(router.topk_group, dim=-1).indices
+            scores = groups.gather(1, best[..., None].expand(-1, -1, groups.shape[-1])).flatten(1)
+        else:
+            scores = output[0].softmax(-1)
+        lead(scores, router.top_k)
+
+    routers = [module for name, module in model.named_modules() if name.endswith("mlp.gate")]
+    hooks = [router.register_forward_hook(measure) for router in routers]
+    with torch.no_grad():
+        model(input_ids=batch[:, :-1])
+    for hook in hooks:
+        hook.remove()
+    return min(leads)
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
     """Gradients under the names of the published checkpoints."""
+    is_mixtral = model.config.model_type == "mixtral"
+    gate, up, down = ("w1", "w3", "w2") if is_mixtral else ("gate_proj", "up_proj", "down_proj")
     result = {}
     for name, parameter in model.named_parameters():
         gradient = parameter.grad
-        block = name.split("mlp.")[0] + "block_sparse_moe."
+        if is_mixtral:
+            name = name.replace(".mlp.", ".block_sparse_moe.")
         if name.endswith("experts.gate_up_proj"):
+            experts = name.removesuffix("gate_up_proj")
             width = gradient.shape[1] // 2
             for expert, both in enumerate(gradient):
-                result[f"{block}experts.{expert}.w1.weight"] = both[:width].clone()
-                result[f"{block}experts.{expert}.w3.weight"] = both[width:].clone()
+                result[f"{experts}{expert}.{gate}.weight"] = both[:width].clone()
+                result[f"{experts}{expert}.{up}.weight"] = both[width:].clone()
         elif name.endswith("experts.down_proj"):
             for expert, one in enumerate(gradient):
-                result[f"{block}experts.{expert}.w2.weight"] = one.clone()
-        elif name.endswith("mlp.gate.weight"):
-            result[f"{block}gate.weight"] = gradient.clone()
+                result[f"{name.removesuffix('down_proj')}{expert}.{down}.weight"] = one.clone()
         else:
             result[name] = gradient.clone()
     return result
@@ -104,8 +174,8 @@ def gradients(model) -> dict[str, torch.Tensor]:
 def one_pass(model, batch, coefficient: float):
     model.zero_grad()
     loss, auxiliary, output = losses(model, batch)
-    (loss + coefficient * auxiliary).backward()
-    return loss.item(), auxiliary.item(), output, gradients(model)
+    (loss + coefficient * auxiliary if coefficient else loss).backward()
+    return loss.item(), None if auxiliary is None else auxiliary.item(), output, gradients(model)
 
 
 def save(model, folder: str, **options) -> None:
@@ -125,8 +195,8 @@ def expected(name: str, model, batch, coefficients: list[float]) -> dict:
         for parameter, gradient in one_pass(model, batch, coefficient)[3].items():
             assert gradient.abs().max() > 1e-4, f"{parameter} has no gradient that could be compared"
             tensors[f"gradient.{coefficient}.{parameter}"] = gradient
-    lead = margin(output, model.config.num_experts_per_tok)
-    print(f"{name}: loss {loss:.6f}, auxiliary {auxiliary:.6f}, smallest lead of an expert {lead:.1e}")
+    lead = margin(model, batch)
+    print(f"{name}: loss {loss:.6f}, auxiliary {auxiliary}, smallest lead of an expert {lead:.1e}")
     assert lead > 1e-3, "an expert is chosen so narrowly that rounding could change the choice: try another seed"
     save_file(tensors, FOLDER / f"{name}.safetensors", metadata={"format": "pt"})
     (FOLDER / f"{name}.safetensors").chmod(0o644)
@@ -143,8 +213,9 @@ def curve(config: dict, batches, coefficient: float, clip: float | None) -> dict
     result = {"coefficient": coefficient, "clip": clip, "loss": [], "auxiliaryLoss": [], "gradientNorm": []}
     lead = 1.0
     for batch in batches:
+        lead = min(lead, margin(model, batch))
         optimizer.zero_grad()
-        loss, auxiliary, output = losses(model, batch)
+        loss, auxiliary, _ = losses(model, batch)
         (loss + coefficient * auxiliary).backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip if clip is not None else float("inf"))
         assert clip is None or norm > clip, "nothing is clipped"
@@ -152,7 +223,6 @@ def curve(config: dict, batches, coefficient: float, clip: float | None) -> dict
         result["loss"].append(loss.item())
         result["auxiliaryLoss"].append(auxiliary.item())
         result["gradientNorm"].append(norm.item())
-        lead = min(lead, margin(output, model.config.num_experts_per_tok))
     print(f"curve, coefficient {coefficient}, clip {clip}: {result['loss'][0]:.4f} to {result['loss'][-1]:.4f}, "
           f"norm {result['gradientNorm'][0]:.3f}, smallest lead of an expert {lead:.1e}")
     assert lead > 4e-5, "rounding could change the choice of an expert: try another seed"
@@ -180,8 +250,9 @@ def main() -> None:
         model = make_model(config, seed=seed)
         save(model, name)
         # With one expert a token its weight is always 1, and only the auxiliary loss trains the router.
+        coefficient = COEFFICIENT if hasattr(model.config, "router_aux_loss_coef") else 0.0
         golden["models"][name] = expected(
-            name, model, draw_tokens(config["vocab_size"], seed=seed)[0], [COEFFICIENT])
+            name, model, draw_tokens(config["vocab_size"], seed=seed)[0], [coefficient])
 
     batches = draw_tokens(BASE["vocab_size"], seed=27, steps=STEPS)
     golden["batches"] = batches.tolist()
