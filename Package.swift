@@ -46,7 +46,9 @@ let package = Package(
         .target(name: "Layers", dependencies: ["Randomness", "Tensors"]),
         .target(name: "Safetensors", dependencies: ["Tensors"]),
         .target(name: "Mixtral", dependencies: ["Layers", "Randomness", "Safetensors", "Tensors"]),
-        .target(name: "TokenData", dependencies: ["Randomness"]),
+        .target(
+            name: "TokenData",
+            dependencies: ["Randomness", .product(name: "HeapModule", package: "swift-collections")]),
         .target(
             name: "Checkpoints",
             dependencies: [
