@@ -36,6 +36,8 @@ let package = Package(
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CVectors"),
         .target(name: "CBuildInformation", cSettings: [.define("MOE_SOURCE_COMMIT", to: "\"\(sourceCommit)\"")]),
+        // The version of all programs.
+        .target(name: "BuildInformation", dependencies: ["CBuildInformation"]),
 
         // Ranks and messages between them
         .target(name: "MessagePassing"),
@@ -84,7 +86,7 @@ let package = Package(
         .target(
             name: "CoordinatorService",
             dependencies: [
-                "CBuildInformation", "ControlProtocol", "CoordinatorCore", "CSpawn", "PrometheusMetrics",
+                "BuildInformation", "ControlProtocol", "CoordinatorCore", "CSpawn", "PrometheusMetrics",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "FlyingFox", package: "FlyingFox"),
                 .product(name: "FlyingSocks", package: "FlyingFox"),
@@ -131,7 +133,7 @@ let package = Package(
         .executableTarget(
             name: "moe-coordinator",
             dependencies: [
-                "ControlProtocol", "CoordinatorService", "Settings", "StructuredLogs",
+                "BuildInformation", "ControlProtocol", "CoordinatorService", "Settings", "StructuredLogs",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -140,15 +142,15 @@ let package = Package(
         .executableTarget(
             name: "moe-worker",
             dependencies: [
-                "ExpertParallelism", "ExpertPlacement", "Layers", "Listings", "MPIMessagePassing", "MessagePassing",
-                "Settings", "StructuredLogs", "Tensors", "WorkerRuntime",
+                "BuildInformation", "ExpertParallelism", "ExpertPlacement", "Layers", "Listings", "MPIMessagePassing",
+                "MessagePassing", "Settings", "StructuredLogs", "Tensors", "WorkerRuntime",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .executableTarget(
             name: "moe-ctl",
             dependencies: [
-                "Checkpoints", "ControlProtocol", "ExpertPlacement", "Listings", "Safetensors", "Settings", "TokenData",
-                "Traces",
+                "BuildInformation", "Checkpoints", "ControlProtocol", "ExpertPlacement", "Listings", "Safetensors",
+                "Settings", "TokenData", "Traces",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),

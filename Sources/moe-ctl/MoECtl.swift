@@ -1,4 +1,5 @@
 import ArgumentParser
+import BuildInformation
 import Foundation
 import Settings
 
@@ -17,6 +18,7 @@ struct MoECtl: AsyncParsableCommand {
             names, or ~/.config/moe/ctl.yaml, or /etc/moe/ctl.yaml.
             """,
         subcommands: [
+        version: BuildInformation.version,
             DataCommands.self, RunCommands.self, PlacementCommands.self, WorkerCommands.self, EventCommands.self,
             CheckpointCommands.self, WatchCommand.self, TraceCommands.self, SimulateCommand.self, DatabaseCommands.self,
             KeyCommands.self,

@@ -1,4 +1,5 @@
 import ArgumentParser
+import BuildInformation
 import StructuredLogs
 import WorkerRuntime
 
@@ -13,6 +14,7 @@ struct Worker: ParsableCommand {
             docs/deployment.md. \
             Every option can also be set as MOE_… in the environment, or in the YAML file that --config names.
             """,
+        version: BuildInformation.version,
         subcommands: [Train.self, Generate.self], defaultSubcommand: Train.self)
 }
 

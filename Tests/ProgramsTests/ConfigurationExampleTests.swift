@@ -45,7 +45,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("worker.yaml", "moe-worker", "train", ["config", "dry-run", "format", "help", "rank"]),
+        ("worker.yaml", "moe-worker", "train", ["config", "dry-run", "format", "help", "rank", "version"]),
         ("coordinator.yaml", "moe-coordinator", "serve", ["config", "help", "version"]),
     ])
     func examplesNameEveryOption(file: String, program: String, command: String, left: [String]) throws {
