@@ -25,6 +25,8 @@ protocol RankCommand: ParsableCommand {
     func rendezvous(rank: Int, worldSize: Int) throws -> RendezvousOptions?
     /// Whether the command only tells what it would do, for which one process can speak for all ranks.
     var isDryRun: Bool { get }
+    /// Refuses what is said on the command line and would do nothing.
+    func validate(commandLine: [String]) throws
     /// Tells what a world of so many ranks would do, without it.
     func rehearse(worldSize: Int) throws
     /// Collective.
@@ -33,6 +35,7 @@ protocol RankCommand: ParsableCommand {
 
 extension RankCommand {
     var isDryRun: Bool { false }
+    func validate(commandLine: [String]) throws {}
     func rehearse(worldSize: Int) throws {}
     func rendezvous(rank: Int, worldSize: Int) throws -> RendezvousOptions? { nil }
 }
