@@ -58,6 +58,9 @@ let package = Package(
                 .product(name: "Crypto", package: "swift-crypto"),
             ]),
 
+        // Mixtures of experts that are made of dense models.
+        .target(name: "Upcycling", dependencies: ["Checkpoints", "Layers", "Mixtral", "Safetensors", "Tensors"]),
+
         // Random numbers keyed by what they are for
         .target(name: "Randomness"),
 
@@ -149,8 +152,8 @@ let package = Package(
         .executableTarget(
             name: "moe-ctl",
             dependencies: [
-                "BuildInformation", "Checkpoints", "ControlProtocol", "ExpertPlacement", "Listings", "Safetensors",
-                "Settings", "TokenData", "Traces",
+                "BuildInformation", "Checkpoints", "ControlProtocol", "ExpertPlacement", "Listings", "Mixtral",
+                "Safetensors", "Settings", "TokenData", "Traces", "Upcycling",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
@@ -259,6 +262,10 @@ let package = Package(
                 "Tensors", "TestSupport",
                 .product(name: "Crypto", package: "swift-crypto"),
             ]),
+        .testTarget(
+            name: "UpcyclingTests",
+            dependencies: ["Checkpoints", "Layers", "Mixtral", "Safetensors", "Tensors", "Upcycling"],
+            exclude: ["Golden"]),
         .testTarget(
             name: "ExpertPlacementTests",
             dependencies: ["ExpertPlacement", "PlacementInvariance", "Randomness", "TestSupport"],
