@@ -36,6 +36,8 @@ let package = Package(
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CVectors"),
         .target(name: "CBuildInformation", cSettings: [.define("MOE_SOURCE_COMMIT", to: "\"\(sourceCommit)\"")]),
+        // The version of all programs.
+        .target(name: "BuildInformation", dependencies: ["CBuildInformation"]),
 
         // Ranks and messages between them
         .target(name: "MessagePassing"),
@@ -46,13 +48,18 @@ let package = Package(
         .target(name: "Layers", dependencies: ["Randomness", "Tensors"]),
         .target(name: "Safetensors", dependencies: ["Tensors"]),
         .target(name: "Mixtral", dependencies: ["Layers", "Randomness", "Safetensors", "Tensors"]),
-        .target(name: "TokenData", dependencies: ["Randomness"]),
+        .target(
+            name: "TokenData",
+            dependencies: ["Randomness", .product(name: "HeapModule", package: "swift-collections")]),
         .target(
             name: "Checkpoints",
             dependencies: [
                 "ExpertPlacement", "Layers", "Safetensors", "Tensors",
                 .product(name: "Crypto", package: "swift-crypto"),
             ]),
+
+        // Mixtures of experts that are made of dense models.
+        .target(name: "Upcycling", dependencies: ["Checkpoints", "Layers", "Mixtral", "Safetensors", "Tensors"]),
 
         // Random numbers keyed by what they are for
         .target(name: "Randomness"),
@@ -82,7 +89,7 @@ let package = Package(
         .target(
             name: "CoordinatorService",
             dependencies: [
-                "CBuildInformation", "ControlProtocol", "CoordinatorCore", "CSpawn", "PrometheusMetrics",
+                "BuildInformation", "ControlProtocol", "CoordinatorCore", "CSpawn", "PrometheusMetrics",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "FlyingFox", package: "FlyingFox"),
                 .product(name: "FlyingSocks", package: "FlyingFox"),
@@ -129,7 +136,7 @@ let package = Package(
         .executableTarget(
             name: "moe-coordinator",
             dependencies: [
-                "ControlProtocol", "CoordinatorService", "Settings", "StructuredLogs",
+                "BuildInformation", "ControlProtocol", "CoordinatorService", "Settings", "StructuredLogs",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -138,15 +145,15 @@ let package = Package(
         .executableTarget(
             name: "moe-worker",
             dependencies: [
-                "ExpertParallelism", "ExpertPlacement", "Layers", "Listings", "MPIMessagePassing", "MessagePassing",
-                "Settings", "StructuredLogs", "Tensors", "WorkerRuntime",
+                "BuildInformation", "ExpertParallelism", "ExpertPlacement", "Layers", "Listings", "MPIMessagePassing",
+                "MessagePassing", "Settings", "StructuredLogs", "Tensors", "WorkerRuntime",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .executableTarget(
             name: "moe-ctl",
             dependencies: [
-                "Checkpoints", "ControlProtocol", "ExpertPlacement", "Listings", "Safetensors", "Settings", "TokenData",
-                "Traces",
+                "BuildInformation", "Checkpoints", "ControlProtocol", "ExpertPlacement", "Listings", "Mixtral",
+                "Safetensors", "Settings", "TokenData", "Traces", "Upcycling",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
@@ -255,6 +262,10 @@ let package = Package(
                 "Tensors", "TestSupport",
                 .product(name: "Crypto", package: "swift-crypto"),
             ]),
+        .testTarget(
+            name: "UpcyclingTests",
+            dependencies: ["Checkpoints", "Layers", "Mixtral", "Safetensors", "Tensors", "Upcycling"],
+            exclude: ["Golden"]),
         .testTarget(
             name: "ExpertPlacementTests",
             dependencies: ["ExpertPlacement", "PlacementInvariance", "Randomness", "TestSupport"],

@@ -1,5 +1,3 @@
-import Foundation
-
 extension Checkpoint {
     /// What is Hugging Face's: all but the optimizer's state and the manifest.
     public var modelFiles: [CheckpointFile] {
@@ -14,20 +12,9 @@ extension Checkpoint {
     /// - Returns: the files copied.
     /// - Throws: `CheckpointError`; nothing is left behind then.
     public func export(to target: String) throws -> [CheckpointFile] {
-        guard !Disk.exists(target) else { throw CheckpointError(.system, target, "is there already") }
-        let url = URL(fileURLWithPath: target)
-        let parent = url.deletingLastPathComponent().path
-        let partial = "\(parent)/.\(url.lastPathComponent).\(UUID().uuidString).partial"
         let files = modelFiles
-        try Disk.makeDirectory(partial)
-        do {
+        try NewDirectory.make(target) { partial in
             for file in files { try file.copy(from: path, to: partial) }
-            try Disk.syncDirectory(partial)
-            try Disk.move(partial, to: target)
-            try Disk.syncDirectory(parent)
-        } catch {
-            try? Disk.removeDirectory(partial)
-            throw error
         }
         return files
     }

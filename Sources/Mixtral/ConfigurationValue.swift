@@ -1,7 +1,7 @@
 import Foundation
 
 /// A JSON value, so that an error can show what a field holds instead of what it should.
-enum ConfigurationValue: Decodable, Equatable, CustomStringConvertible {
+package enum ConfigurationValue: Decodable, Equatable, CustomStringConvertible {
     case null
     case boolean(Bool)
     case integer(Int)
@@ -10,7 +10,7 @@ enum ConfigurationValue: Decodable, Equatable, CustomStringConvertible {
     case array([ConfigurationValue])
     case object([String: ConfigurationValue])
 
-    init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
         if container.decodeNil() {
             self = .null
@@ -30,7 +30,7 @@ enum ConfigurationValue: Decodable, Equatable, CustomStringConvertible {
     }
 
     /// The value as a person reads it, cut short.
-    var description: String {
+    package var description: String {
         let text =
             switch self {
             case .null: "null"
@@ -47,8 +47,8 @@ enum ConfigurationValue: Decodable, Equatable, CustomStringConvertible {
 }
 
 /// The fields of a `config.json`, read with their names at hand.
-struct ConfigurationFields {
-    private let values: [String: ConfigurationValue]
+package struct ConfigurationFields {
+    package let values: [String: ConfigurationValue]
     /// In front of names: empty, or the object that holds them and a dot.
     private let prefix: String
 
@@ -57,13 +57,29 @@ struct ConfigurationFields {
         self.prefix = prefix
     }
 
+    /// Reads the contents of a `config.json`.
+    /// - Throws: `MixtralConfigurationError` when it holds no JSON object.
+    package init(json: Data) throws(MixtralConfigurationError) {
+        guard json.count <= MixtralLimits.fileSizeBytes else {
+            throw .malformed(reason: "it has \(json.count) bytes, more than \(MixtralLimits.fileSizeBytes)")
+        }
+        let value: ConfigurationValue
+        do {
+            value = try JSONDecoder().decode(ConfigurationValue.self, from: json)
+        } catch {
+            throw .malformed(reason: "it is not valid JSON")
+        }
+        guard case .object(let values) = value else { throw .malformed(reason: "it holds no JSON object") }
+        self.init(values)
+    }
+
     /// Absent fields and those that are null count as `.null`.
-    subscript(name: String) -> ConfigurationValue { values[name] ?? .null }
+    package subscript(name: String) -> ConfigurationValue { values[name] ?? .null }
 
     func contains(_ name: String) -> Bool { values[name] != nil }
 
     /// The whole number called `name`; `absent` when there is none, or an error when it must be there.
-    func integer(
+    package func integer(
         _ name: String, _ range: ClosedRange<Int>, absent: Int? = nil
     ) throws(MixtralConfigurationError) -> Int {
         if let value = try optionalInteger(name, range) ?? absent { return value }
@@ -103,12 +119,14 @@ struct ConfigurationFields {
     }
 
     /// Fails unless `name` is absent, null or one of `values`.
-    func allow(_ name: String, _ values: [ConfigurationValue], _ expected: String) throws(MixtralConfigurationError) {
+    package func allow(_ name: String, _ values: [ConfigurationValue], _ expected: String)
+        throws(MixtralConfigurationError)
+    {
         if self[name] != .null && !values.contains(self[name]) { throw unsupported(name, self[name], expected) }
     }
 
     /// The fields of the object called `name`; nil when it is absent or null.
-    func object(_ name: String) throws(MixtralConfigurationError) -> ConfigurationFields? {
+    package func object(_ name: String) throws(MixtralConfigurationError) -> ConfigurationFields? {
         switch self[name] {
         case .null: return nil
         case .object(let fields): return ConfigurationFields(fields, prefix: "\(prefix)\(name).")

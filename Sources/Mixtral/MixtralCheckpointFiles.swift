@@ -2,12 +2,12 @@ import Foundation
 import Safetensors
 
 /// The safetensors files of a checkpoint, opened: one, or as many as the index names.
-struct MixtralCheckpointFiles {
-    let directory: String
+package struct MixtralCheckpointFiles {
+    package let directory: String
     /// The file of each tensor.
-    let readers: [String: SafetensorsReader]
+    package let readers: [String: SafetensorsReader]
 
-    init(_ folder: URL) throws {
+    package init(_ folder: URL) throws {
         directory = folder.path
         let single = folder.appending(path: "model.safetensors").path
         let index = folder.appending(path: "model.safetensors.index.json")

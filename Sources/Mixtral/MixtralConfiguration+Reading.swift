@@ -7,17 +7,7 @@ extension MixtralConfiguration {
     /// - Parameter json: the contents of a `config.json`.
     /// - Throws: `MixtralConfigurationError` that names the field, what it holds and what it may hold.
     public init(json: Data) throws(MixtralConfigurationError) {
-        guard json.count <= MixtralLimits.fileSizeBytes else {
-            throw .malformed(reason: "it has \(json.count) bytes, more than \(MixtralLimits.fileSizeBytes)")
-        }
-        let value: ConfigurationValue
-        do {
-            value = try JSONDecoder().decode(ConfigurationValue.self, from: json)
-        } catch {
-            throw .malformed(reason: "it is not valid JSON")
-        }
-        guard case .object(let values) = value else { throw .malformed(reason: "it holds no JSON object") }
-        let fields = ConfigurationFields(values)
+        let fields = try ConfigurationFields(json: json)
         let type = try Self.modelType(fields)
         let traits = type.traits
         try Self.refuseOtherModels(fields, traits)

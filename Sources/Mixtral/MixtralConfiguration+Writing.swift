@@ -4,7 +4,12 @@ import Layers
 extension MixtralConfiguration {
     /// A `config.json` that transformers 4 and 5 load, if they know models of the type with one width of experts. It has `rope_theta` in both places and the type of weights under both
     /// names; and numbers that are real have a fraction, because transformers 5 refuses a whole number in their place.
-    public func json() -> Data { Data((ConfigurationValue.object(fields).json(indentation: 0) + "\n").utf8) }
+    /// - Parameter weightType: of the weights beside it, as transformers calls it.
+    public func json(weightType: String = "float32") -> Data {
+        var fields = fields
+        for name in ["dtype", "torch_dtype"] { fields[name] = .string(weightType) }
+        return Data((ConfigurationValue.object(fields).json() + "\n").utf8)
+    }
 
     /// The first field of `config.json` that is another one in `other`, with both values; nil when all are the same.
     public func firstDifference(from other: MixtralConfiguration) -> (field: String, own: String, other: String)? {
@@ -25,8 +30,6 @@ extension MixtralConfiguration {
         let own: [String: ConfigurationValue] = [
             "architectures": .array([.string(traits.architecture)]),
             "model_type": .string(modelType.rawValue),
-            "dtype": .string("float32"),
-            "torch_dtype": .string("float32"),
 
             "vocab_size": .integer(vocabularySize),
             "hidden_size": .integer(hiddenSize),
@@ -91,38 +94,5 @@ extension MixtralConfiguration {
         case (.gated, nil), (.plain, nil): fields["n_shared_experts"] = .null
         }
         return fields
-    }
-}
-
-extension ConfigurationValue {
-    /// JSON with one field a line, sorted by name.
-    fileprivate func json(indentation: Int) -> String {
-        switch self {
-        case .null: "null"
-        case .boolean(let value): "\(value)"
-        case .integer(let value): "\(value)"
-        // Swift prints a fraction or an exponent, and digits enough to read the same number back.
-        case .number(let value): "\(value)"
-        case .string(let value): Self.quoted(value)
-        case .array(let values): "[\(values.map { $0.json(indentation: indentation) }.joined(separator: ", "))]"
-        case .object(let fields): Self.json(fields, indentation: indentation)
-        }
-    }
-
-    private static func json(_ fields: [String: ConfigurationValue], indentation: Int) -> String {
-        let margin = String(repeating: " ", count: indentation)
-        let lines = fields.sorted { $0.key < $1.key }.map { name, value in
-            "\(margin)  \(quoted(name)): \(value.json(indentation: indentation + 2))"
-        }
-        return "{\n\(lines.joined(separator: ",\n"))\n\(margin)}"
-    }
-
-    private static func quoted(_ text: String) -> String {
-        let escaped = text.unicodeScalars.map { scalar in
-            if scalar == "\"" || scalar == "\\" { return "\\\(scalar)" }
-            guard scalar.value < 0x20 else { return String(scalar) }
-            return (scalar.value < 0x10 ? "\\u000" : "\\u00") + String(scalar.value, radix: 16)
-        }
-        return "\"\(escaped.joined())\""
     }
 }

@@ -28,7 +28,7 @@ public struct MixtralConfigurationError: Error, Equatable, CustomStringConvertib
         self.file = file
     }
 
-    static func unreadable(reason: String) -> Self {
+    package static func unreadable(reason: String) -> Self {
         Self(code: .unreadable, field: nil, found: "", expected: reason)
     }
 
@@ -36,7 +36,7 @@ public struct MixtralConfigurationError: Error, Equatable, CustomStringConvertib
         Self(code: .malformed, field: nil, found: "", expected: reason)
     }
 
-    static func missing(_ field: String, expected: String) -> Self {
+    package static func missing(_ field: String, expected: String) -> Self {
         Self(code: .missing, field: field, found: "nothing", expected: expected)
     }
 
@@ -44,7 +44,7 @@ public struct MixtralConfigurationError: Error, Equatable, CustomStringConvertib
         Self(code: .unsupported, field: field, found: found, expected: expected)
     }
 
-    func inFile(_ file: String) -> Self {
+    package func inFile(_ file: String) -> Self {
         Self(code: code, field: field, found: found, expected: expected, file: file)
     }
 

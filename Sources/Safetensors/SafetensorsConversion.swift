@@ -1,3 +1,4 @@
+import Foundation
 import Tensors
 
 extension SafetensorsElementType {
@@ -24,5 +25,38 @@ extension SafetensorsElementType {
         default:
             preconditionFailure("\(rawValue) is not readable")
         }
+    }
+
+    /// Little-endian entries of fp32 values, rounded to the nearest, of two as near to the even one. Only for readable types.
+    func encoded(_ values: Span<Float>) -> Data {
+        let entryBytes = sizeBits / 8
+        var data = Data(count: entryBytes * values.count)
+        var bytes = data.mutableBytes
+        switch self {
+        case .float32:
+            for index in values.indices {
+                bytes.storeBytes(of: values[index].bitPattern.littleEndian, toByteOffset: 4 * index, as: UInt32.self)
+            }
+        case .bfloat16:
+            for index in values.indices {
+                let bits = Self.bfloat16(values[index])
+                bytes.storeBytes(of: bits.littleEndian, toByteOffset: 2 * index, as: UInt16.self)
+            }
+        case .float16:
+            for index in values.indices {
+                let bits = Float16(values[index]).bitPattern
+                bytes.storeBytes(of: bits.littleEndian, toByteOffset: 2 * index, as: UInt16.self)
+            }
+        default:
+            preconditionFailure("\(rawValue) is not writable")
+        }
+        return data
+    }
+
+    private static func bfloat16(_ value: Float) -> UInt16 {
+        let bits = value.bitPattern
+        // Rounding could make a number that is none infinite: a bit that is kept says what it is.
+        if value.isNaN { return UInt16(bits >> 16) | 0x40 }
+        return UInt16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
     }
 }

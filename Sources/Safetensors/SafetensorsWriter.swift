@@ -11,65 +11,94 @@ public protocol SafetensorsOutput: AnyObject {
     func finish() throws(SafetensorsError)
 }
 
-/// Writes a safetensors file of fp32 tensors one after the other: names and shapes are known at the start, data comes in
+/// Writes a safetensors file of tensors one after the other: names, shapes and types are known at the start, data comes in
 /// that order. The same tensors give the same bytes.
 public final class SafetensorsWriter {
     public var path: String { output.path }
     private let tensors: [(name: String, shape: [Int])]
+    private let elementTypes: [String: SafetensorsElementType]
     private let output: any SafetensorsOutput
     private var written = 0
+    /// Of the next tensor.
+    private var writtenEntries = 0
 
     /// Writes the header.
-    /// - Parameter metadata: `format` says which library's tensors they are; transformers demands `pt`.
+    /// - Parameters:
+    ///   - elementTypes: of tensors that are not fp32, by name; of types that can be read.
+    ///   - metadata: `format` says which library's tensors they are; transformers demands `pt`.
     public init(
         to output: any SafetensorsOutput, tensors: [(name: String, shape: [Int])],
-        metadata: [String: String] = ["format": "pt"]
+        elementTypes: [String: SafetensorsElementType] = [:], metadata: [String: String] = ["format": "pt"]
     ) throws(SafetensorsError) {
+        precondition(elementTypes.values.allSatisfy(\.isReadable), "only types that can be read can be written")
         self.output = output
         self.tensors = tensors
-        try output.write(Self.header(tensors, metadata: metadata, file: output.path).bytes)
+        self.elementTypes = elementTypes
+        let header = try Self.header(tensors, elementTypes: elementTypes, metadata: metadata, file: output.path)
+        try output.write(header.bytes)
     }
 
     /// Creates the file, or empties it, and writes the header.
     public convenience init(
-        path: String, tensors: [(name: String, shape: [Int])], metadata: [String: String] = ["format": "pt"]
+        path: String, tensors: [(name: String, shape: [Int])], elementTypes: [String: SafetensorsElementType] = [:],
+        metadata: [String: String] = ["format": "pt"]
     ) throws(SafetensorsError) {
-        try self.init(to: SafetensorsFile(path: path), tensors: tensors, metadata: metadata)
+        try self.init(
+            to: SafetensorsFile(path: path), tensors: tensors, elementTypes: elementTypes, metadata: metadata)
     }
 
     /// Appends the next tensor, whose entries lie without gaps.
     public func write(_ name: String, _ values: Tensor) throws(SafetensorsError) {
+        try check(name, values, isWhole: true)
+        try append(values)
+    }
+
+    /// Appends the next entries, which lie without gaps, of the next tensor.
+    public func write(_ name: String, part values: Tensor) throws(SafetensorsError) {
+        try check(name, values, isWhole: false)
+        try append(values)
+    }
+
+    private func check(_ name: String, _ values: Tensor, isWhole: Bool) throws(SafetensorsError) {
         guard written < tensors.count, tensors[written].name == name else {
             let expected = written < tensors.count ? tensors[written].name : nil
             throw SafetensorsError(file: path, tensor: name, cause: .outOfOrder(expected: expected))
         }
         let shape = tensors[written].shape
-        guard values.count == shape.reduce(1, *) else {
+        let rest = shape.reduce(1, *) - writtenEntries
+        guard isWhole ? writtenEntries == 0 && values.count == rest : values.count <= rest else {
             throw SafetensorsError(
                 file: path, tensor: name,
                 cause: .shapeDiffers(expected: shape, actual: [values.rows, values.columns]))
         }
+    }
+
+    private func append(_ values: Tensor) throws(SafetensorsError) {
+        let (name, shape) = tensors[written]
         do {
-            try write(values)
+            try write(values.span, as: elementTypes[name] ?? .float32)
         } catch {
             throw SafetensorsError(file: path, tensor: name, cause: error.cause)
         }
+        writtenEntries += values.count
+        guard writtenEntries == shape.reduce(1, *) else { return }
         written += 1
+        writtenEntries = 0
     }
 
-    private func write(_ values: Tensor) throws(SafetensorsError) {
-        let span = values.span
+    private func write(_ values: Span<Float>, as type: SafetensorsElementType) throws(SafetensorsError) {
         #if _endian(little)
-            try output.write(span.bytes)
-        #else
-            var position = 0
-            while position < span.count {
-                let part = span.extracting(position..<min(position + Self.chunkEntries, span.count))
-                try output.write(Self.littleEndian(part).bytes)
-                position += part.count
-            }
+            if type == .float32 { return try output.write(values.bytes) }
         #endif
+        var position = 0
+        while position < values.count {
+            let part = values.extracting(position..<min(position + Self.chunkEntries, values.count))
+            try output.write(type.encoded(part).bytes)
+            position += part.count
+        }
     }
+
+    private static let chunkEntries = 1 << 20
 
     /// Checks that every tensor came, and returns when the file is on the disk.
     public func finish() throws(SafetensorsError) {
@@ -79,22 +108,10 @@ public final class SafetensorsWriter {
         try output.finish()
     }
 
-    #if !_endian(little)
-        private static let chunkEntries = 1 << 20
-
-        private static func littleEndian(_ values: Span<Float>) -> Data {
-            var data = Data(count: 4 * values.count)
-            var bytes = data.mutableBytes
-            for index in values.indices {
-                bytes.storeBytes(of: values[index].bitPattern.littleEndian, toByteOffset: 4 * index, as: UInt32.self)
-            }
-            return data
-        }
-    #endif
-
     /// Length and JSON, padded with spaces so that the data begins at a multiple of 8 bytes.
     private static func header(
-        _ tensors: [(name: String, shape: [Int])], metadata: [String: String], file: String
+        _ tensors: [(name: String, shape: [Int])], elementTypes: [String: SafetensorsElementType],
+        metadata: [String: String], file: String
     ) throws(SafetensorsError) -> Data {
         var raw = RawHeader(metadata: metadata, tensors: [:])
         var position = 0
@@ -102,7 +119,8 @@ public final class SafetensorsWriter {
             guard raw.tensors[name] == nil, name != RawHeader.Name.metadata.stringValue else {
                 throw SafetensorsError(file: file, tensor: name, cause: .duplicate)
             }
-            var bytes = 4
+            let type = elementTypes[name] ?? .float32
+            var bytes = type.sizeBits / 8
             for extent in shape {
                 let (product, overflow) = bytes.multipliedReportingOverflow(by: extent)
                 guard extent >= 0, !overflow else {
@@ -112,8 +130,7 @@ public final class SafetensorsWriter {
             }
             let (end, overflow) = position.addingReportingOverflow(bytes)
             guard !overflow else { throw SafetensorsError(file: file, tensor: name, cause: .invalidShape(shape)) }
-            raw.tensors[name] = .init(
-                dtype: SafetensorsElementType.float32.rawValue, shape: shape, offsets: [position, end])
+            raw.tensors[name] = .init(dtype: type.rawValue, shape: shape, offsets: [position, end])
             position = end
         }
         let encoder = JSONEncoder()

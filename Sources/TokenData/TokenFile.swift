@@ -11,6 +11,8 @@ public struct TokenFile: Sendable {
     public let count: Int
     /// Bytes a token, 2 or 4.
     public let tokenBytes: Int
+    /// Bytes of the file.
+    public var sizeBytes: Int { data.count }
     private let data: Data
 
     /// Maps the file and checks that every token is in 0 ..< `vocabularySize`.

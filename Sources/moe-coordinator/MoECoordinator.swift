@@ -1,5 +1,5 @@
 import ArgumentParser
-import CoordinatorService
+import BuildInformation
 import Settings
 
 @main
@@ -13,6 +13,6 @@ struct MoECoordinator: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "moe-coordinator",
         abstract: "Owns the expert placement plans of training runs.",
-        version: CoordinatorVersion.number,
+        version: BuildInformation.version,
         subcommands: [Serve.self, Restore.self])
 }

@@ -83,6 +83,16 @@ struct Serve: AsyncParsableCommand, SettingsSections {
         }
     }
 
+    /// What the configuration file says beyond options. A wrong value there is wrong usage, as a wrong option is.
+    private func readSections() throws(ValidationError) -> (PlanningConfiguration, StorageConfiguration) {
+        guard let config else { return (PlanningConfiguration(), StorageConfiguration()) }
+        do {
+            return (try PlanningConfiguration(file: config), try StorageConfiguration(file: config))
+        } catch {
+            throw ValidationError("\(error)")
+        }
+    }
+
     func run() async throws {
         // A reader of the log that went away must not end the program.
         signal(SIGPIPE, SIG_IGN)
@@ -96,8 +106,7 @@ struct Serve: AsyncParsableCommand, SettingsSections {
         limits.connections = min(
             limits.connections, max(1, descriptors - limits.httpConnections - limits.httpStreams))
 
-        let planning = try config.map(PlanningConfiguration.init(file:)) ?? PlanningConfiguration()
-        let storage = try config.map(StorageConfiguration.init(file:)) ?? StorageConfiguration()
+        let (planning, storage) = try readSections()
         let keys = try AcceptedKeys(files: keyFile, operatorFiles: operatorKeyFile)
         let store = try CoordinatorStore(path: database)
         let listener = try await Listener(Endpoint(listen), keys: keys, limits: limits)

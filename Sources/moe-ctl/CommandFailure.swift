@@ -2,9 +2,11 @@ import Checkpoints
 import ControlProtocol
 import ExpertPlacement
 import Foundation
+import Mixtral
 import Safetensors
 import TokenData
 import Traces
+import Upcycling
 
 /// Why a command ends, with the exit code of the process.
 struct CommandFailure: Error {
@@ -31,6 +33,9 @@ struct CommandFailure: Error {
         case let error as PlacementError: self.init(error.description)
         case let error as CheckpointError: self.init(error.description)
         case let error as SafetensorsError: self.init(error.description)
+        case let error as MixtralConfigurationError: self.init(error.description)
+        case let error as MixtralCheckpointError: self.init(error.description)
+        case let error as UpcyclingError: self.init(error.description)
         case let error as ControlError where error.isUnreachable:
             self.init(
                 code: Self.coordinatorUnreachable,

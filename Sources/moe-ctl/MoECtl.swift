@@ -1,4 +1,5 @@
 import ArgumentParser
+import BuildInformation
 import Foundation
 import Settings
 
@@ -7,7 +8,8 @@ import Settings
 struct MoECtl: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "moe-ctl",
-        abstract: "Prepare data, and look after runs, workers, expert placement, checkpoints and the database.",
+        abstract:
+            "Prepare data and models, and look after runs, workers, expert placement, checkpoints and the database.",
         discussion: """
             Output goes to stdout, errors and notes go to stderr. Exit codes: 0 done, 1 failed, 64 wrong usage, \
             69 coordinator unreachable, 77 refused by the coordinator.
@@ -16,9 +18,11 @@ struct MoECtl: AsyncParsableCommand {
             MOE_KEY_FILE, MOE_FORMAT), and in a YAML file (coordinator, key-file, format): the one that MOE_CTL_CONFIG \
             names, or ~/.config/moe/ctl.yaml, or /etc/moe/ctl.yaml.
             """,
+        version: BuildInformation.version,
         subcommands: [
             DataCommands.self, RunCommands.self, PlacementCommands.self, WorkerCommands.self, EventCommands.self,
-            CheckpointCommands.self, WatchCommand.self, TraceCommands.self, SimulateCommand.self, DatabaseCommands.self,
+            CheckpointCommands.self, ModelCommands.self, WatchCommand.self, TraceCommands.self, SimulateCommand.self,
+            DatabaseCommands.self,
             KeyCommands.self,
         ])
 

@@ -5,7 +5,10 @@ import WorkerRuntime
 
 /// What to train on.
 struct InputOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Directory with train.bin and val.bin: little-endian uint16 tokens.", valueName: "dir"))
+    @Option(
+        help: ArgumentHelp(
+            "Directory with train.bin and val.bin: little-endian tokens, of 16 bits, or of 32 when its meta.json says so.",
+            valueName: "dir"))
     var data: String
 
     @Option(help: ArgumentHelp("A Hugging Face Mixtral checkpoint to begin with.", valueName: "dir"))

@@ -31,6 +31,7 @@ enum Program {
                 throw CleanExit.helpRequest(Worker.self)
             }
             command = ranked
+            try command.validate(commandLine: Array(CommandLine.arguments.dropFirst()))
             if command.isDryRun, !launch.isLaunched { return rehearse(command, launch: launch) }
             try launch.validate(rank: command.world.rank, worldSize: command.world.worldSize)
             guard (1...Threads.limit).contains(command.world.threads) else {

@@ -36,6 +36,14 @@ struct Train: RankCommand {
 
     var isDryRun: Bool { rehearsal.dryRun }
 
+    /// In the environment the form of output may be meant for other programs.
+    func validate(commandLine: [String]) throws {
+        let isFormatGiven = commandLine.contains { $0 == "-o" || $0 == "--format" || $0.hasPrefix("--format=") }
+        guard isDryRun || !isFormatGiven else {
+            throw WorkerError.usage("--format is the form of what --dry-run prints; add --dry-run, or leave it out")
+        }
+    }
+
     func rendezvous(rank: Int, worldSize: Int) throws -> RendezvousOptions? {
         guard let coordinator = placement.coordinator else {
             throw WorkerError.usage(

@@ -1,4 +1,5 @@
 import ArgumentParser
+import BuildInformation
 import StructuredLogs
 import WorkerRuntime
 
@@ -13,6 +14,7 @@ struct Worker: ParsableCommand {
             docs/deployment.md. \
             Every option can also be set as MOE_… in the environment, or in the YAML file that --config names.
             """,
+        version: BuildInformation.version,
         subcommands: [Train.self, Generate.self], defaultSubcommand: Train.self)
 }
 
@@ -23,6 +25,8 @@ protocol RankCommand: ParsableCommand {
     func rendezvous(rank: Int, worldSize: Int) throws -> RendezvousOptions?
     /// Whether the command only tells what it would do, for which one process can speak for all ranks.
     var isDryRun: Bool { get }
+    /// Refuses what is said on the command line and would do nothing.
+    func validate(commandLine: [String]) throws
     /// Tells what a world of so many ranks would do, without it.
     func rehearse(worldSize: Int) throws
     /// Collective.
@@ -31,6 +35,7 @@ protocol RankCommand: ParsableCommand {
 
 extension RankCommand {
     var isDryRun: Bool { false }
+    func validate(commandLine: [String]) throws {}
     func rehearse(worldSize: Int) throws {}
     func rendezvous(rank: Int, worldSize: Int) throws -> RendezvousOptions? { nil }
 }

@@ -22,7 +22,7 @@ struct HTTPTests {
                 #expect((verbose.status, verbose.body) == (200, lines + "readyz check passed\n"))
                 let version = try HTTPQuestion("/version", port: port)
                 let fields = try JSONValue(Data(version.body.utf8))
-                #expect(fields["version"] == .string(CoordinatorVersion.number))
+                #expect(fields["version"] == .string(CoordinatorVersion.current.version))
                 #expect(fields["protocol_version"] == .integer(ControlProtocolVersion.current))
                 #expect(fields["schema_version"]?.number ?? 0 >= 2)
                 if let commit = fields["commit"]?.text { #expect(commit.count >= 40) }

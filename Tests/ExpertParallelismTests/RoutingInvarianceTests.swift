@@ -8,59 +8,9 @@ import Testing
 
 /// Whatever the routing, results are those of one process with all tokens and experts.
 @Suite struct RoutingInvarianceTests {
-    struct Variant: CustomTestStringConvertible, Sendable {
-        let testDescription: String
-        let training: InvarianceCase
-
-        init(_ name: String, _ change: (inout InvarianceCase) -> Void) {
-            var training = InvarianceCase()
-            training.experts = 6
-            training.width = 7
-            change(&training)
-            (testDescription, self.training) = (name, training)
-        }
-    }
-
-    static let variants = [
-        Variant("not renormalised") { $0.routing.renormalizes = false },
-        Variant("softmax of the selected") { $0.routing.softmaxIsOfSelected = true },
-        Variant("sigmoid with biases, groups and a factor, balanced by sequence") {
-            $0.routing.score = .sigmoid
-            $0.routing.biasUpdateRate = 0.02
-            $0.routing.groups = RoutingPolicy.Groups(count: 3, perToken: 2)
-            $0.routing.scalingFactor = 2.5
-            $0.routing.balancesSequences = true
-        },
-        Variant("groups and z-loss") {
-            $0.routing.groups = RoutingPolicy.Groups(count: 3, perToken: 1)
-            $0.routing.zLossCoefficient = 0.01
-        },
-        Variant("balanced by sequence, z-loss") {
-            $0.routing.balancesSequences = true
-            $0.routing.zLossCoefficient = 0.01
-        },
-        Variant("jitter") { $0.routing.jitter = 0.2 },
-        Variant("expert choice") {
-            $0.routing.selection = .expertChoice
-            $0.routing.renormalizes = false
-            $0.routing.zLossCoefficient = 0.01
-        },
-        Variant("expert choice by sigmoids") {
-            $0.expertsPerToken = 1
-            $0.routing.selection = .expertChoice
-            $0.routing.renormalizes = false
-            $0.routing.score = .sigmoid
-        },
-        Variant("dropped by position") { $0.capacity = ExpertCapacity(factor: 1) },
-        Variant("dropped by score") { $0.capacity = ExpertCapacity(factor: 0.9, dropPolicy: .score) },
-        Variant("dropped by score, padded") {
-            $0.capacity = ExpertCapacity(factor: 0.9, dropPolicy: .score, pads: true)
-        },
-        Variant("nearly all dropped") { $0.capacity = ExpertCapacity(factor: 0.2, pads: true) },
-    ]
-
-    @Test(arguments: variants, 1...4) func oneStepIsThatOfOneProcess(variant: Variant, worldSize: Int) throws {
-        let seed = TestRuns.seed("\(variant.testDescription) on \(worldSize) ranks")
+    @Test(arguments: RoutingVariant.all, 1...4)
+    func oneStepIsThatOfOneProcess(variant: RoutingVariant, worldSize: Int) throws {
+        let seed = TestRuns.seed("\(variant) on \(worldSize) ranks")
         var plans = RandomPlan(seed: seed)
         for microBatches in 1...2 {
             var training = variant.training
@@ -79,9 +29,29 @@ import Testing
         }
     }
 
+    /// Tokens, and what routers say of them, are spread over the ranks that share attention.
+    @Test(arguments: RoutingVariant.all.filter { !$0.training.routing.balancesSequences }, [(2, 2), (3, 3), (4, 2)])
+    func oneStepOnAMeshIsThatOfOneProcess(variant: RoutingVariant, ranks: (worldSize: Int, tensorParallel: Int)) throws
+    {
+        let seed = TestRuns.seed("\(variant) on \(ranks)")
+        var plans = RandomPlan(seed: seed)
+        for microBatches in 1...2 {
+            var training = variant.training
+            training.microBatches = microBatches
+            let reference = try training.reference()
+            training.tensorParallel = ranks.tensorParallel
+            for recomputation in [Recomputation.none, .full] {
+                training.recomputation = recomputation
+                let plan = try plans.plan(for: training.expertModel, worldSize: ranks.worldSize)
+                try check(
+                    training, reference, plan, "groups of \(ranks.tensorParallel), \(recomputation), seed \(seed)")
+            }
+        }
+    }
+
     /// Biases follow the global loads: later steps are those of one process as well.
     @Test(arguments: 2...4) func biasesAreThoseOfOneProcess(worldSize: Int) throws {
-        var training = Self.variants[2].training
+        var training = RoutingVariant.biases.training
         training.steps = 8
         let reference = try training.reference()
         let name = "model.layers.1.block_sparse_moe.gate.e_score_correction_bias"
@@ -96,7 +66,7 @@ import Testing
 
     /// Zeros that fill up experts change no result, and shapes are the capacity's.
     @Test(arguments: 1...3) func paddingChangesNothing(worldSize: Int) throws {
-        var training = Self.variants[9].training
+        var training = RoutingVariant.droppedByScore.training
         let plan = try training.plan(allocator: "expert-parallel", worldSize: worldSize)
         let without = try run(training, plan)
         training.capacity?.pads = true

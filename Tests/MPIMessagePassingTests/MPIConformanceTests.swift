@@ -28,6 +28,17 @@ import Testing
         #expect(job.output.contains("passed: 88 placements on \(ranks) ranks"), "\(job.output)")
     }
 
+    /// Whatever the routing: experts that choose among all ranks' tokens, and those that drop some.
+    @Test(arguments: 2...4)
+    func routingDoesNotChangeResults(ranks: Int) throws {
+        let seed = TestRuns.seed("routing over MPI, \(ranks) ranks")
+        let job = try MPIJob("mpi-conformance", ["routing", "\(seed)"], ranks: ranks)
+        #expect(job.exitStatus == 0, "\(job.output)")
+        // Of thirteen, two balance sequences, which no group cuts.
+        let cases = 2 * (13 + 11 * (ranks == 4 ? 2 : ranks == 2 ? 1 : 0))
+        #expect(job.output.contains("passed: \(cases) ways of routing on \(ranks) ranks"), "\(job.output)")
+    }
+
     /// Nor do experts that move while they train.
     @Test(arguments: 2...4)
     func migrationDoesNotChangeResults(ranks: Int) throws {

@@ -45,7 +45,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("worker.yaml", "moe-worker", "train", ["config", "dry-run", "format", "help", "rank"]),
+        ("worker.yaml", "moe-worker", "train", ["config", "dry-run", "format", "help", "rank", "version"]),
         ("coordinator.yaml", "moe-coordinator", "serve", ["config", "help", "version"]),
     ])
     func examplesNameEveryOption(file: String, program: String, command: String, left: [String]) throws {
@@ -79,6 +79,21 @@ import Testing
         try "coordinater: x\n".write(toFile: file, atomically: true, encoding: .utf8)
         let ctl = try CtlProgram(["run", "list"], environment: ["MOE_CTL_CONFIG": file])
         #expect(ctl.status == 64 && ctl.errors.contains("did you mean \"coordinator\"?"), "\(ctl.errors)")
+    }
+
+    /// Starting the coordinator again would not help, so systemd does not.
+    @Test(arguments: [
+        "planning: {interval_steps: 0}", "allocators: {a: {command: []}}", "telemetry_days: a month",
+        "backup_directory: /nonexistent", "listen: [1, 2]",
+    ])
+    func wrongValuesAreWrongUsage(text: String) throws {
+        let file = inputs.path("wrong.yaml")
+        try text.write(toFile: file, atomically: true, encoding: .utf8)
+        let coordinator = try RunningProgram(
+            "moe-coordinator", ["serve", "--database", inputs.path("moe.db"), "--http", "none", "--config", file])
+        #expect(coordinator.waitForEnd() == 64, "\(coordinator.text)")
+        #expect(coordinator.text.contains(file) && coordinator.text.contains("Error: "), "\(coordinator.text)")
+        #expect(!FileManager.default.fileExists(atPath: inputs.path("moe.db")))
     }
 
     /// Flag > environment > the user's file > the machine's.

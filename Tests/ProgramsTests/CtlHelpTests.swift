@@ -14,7 +14,7 @@ import Testing
         ["checkpoint"], ["checkpoint", "list"], ["checkpoint", "verify"], ["checkpoint", "export"],
         ["database", "backup"], ["key"], ["key", "generate"], ["trace"], ["trace", "record"], ["trace", "import"],
         ["trace", "generate"],
-        ["simulate"],
+        ["simulate"], ["model"], ["model", "upcycle"],
     ])
     func helpPage(command: [String]) throws {
         let page = try CtlProgram(command + ["--help"])
@@ -37,7 +37,7 @@ import Testing
             "data-prepare", "placement-plan", "placement-apply", "placement-rollback", "placement-pin",
             "placement-unpin", "placement-freeze", "placement-unfreeze", "run-archive", "run-delete", "database-backup",
             "key-generate", "run-plot", "watch", "checkpoint-list", "checkpoint-verify", "checkpoint-export",
-            "trace-record", "trace-import", "trace-generate", "simulate",
+            "trace-record", "trace-import", "trace-generate", "simulate", "model-upcycle",
         ]
         for command in withTables + others {
             let page = try String(
@@ -48,7 +48,7 @@ import Testing
         let tables = [
             "placement-plan-loads", "placement-plan-dry-run", "placement-apply-dry-run", "placement-pin-1.0-1-2.3",
             "checkpoint-list", "run-archive-first-try", "run-delete-first-try-dry-run", "database-backup-monday.db",
-            "trace-generate", "simulate",
+            "trace-generate", "simulate", "model-upcycle-dry-run",
         ]
         for name in withTables + tables {
             let table = try String(contentsOf: golden.appendingPathComponent("output/\(name).txt"), encoding: .utf8)

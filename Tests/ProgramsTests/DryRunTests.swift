@@ -11,8 +11,12 @@ import Testing
     private struct Answer: Decodable {
         struct Rank: Decodable {
             var totalBytes: Int
+            var dataBytes: Int
 
-            private enum CodingKeys: String, CodingKey { case totalBytes = "total_bytes" }
+            private enum CodingKeys: String, CodingKey {
+                case totalBytes = "total_bytes"
+                case dataBytes = "data_bytes"
+            }
         }
         var completedSteps: Int
         var checkpoint: String?
@@ -66,6 +70,42 @@ import Testing
         #expect(alone.ranks.map(\.totalBytes) == launched.ranks.map(\.totalBytes))
         let limited = try answer(["--world-size": "2", "--memory-limit": "1000000"])
         #expect(limited.memoryLimits == [1_000_000, 1_000_000])
+    }
+
+    /// Data is counted as large as its files are: two bytes a token, or four when the vocabulary is large.
+    @Test func dataTakesWhatItsFilesTake() throws {
+        func expectFiles(_ directory: String, _ changes: [String: String?] = [:]) throws -> Int {
+            let bytes = try ["train.bin", "val.bin"].reduce(0) {
+                $0 + (try Data(contentsOf: URL(fileURLWithPath: "\(directory)/\($1)")).count)
+            }
+            #expect(try answer(changes).ranks[0].dataBytes == bytes)
+            return bytes
+        }
+        #expect(try expectFiles(inputs.folder.path) == 2 * 2048 + 300)
+
+        let text = inputs.path("text")
+        try String(repeating: "to be or not to be ", count: 100).write(toFile: text, atomically: true, encoding: .utf8)
+        let learned = try CtlProgram([
+            "data", "prepare", text, "--output", inputs.path("small"), "--tokenizer", "bpe", "--vocabulary-size", "270",
+        ])
+        #expect(learned.status == 0, "\(learned.errors)")
+        let tokenizer = URL(fileURLWithPath: inputs.path("small/tokenizer.json"))
+        var root = try #require(JSONSerialization.jsonObject(with: Data(contentsOf: tokenizer)) as? [String: Any])
+        var model = try #require(root["model"] as? [String: Any])
+        var vocabulary = try #require(model["vocab"] as? [String: Int])
+        for id in vocabulary.count..<70_000 { vocabulary["unused\(id)"] = id }
+        model["vocab"] = vocabulary
+        root["model"] = model
+        try JSONSerialization.data(withJSONObject: root).write(to: tokenizer)
+        let prepared = try CtlProgram([
+            "data", "prepare", text, "--output", inputs.path("large"), "--tokenizer", tokenizer.path,
+        ])
+        #expect(prepared.status == 0, "\(prepared.errors)")
+        let file = inputs.folder.appending(path: "config.json")
+        let configuration = try String(contentsOf: file, encoding: .utf8)
+        try configuration.replacing("\"vocab_size\": 17", with: "\"vocab_size\": 70000").write(
+            to: file, atomically: true, encoding: .utf8)
+        #expect(try expectFiles(inputs.path("large"), ["--data": inputs.path("large")]) % 4 == 0)
     }
 
     @Test func aCheckpointIsGoneOnFrom() throws {

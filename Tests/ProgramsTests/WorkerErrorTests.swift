@@ -45,9 +45,16 @@ import Testing
             (["--capacity-factor": "0"], "--capacity-factor must be between"),
             (["--drop-policy": "score"], "--drop-policy needs --capacity-factor"),
             (["--capacity-factor": "1", "--drop-policy": "best"], "--drop-policy"),
+            (["--format": "json"], "add --dry-run"), (["-o": "table"], "add --dry-run"),
         ] as [([String: String?], String)])
     func wrongUsageAlone(changes: [String: String?], words: String) throws {
         try expectFailure(inputs.arguments(changes), ranks: nil, status: 64, words)
+    }
+
+    /// `MOE_FORMAT` is for moe-ctl.
+    @Test func anotherProgramsFormatDoesNotMatter() throws {
+        let job = try RunningProgram("moe-worker", inputs.arguments(), variables: ["MOE_FORMAT": "json"])
+        #expect(job.waitForEnd() == 0, "\(job.text)")
     }
 
     @Test func wrongSettingIsNamedWithItsFile() throws {

@@ -7,6 +7,7 @@ import MessagePassing
 //
 //     mpirun -n 3 mpi-conformance communicator SEED [LARGEST-COUNT]
 //     mpirun -n 3 mpi-conformance placement SEED
+//     mpirun -n 3 mpi-conformance routing SEED
 //     mpirun -n 3 mpi-conformance migration SEED
 //     mpirun -n 3 mpi-conformance fault
 
@@ -19,12 +20,13 @@ do {
         switch arguments.first {
         case "communicator": try checkCommunicator(world, seed: seed)
         case "placement": try checkPlacement(world, seed: seed)
+        case "routing": try checkRouting(world, seed: seed)
         case "migration": try checkMigration(world, seed: seed)
         case "fault": try failOnOneRank(world)
         default:
             throw ConformanceFailure(
                 description: "usage: mpi-conformance communicator SEED [LARGEST-COUNT] | placement SEED | "
-                    + "migration SEED | fault")
+                    + "routing SEED | migration SEED | fault")
         }
     } catch {
         FileHandle.standardError.write(Data("rank \(world.rank): \(error)\n".utf8))

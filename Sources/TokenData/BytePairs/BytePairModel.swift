@@ -1,3 +1,5 @@
+import HeapModule
+
 /// The vocabulary of a byte-level tokenizer and the order in which pairs of its tokens are merged: GPT-2's byte-pair encoding
 /// (Sennrich, Haddow, Birch 2016, "Neural machine translation of rare words with subword units").
 struct BytePairModel: Sendable {
@@ -82,8 +84,8 @@ struct BytePairModel: Sendable {
             let rank = rank(scratch.tokens[place], scratch.tokens[place + 1])
             if rank < .max { entries.append(entry(rank, place)) }
         }
-        var heap = MinimumHeap(entries)
-        while let least = heap.popLeast() {
+        var heap = Heap(entries)
+        while let least = heap.popMin() {
             let place = Int(least & 0xFFFF_FFFF)
             let right = Int(scratch.next[place])
             // Entries stay in the heap when their tokens are merged with others; -1: this one went into the token before it.

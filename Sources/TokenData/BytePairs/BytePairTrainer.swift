@@ -1,3 +1,5 @@
+import HeapModule
+
 /// Learns a vocabulary from texts, as `BpeTrainer` of the `tokenizers` package does with the initial alphabet of ByteLevel: the
 /// pair of tokens that occurs most often becomes a token, again and again; of equally frequent pairs the one whose tokens came
 /// first.
@@ -35,7 +37,7 @@ struct BytePairTrainer {
         private var words: [[Int32]]
         private let counts: [Int]
         private var pairs = PairTable(placeholder: 0, capacity: 1 << 12)
-        private var candidates: MinimumHeap<Candidate>
+        private var candidates: Heap<Candidate>
 
         /// A pair that occurs in words. The package keeps those that a pair got at different times apart, and so do we: the pair
         /// is merged in the ones, and later in the others.
@@ -62,7 +64,7 @@ struct BytePairTrainer {
                 vocabulary.tokens.append([UInt8(byte)])
             }
             words = (0..<table.count).map { table[$0].map { byteTokens[Int($0)] } }
-            candidates = MinimumHeap()
+            candidates = Heap()
             var found = Found()
             for (index, word) in words.enumerated() {
                 for (left, right) in zip(word, word.dropFirst()) {
@@ -71,7 +73,7 @@ struct BytePairTrainer {
                     found.append(word: index, to: pair)
                 }
             }
-            candidates = MinimumHeap(found.candidates(pairs))
+            candidates = Heap(found.candidates(pairs))
         }
 
         /// Words by the pairs that were found in them.
@@ -105,21 +107,22 @@ struct BytePairTrainer {
 
         /// - Returns: false when there is nothing to merge.
         mutating func mergeNext(minimumFrequency: Int) -> Bool {
-            guard let candidate = candidates.popLeast() else { return false }
+            guard let candidate = candidates.min else { return false }
             let (pair, count) = (candidate.pair, pairs[candidate.pair] ?? 0)
             if candidate.count != count {
                 // It has become rarer, or more frequent elsewhere.
-                candidates.insert(Candidate(count: count, pair: pair, words: candidate.words))
+                candidates.replaceMin(with: Candidate(count: count, pair: pair, words: candidate.words))
                 return true
             }
             guard count >= max(1, minimumFrequency) else { return false }
+            candidates.removeMin()
             let bytes = vocabulary.tokens[Int(pair.left)] + vocabulary.tokens[Int(pair.right)]
             let (token, isNew) = tokens.insert(bytes)
             if isNew { vocabulary.tokens.append(bytes) }
             vocabulary.merges.append(pair)
             var found = Found()
             for word in candidate.words { merge(pair, into: Int32(token), word: Int(word), &found) }
-            for candidate in found.candidates(pairs) { candidates.insert(candidate) }
+            candidates.insert(contentsOf: found.candidates(pairs))
             return true
         }
 

@@ -129,7 +129,7 @@ public struct DryRun: Sendable, Encodable {
         memoryLimits = limits
         ranks = RankMemory.all(
             configuration, plan: plan, options: options, mesh: inputs.mesh,
-            dataBytes: 2 * (inputs.training.file.count + (inputs.validation?.file.count ?? 0)))
+            dataBytes: inputs.training.file.sizeBytes + (inputs.validation?.file.sizeBytes ?? 0))
     }
 
     /// The plan of a run that the coordinator knows; nil when it does not, or would make another one for these ranks.

@@ -1,0 +1,106 @@
+import Foundation
+import Mixtral
+import Safetensors
+import Tensors
+import Testing
+import Upcycling
+
+/// What no mixture can be made of is refused before anything is written, with one message that names the cause.
+@Suite struct UpcyclingErrorTests {
+    private func message(_ fixture: DenseFixture, _ upcycling: Upcycling = Upcycling(experts: 4, expertsPerToken: 2))
+        -> String
+    {
+        do {
+            _ = try UpcycledModel(dense: fixture.dense, upcycling)
+            return ""
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    @Test func numbersThatDoNotFitAreNamed() throws {
+        let fixture = try DenseFixture("llama")
+        let cases: [(Upcycling, UpcyclingError)] = [
+            (Upcycling(experts: 0, expertsPerToken: 1), .noExperts),
+            (Upcycling(experts: 2, expertsPerToken: 0), .noExperts),
+            (
+                Upcycling(experts: 2, expertsPerToken: 3),
+                .moreExpertsPerTokenThanExperts(expertsPerToken: 3, experts: 2)
+            ),
+            (Upcycling(experts: 2, expertsPerToken: 1, noise: -1), .noise(-1)),
+            (Upcycling(experts: 2, expertsPerToken: 1, noise: .infinity), .noise(.infinity)),
+            (Upcycling(experts: 2, expertsPerToken: 1, expertWidth: 0), .widthDoesNotDivide(0, denseWidth: 20)),
+            (Upcycling(experts: 2, expertsPerToken: 1, expertWidth: 7), .widthDoesNotDivide(7, denseWidth: 20)),
+            (Upcycling(experts: 2, expertsPerToken: 1, expertWidth: 40), .widthDoesNotDivide(40, denseWidth: 20)),
+            (
+                Upcycling(experts: 6, expertsPerToken: 4, expertWidth: 5),
+                .incompleteCopies(expertsPerToken: 4, experts: 6, slices: 4)
+            ),
+            (
+                Upcycling(experts: 8, expertsPerToken: 2, expertWidth: 5),
+                .incompleteCopies(expertsPerToken: 2, experts: 8, slices: 4)
+            ),
+        ]
+        for (upcycling, error) in cases {
+            #expect(throws: error) { try UpcycledModel(dense: fixture.dense, upcycling) }
+        }
+        #expect(
+            message(fixture, Upcycling(experts: 1 << 20, expertsPerToken: 1)).contains("num_local_experts is 1048576"))
+    }
+
+    @Test(
+        arguments: [
+            (
+                ["model_type": "mixtral"],
+                "model_type is \"mixtral\"; it must be a dense model's: \"llama\", \"mistral\""
+            ),
+            (["model_type": nil], "model_type is missing"), (["mlp_bias": true], "mlp_bias is true"),
+            (["attention_bias": true], "attention_bias is true"),
+            (["intermediate_size": "wide"], "intermediate_size is \"wide\""),
+            (["rope_scaling": ["rope_type": "llama3"]], "rope_type is \"llama3\""),
+            (["hidden_act": "gelu"], "hidden_act is \"gelu\""), (["sliding_window": 8], "sliding_window is 8"),
+        ] as [([String: (any Sendable)?], String)])
+    func fieldsThatDoNotFitAreNamed(changes: [String: (any Sendable)?], expected: String) throws {
+        let fixture = try DenseFixture("llama")
+        try fixture.configure(changes)
+        let message = message(fixture)
+        #expect(message.contains(expected) && message.hasPrefix("\(fixture.dense)/config.json: "), "\(message)")
+    }
+
+    @Test func tensorsThatDoNotFitAreNamed() throws {
+        let fixture = try DenseFixture("llama")
+        try fixture.configure(["num_hidden_layers": 3, "vocab_size": 38])
+        let more = message(fixture)
+        #expect(more.contains("9 missing (model.layers.2.input_layernorm.weight"), "\(more)")
+        #expect(more.contains("2 misshapen (lm_head.weight with the shape [37, 18], expected [38, 18]"), "\(more)")
+        try fixture.configure(["num_hidden_layers": 1, "vocab_size": 37])
+        #expect(message(fixture).contains("9 not of this model"), "\(message(fixture))")
+        try fixture.configure(["num_hidden_layers": 2, "intermediate_size": 10])
+        #expect(message(fixture).contains("6 misshapen"), "\(message(fixture))")
+    }
+
+    @Test func filesThatCannotBeReadAreNamed() throws {
+        let fixture = try DenseFixture("llama")
+        let file = "\(fixture.dense)/model.safetensors"
+        try FileManager.default.removeItem(atPath: file)
+        #expect(message(fixture).contains("has neither model.safetensors nor"))
+        try Data("x".utf8).write(to: URL(fileURLWithPath: file))
+        #expect(message(fixture).hasPrefix("\(file): is no safetensors file"))
+        try FileManager.default.removeItem(atPath: "\(fixture.dense)/config.json")
+        #expect(message(fixture).contains("config.json: cannot be read"))
+    }
+
+    /// Old files have tensors that are computed nowadays.
+    @Test func rotaryFrequenciesAreLeftOut() throws {
+        let fixture = try DenseFixture("llama")
+        let tensors = try fixture.tensors(in: "llama").sorted { $0.key < $1.key }
+        let frequencies = "model.layers.0.self_attn.rotary_emb.inv_freq"
+        let writer = try SafetensorsWriter(
+            path: "\(fixture.dense)/model.safetensors",
+            tensors: tensors.map { ($0.key, $0.value.shape) } + [(frequencies, [3])])
+        for (name, tensor) in tensors { try writer.write(name, tensor.values) }
+        try writer.write(frequencies, Tensor(rows: 1, columns: 3, repeating: 1))
+        try writer.finish()
+        #expect(message(fixture) == "")
+    }
+}
