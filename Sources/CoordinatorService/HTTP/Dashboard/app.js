@@ -86,9 +86,15 @@ function showAge() {
   const line = element('stale');
   const isLate = summary.state === 'running' && age > feed.staleAfter;
   const isEmpty = !summary.reported_at;
-  line.hidden = !isLate && !isEmpty;
-  line.className = `notice ${isLate ? 'warn' : ''}`;
-  const text = isEmpty
+  // Intervals come with rank 0's reports; others' keep the run from being stale.
+  const newest = feed.intervals.at(-1)?.received_at;
+  const silence = newest === undefined ? 0 : (now() - Date.parse(newest)) / 1000;
+  const isHeadless = summary.state === 'running' && !isLate && silence > feed.staleAfter;
+  line.hidden = !isLate && !isEmpty && !isHeadless;
+  line.className = `notice ${isLate || isHeadless ? 'warn' : ''}`;
+  const text = isHeadless
+    ? `Rank 0 has been silent for ${duration(coarse(silence))}, while others report. Loss, loads and balance below are from ${moment(newest)}.`
+    : isEmpty
     ? summary.state !== 'running' ? 'This run ended before its first report.'
       : `No reports yet: the ranks registered ${duration(coarse(age))} ago.${isLate ? ' If none comes, the job’s own log may say why.' : ''}`
     : `Stale: no report for ${duration(coarse(age))}` +

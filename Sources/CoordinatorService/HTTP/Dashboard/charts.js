@@ -99,7 +99,7 @@ export class LineCharts {
       else if (isLast) nodes.push(svg('path', { class: 'refused', d: `M${at - 3} ${foot - 3}l6 6m0 -6l-6 6` }));
       if (!isFirst || !mark.isTaken) continue;
       // Those without room share a label.
-      if (label && at - label.at < 52) label.text.textContent = `plans ${label.first}–${mark.label}`;
+      if (label && at - label.at < 76) label.text.textContent = `plans ${label.first}–${mark.label}`;
       else {
         label = { at, first: mark.label, text: svg('text', { class: 'plan-number', x: at, y: top - 6, 'text-anchor': 'middle' }, `plan ${mark.label}`) };
         nodes.push(label.text);
