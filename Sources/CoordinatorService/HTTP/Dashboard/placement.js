@@ -69,6 +69,18 @@ function rowsOf(nodes, only) {
 /** The faintest is still told from where nothing is. */
 const tint = amount => shade(0.16 + 0.84 * amount);
 
+/** The layer of which the most experts moved; undefined when none did. */
+function mostMoved(plan, previous) {
+  if (previous?.world_size !== plan.world_size) return undefined;
+  const moved = plan.layers.map(({ experts }, layer) =>
+    experts.filter((expert, index) => {
+      const before = previous.layers[layer]?.experts[index];
+      return before && movesOf(before, expert, plan.nodes).moves.length;
+    }).length);
+  const most = Math.max(...moved);
+  return most ? moved.indexOf(most) : undefined;
+}
+
 const between = ({ from, to }) => `${from}→${to}`;
 
 export function placement(root, view) {
@@ -237,14 +249,19 @@ export function placement(root, view) {
       const large = feed.summary.experts > shownExperts;
       const isCramped = root.clientWidth - besideCells < leastCell * feed.summary.experts;
       if (large || isCramped) worst ??= newest && leastEven(newest.expert_loads);
-      const layer = view.layer ?? (large || (isCramped && !wantsAll) ? worst ?? 0 : undefined);
+      let layer = view.layer ?? (large ? worst ?? 0 : undefined);
       const ticket = (latest += 1);
       const previous = feed.previousPlan;
-      const [plan, before] = await Promise.all([
+      let [plan, before] = await Promise.all([
         feed.placement(active.revision, layer), previous && feed.placement(previous.revision, layer).catch(() => undefined),
       ]);
       // Another choice of layer may have overtaken this one.
       if (ticket !== latest) return;
+      if (layer === undefined && isCramped && !wantsAll) {
+        layer = mostMoved(plan, before) ?? worst ?? 0;
+        const alone = whole => whole && { ...whole, layers: [whole.layers[layer]] };
+        [plan, before] = [alone(plan), alone(before)];
+      }
       layerOptions(select, feed.model.layers.length, large ? undefined : 'all layers', layer);
       if (shown && shown.nodes.length !== plan.nodes.length) only = undefined;
       shown = { plan, revision: active.revision, layer, nodes: plan.nodes, previousRevision: previous?.revision, ...columnsOf(plan, before, layer, newest) };
