@@ -344,7 +344,7 @@ let package = Package(
                 "ExpertPlacement", "moe-coordinator", "moe-ctl", "moe-worker", "parallelize-model", "Settings",
                 "TestSupport", "Traces",
                 .product(name: "GRDB", package: "GRDB.swift"),
-            ], exclude: ["dashboard.py"]),
+            ], exclude: ["dashboard.py", "dashboard_page.py"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -41,6 +41,8 @@ public struct Limits: Sendable, Equatable {
     public var httpReads = 2
     /// Runs that metrics tell of, those registered last.
     public var meteredRuns = 100
+    /// Metrics tell for so long that a run has ended, and how.
+    public var endedRunTime = Duration.seconds(3_600)
     /// The database must answer a health check in so long.
     public var healthCheckTime = Duration.seconds(2)
 

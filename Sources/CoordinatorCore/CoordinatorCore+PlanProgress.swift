@@ -161,7 +161,8 @@ extension CoordinatorCore {
             .setPlanState(run: run, revision: revision, .active, reason: nil, at: time),
             event(
                 .planActivated, request,
-                why: "all layers switched by step \(request.step): \(request.bytes) bytes, \(request.seconds) seconds",
+                why: "all layers switched by step \(request.step): \(request.bytes) bytes in "
+                    + "\((request.seconds * 10_000).rounded() / 10) ms",
                 at: time),
         ]
     }

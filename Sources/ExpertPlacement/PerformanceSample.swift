@@ -51,6 +51,10 @@ public struct PerformanceSample: Hashable, Sendable, Codable {
     public static let expertsPhase = "experts"
     public static let dispatchPhase = "dispatch"
     public static let combinePhase = "combine"
+    /// All that moe-worker tells of.
+    public static let phases: Set = [
+        "attention", "router", dispatchPhase, expertsPhase, combinePhase, "gradients", "optimizer",
+    ]
 
     private enum CodingKeys: String, CodingKey {
         case firstStep = "first_step"

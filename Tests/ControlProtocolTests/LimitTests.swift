@@ -131,6 +131,7 @@ struct LimitTests {
         "liveSilence": "LiveStreamTests.silenceIsBroken",
         "httpReads": "TurnstileTests.onlySoManyPassAtATime",
         "meteredRuns": "MetricsTests.runsAreFew",
+        "endedRunTime": "MetricsTests.runsThatEndAreToldOfForAWhile",
         "healthCheckTime": "HTTPTests.aDatabaseThatHangsIsNotWaitedFor",
         "worldWaitTime": "WaitingRoomsTests.aMachineThatVanishedIsForgotten",
         "listedMissingRanks": "WaitingRoomsTests.theMissingAreNamed",

@@ -1,6 +1,7 @@
 import ControlProtocol
 import ControlTestSupport
 import CoordinatorService
+import ExpertPlacement
 import Foundation
 import GRDB
 import TestSupport
@@ -86,6 +87,10 @@ struct MetricsTests {
                     "moe_coordinator_requests_total{type=\"list_plans\"} 0",
                     "moe_coordinator_refusals_total{code=\"unknown_run\"} 1",
                     "moe_coordinator_refusals_total{code=\"bad_request\"} 2",
+                    "moe_coordinator_refusals_total{code=\"unauthenticated\"} 0",
+                    "moe_coordinator_http_answers_total{status=\"401\"} 0",
+                    "moe_coordinator_check_failed{check=\"database-readable\"} 0",
+                    "moe_coordinator_check_failed{check=\"planning\"} 0",
                     "moe_coordinator_http_answers_total{status=\"404\"} 1",
                     "moe_coordinator_http_answers_total{status=\"200\"} 1", "moe_coordinator_http_streams 1",
                     "moe_coordinator_running_runs 1", "moe_coordinator_queued_changes 0",
@@ -101,8 +106,122 @@ struct MetricsTests {
         }
     }
 
-    @Test func runsThatEndAndGoAreNotToldOf() async throws {
+    /// How runs are now, whatever they were before, and whatever they call their phases.
+    @Test func runsFallSilent() async throws {
         try await LiveCoordinator.run(http: true) { coordinator in
+            let client = try await coordinator.client()
+            let port = coordinator.httpPort
+            func value(_ name: String) async throws -> Double? {
+                let body = try await blocking { try HTTPQuestion("/metrics", port: port).body }
+                let line = body.split(separator: "\n").first { $0.hasPrefix("moe_run_\(name){") }
+                return line.flatMap { Double($0.split(separator: " ").last ?? "") }
+            }
+            _ = try await client.send(Samples.registerRun())
+            // Nothing was reported yet, and for so long nothing was heard of it.
+            let start = try #require(try await value("last_report_timestamp_seconds"))
+            #expect(abs(start - Date().timeIntervalSince1970) < 60)
+            // Nor of ranks that have not registered.
+            _ = try await client.send(Samples.registerWorker(rank: 1))
+            #expect(try await value("oldest_report_timestamp_seconds") == start)
+            for rank in 0..<2 { _ = try await client.send(Samples.registerWorker(rank: rank)) }
+            for sequence in 1...8 {
+                for rank in 0..<(sequence <= 3 ? 2 : 1) {
+                    var sample = Samples.sample(firstStep: 10 * sequence + 1, loss: rank == 0 ? 2.5 : nil)
+                    sample.phaseSeconds["step \(sequence)"] = 5
+                    sample.phaseSeconds["more"] = 2.5
+                    _ = try await client.send(Samples.report(rank: rank, sequence: sequence, sample: sample))
+                }
+            }
+            #expect(try await value("reported_ranks") == 1)
+            // What rank 1 reported last is what the run has heard of it, however much came since.
+            let reported = try await coordinator.store.queue.read { db in
+                try Int64.fetchAll(db, sql: "SELECT reported_at FROM workers ORDER BY rank")
+            }
+            #expect(try await value("oldest_report_timestamp_seconds") == Double(reported[1]) / 1_000)
+            #expect(try await value("last_report_timestamp_seconds") == Double(reported[0]) / 1_000)
+            let body = try await blocking { try HTTPQuestion("/metrics", port: port).body }
+            let phases = body.matches(of: /moe_run_phase_seconds\{phase="([^"]*)",run="shakespeare"\} (\S+)/)
+            #expect(
+                Dictionary(uniqueKeysWithValues: phases.map { (String($0.1), Double($0.2)) })
+                    == ["experts": 0.025, "dispatch": 0.0125, "other": 0.75])
+        }
+    }
+
+    /// What rank 0 measured for all is not told as what is now, once it alone is silent.
+    @Test func rankZeroFallsSilent() async throws {
+        try await LiveCoordinator.run(http: true) { coordinator in
+            let client = try await coordinator.client()
+            try await Self.train(client)
+            let port = coordinator.httpPort
+            func names() async throws -> Set<String> {
+                let body = try await blocking { try HTTPQuestion("/metrics", port: port).body }
+                return Set(body.matches(of: /(?m)^moe_run_([a-z_]+)/).map { String($0.1) })
+            }
+            let measured: Set = [
+                "tokens_per_second", "step_seconds", "balance_ratio", "load_balance_ratio", "phase_seconds",
+                "slowest_phase_seconds", "reported_ranks",
+            ]
+            let before = try await names()
+            #expect(before.isSuperset(of: measured))
+            for sequence in 2...8 {
+                let sample = Samples.sample(firstStep: 10 * sequence + 1)
+                _ = try await client.send(Samples.report(rank: 1, sequence: sequence, sample: sample))
+            }
+            #expect(try await names() == before.subtracting(measured))
+            let sample = Samples.sample(firstStep: 81, loads: [[1, 2, 3], [4, 4, 4]], loss: 2)
+            _ = try await client.send(Samples.report(sequence: 2, sample: sample))
+            #expect(try await names() == before)
+        }
+    }
+
+    @Test func runsThatEndAreToldOfForAWhile() async throws {
+        var limits = Limits()
+        limits.endedRunTime = .seconds(5)
+        try await LiveCoordinator.run(limits: limits, http: true) { coordinator in
+            let client = try await coordinator.client()
+            let port = coordinator.httpPort
+            func states() async throws -> Set<String> {
+                let body = try await blocking { try HTTPQuestion("/metrics", port: port).body }
+                let shown = body.matches(of: /moe_run_state\{run="([^"]*)",state="([^"]*)"\} ([01])\n/)
+                // Each run has all states, and is in one of them.
+                #expect(shown.count == 4 * Set(shown.map { $0.1 }).count)
+                return Set(shown.filter { $0.3 == "1" }.map { "\($0.1) \($0.2)" })
+            }
+            for run in ["a", "b", "c"] { _ = try await client.send(Samples.registerRun(run)) }
+            _ = try await client.send(FinishRun(run: "a", incarnation: 1, outcome: .failed, step: 1, reason: "no idea"))
+            _ = try await client.send(Samples.finishRun("b"))
+            #expect(try await states() == ["a failed", "b completed", "c running"])
+            // It starts again.
+            _ = try await client.send(Samples.registerRun("a", registration: "a2"))
+            #expect(try await states() == ["a running", "b completed", "c running"])
+            try await coordinator.store.queue.write { db in
+                try db.execute(sql: "UPDATE incarnations SET finished_at = finished_at - 6000")
+            }
+            #expect(try await states() == ["a running", "c running"])
+        }
+    }
+
+    /// However many ask at once, and again afterwards.
+    @Test func manyAskAtOnce() async throws {
+        try await LiveCoordinator.run(http: true) { coordinator in
+            try await Self.train(coordinator.client())
+            let port = coordinator.httpPort
+            try await withThrowingTaskGroup { group in
+                for _ in 0..<16 {
+                    group.addTask { try await blocking { try HTTPQuestion("/metrics", port: port).body } }
+                }
+                for try await body in group { #expect(body.contains("moe_run_step{run=\"shakespeare\"} 20\n")) }
+            }
+            _ = try await coordinator.client().send(Samples.finishRun())
+            let body = try await blocking { try HTTPQuestion("/metrics", port: port).body }
+            #expect(!body.contains("moe_run_step{"))
+        }
+    }
+
+    @Test func runsThatEndAndGoAreNotToldOf() async throws {
+        var limits = Limits()
+        limits.endedRunTime = .zero
+        try await LiveCoordinator.run(limits: limits, http: true) { coordinator in
             let client = try await coordinator.client()
             let port = coordinator.httpPort
             func runs() async throws -> Set<String> {
@@ -174,7 +293,7 @@ struct MetricsTests {
         let alerts = try String(contentsOf: Self.prometheus.appending(path: "alerts.yml"), encoding: .utf8)
             .matches(of: /alert: (\w+)/).map { String($0.1) }
         let tests = try String(contentsOf: Self.prometheus.appending(path: "alerts_test.yml"), encoding: .utf8)
-        #expect(alerts.count == 9)
+        #expect(alerts.count == 12)
         for alert in alerts { #expect(tests.contains("alertname: \(alert)\n        exp_alerts:"), "\(alert)") }
     }
 

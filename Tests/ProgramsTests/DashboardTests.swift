@@ -19,7 +19,8 @@ import Testing
     ) async throws {
         let script = try RunningProgram(
             command: [
-                Repository.root.appending(path: ".venv/bin/python").path,
+                // Without files of byte code among the sources.
+                Repository.root.appending(path: ".venv/bin/python").path, "-B",
                 Repository.root.appending(path: "Tests/ProgramsTests/dashboard.py").path, what, base, name,
             ])
         defer { script.terminate() }
@@ -35,6 +36,49 @@ import Testing
         let line = coordinator.text.split(separator: "\n").first { $0.contains("http://") }
         let address = line?.split(separator: " ").last { $0.hasPrefix("http://") }
         return try String(#require(address, "\(coordinator.text)"))
+    }
+
+    /// Real ranks train until an allocator moves experts; then they are killed, and the coordinator goes and comes back.
+    @Test func aRunIsFollowed() async throws {
+        let job = try PlanningJob(allocator: "load-balanced")
+        try await look("live", at: job.page, PlanningJob.run) { request in
+            switch request {
+            case "rest":
+                _ = try await job.send(ControlPlanning(run: PlanningJob.run, freeze: true, who: "test", why: "a test"))
+                try await job.wait("rest") { try await job.plans().plans.allSatisfy { !$0.state.isInFlight } }
+            case "kill the ranks":
+                for rank in ProcessTable.children(of: job.ranks.processIdentifier) { kill(rank, SIGKILL) }
+                _ = job.ranks.waitForEnd()
+            case "kill the coordinator": job.killCoordinator()
+            case "start the coordinator": try job.startCoordinator()
+            default: Issue.record("what is \(request)?")
+            }
+        }
+    }
+
+    /// Thousands of intervals.
+    @Test func aLongRunIsShownSmoothly() async throws {
+        let folder = try TemporaryFolder()
+        let coordinator = try RunningProgram(
+            "moe-coordinator",
+            ["serve", "--database", folder.path("moe.db"), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+        defer { coordinator.terminate() }
+        let control = try #require(coordinator.readLine(after: "moe-coordinator: listening on "))
+        let page = try address(of: coordinator)
+        let client = try await ControlClient.connect(to: Endpoint(control))
+        defer { client.close() }
+        _ = try await client.send(Samples.registerRun("long", worldSize: 1))
+        _ = try await client.send(Samples.registerWorker("long"))
+        var reported = 0
+        func report(_ count: Int) async throws {
+            let items = (reported + 1...reported + count).map {
+                Reports.Item(sequence: $0, sample: Samples.sample(firstStep: 10 * $0 + 1, loss: 4 / Double($0)))
+            }
+            _ = try await client.send(Reports(run: "long", incarnation: 1, rank: 0, reports: items))
+            reported += count
+        }
+        for _ in 0..<120 { try await report(50) }
+        try await look("long", at: page, "long") { _ in try await report(1) }
     }
 
     /// 60 layers of 256 experts on 1,024 ranks of 128 nodes.

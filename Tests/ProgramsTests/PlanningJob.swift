@@ -15,6 +15,8 @@ final class PlanningJob {
     let inputs: WorkerInputs
     private(set) var coordinator: RunningProgram
     let address: String
+    /// Where the coordinator has its page.
+    let page: String
     let ranks: RunningProgram
     private let serve: [String]
 
@@ -29,13 +31,17 @@ final class PlanningJob {
         let arguments = [
             "serve", "--database", inputs.path("moe.db"), "--config", inputs.path("moe.yaml"), "--listen",
         ]
-        let coordinator = try RunningProgram("moe-coordinator", arguments + ["127.0.0.1:0"])
+        let coordinator = try RunningProgram("moe-coordinator", arguments + ["127.0.0.1:0", "--http", "127.0.0.1:0"])
         guard let address = coordinator.readLine(after: "moe-coordinator: listening on ") else {
+            throw WorkerInputsError(output: coordinator.text)
+        }
+        guard let page = coordinator.readLine(after: "moe-coordinator: dashboard and health on ") else {
             throw WorkerInputsError(output: coordinator.text)
         }
         self.coordinator = coordinator
         self.address = address
-        serve = arguments + [address]
+        self.page = page
+        serve = arguments + [address, "--http", String(page.dropFirst("http://".count))]
         ranks = try RunningProgram(
             "moe-worker",
             inputs.arguments(
@@ -70,6 +76,11 @@ final class PlanningJob {
     /// Starts the coordinator that was killed, after `sql` has changed its database.
     func startCoordinator(after sql: String) async throws {
         try await stored { db in try db.execute(sql: sql) }
+        try startCoordinator()
+    }
+
+    /// Starts the coordinator that was killed, where it was.
+    func startCoordinator() throws {
         coordinator = try RunningProgram("moe-coordinator", serve)
         try #require(coordinator.readLine(after: "moe-coordinator: listening on ") != nil, "\(coordinator.text)")
     }

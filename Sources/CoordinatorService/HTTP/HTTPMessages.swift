@@ -1,3 +1,4 @@
+import ControlProtocol
 import FlyingFox
 import Foundation
 
@@ -34,17 +35,22 @@ extension HTTPResponse {
     }
 
     /// As it goes over a connection that ends with it.
-    /// - Parameter hasBody: false in answers to `HEAD`.
-    func bytes(hasBody: Bool = true) async throws -> Data {
+    /// - Parameters:
+    ///   - hasBody: false in answers to `HEAD`.
+    ///   - time: when it goes; nil: not yet.
+    func bytes(hasBody: Bool = true, at time: Timestamp? = .now()) async throws -> Data {
         let body = try await bodyData
         var headers = headers
-        headers[.contentLength] = "\(body.count)"
-        return head(headers) + (hasBody ? body : Data())
+        // That of the body that the client has (RFC 9110, section 8.6), which nobody has to be told.
+        if statusCode != .notModified { headers[.contentLength] = "\(body.count)" }
+        return head(headers, at: time) + (hasBody ? body : Data())
     }
 
     /// What goes before the body. No answer is of use to the pages of another site, or is what it does not say to be.
-    func head(_ headers: HTTPHeaders) -> Data {
+    func head(_ headers: HTTPHeaders, at time: Timestamp? = .now()) -> Data {
         var headers = headers
+        // The page works out by it how old reports are.
+        if let time { headers[HTTPHeader("Date")] = Self.date(time) }
         headers[.connection] = "close"
         headers[.cacheControl] = headers[.cacheControl] ?? "no-store"
         headers[HTTPHeader("X-Content-Type-Options")] = "nosniff"
@@ -53,5 +59,18 @@ extension HTTPResponse {
         let lines = headers.map { "\($0.key.rawValue): \($0.value)" }.sorted()
         let head = (["\(version.rawValue) \(statusCode.code) \(statusCode.phrase)"] + lines).joined(separator: "\r\n")
         return Data((head + "\r\n\r\n").utf8)
+    }
+
+    /// As RFC 9110, section 5.6.7, has it.
+    private static func date(_ time: Timestamp) -> String {
+        var seconds = time_t(time.milliseconds / 1_000)
+        var parts = tm()
+        gmtime_r(&seconds, &parts)
+        let days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
+        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        func two(_ number: Int32) -> String { (number < 10 ? "0" : "") + "\(number)" }
+        let (day, month) = (days[Int(parts.tm_wday)], months[Int(parts.tm_mon)])
+        let time = "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))"
+        return "\(day), \(two(parts.tm_mday)) \(month) \(1900 + parts.tm_year) \(time) GMT"
     }
 }

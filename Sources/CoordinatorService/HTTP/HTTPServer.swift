@@ -40,7 +40,8 @@ struct HTTPServer: Sendable {
     func run() async {
         let busy = HTTPResponse.text(
             .serviceUnavailable, "there are \(limits.httpConnections) connections already (HTTP connections)")
-        let refusal = (try? await busy.bytes()) ?? Data()
+        // Made now, sent later.
+        let refusal = (try? await busy.bytes(at: nil)) ?? Data()
         let acceptor = Acceptor(
             listener: listener, table: table, logger: logger, refusal: refusal, willEnd: table.stop)
         await acceptor.run { id, socket in

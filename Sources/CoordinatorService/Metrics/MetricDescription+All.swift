@@ -10,6 +10,8 @@ extension MetricDescription {
     private static let coordinator = [
         MetricDescription("moe_coordinator_build_info", .gauge, "1; version and commit of the coordinator."),
         MetricDescription("moe_coordinator_start_time_seconds", .gauge, "When it started, since 1970."),
+        MetricDescription(
+            "moe_coordinator_check_failed", .gauge, "1: a check of /readyz fails; 0: all is well."),
         MetricDescription("moe_coordinator_connections", .gauge, "Open connections of the control protocol."),
         MetricDescription("moe_coordinator_http_connections", .gauge, "Open connections of HTTP, but for streams."),
         MetricDescription("moe_coordinator_http_streams", .gauge, "Open streams of news."),
@@ -37,9 +39,15 @@ extension MetricDescription {
     ]
 
     private static let runs = [
+        MetricDescription("moe_run_state", .gauge, "1 for the state that the run is in, 0 for the others."),
         MetricDescription("moe_run_step", .gauge, "Last step reported."),
         MetricDescription("moe_run_loss", .gauge, "Last loss reported."),
-        MetricDescription("moe_run_last_report_timestamp_seconds", .gauge, "When the last report came, since 1970."),
+        MetricDescription(
+            "moe_run_last_report_timestamp_seconds", .gauge,
+            "When the last report came, or the ranks registered, since 1970."),
+        MetricDescription(
+            "moe_run_oldest_report_timestamp_seconds", .gauge,
+            "When the rank that has been silent for longest reported or registered, since 1970."),
         MetricDescription("moe_run_reports_total", .counter, "Reports."),
         MetricDescription("moe_run_plan_revision", .gauge, "Revision of the active plan."),
         MetricDescription("moe_run_world_size", .gauge, "Ranks of the run."),

@@ -1,5 +1,6 @@
 import ControlProtocol
 import CoreMetrics
+import ExpertPlacement
 import FlyingFox
 import Foundation
 import PrometheusMetrics
@@ -12,6 +13,7 @@ actor MetricsHandler {
         let processor: ChangeProcessor
         let planning: PlanningLoop
         let connections: ConnectionTable
+        let health: Health
     }
 
     /// A value and where it goes.
@@ -23,6 +25,7 @@ actor MetricsHandler {
     private let start = Timestamp.now()
     /// Those of the last answer, by name and labels.
     private var meters: [String: Meter] = [:]
+    private var answer: Task<Data, Never>?
 
     init(_ metrics: CoordinatorMetrics, _ sources: Sources, limits: Limits) {
         self.metrics = metrics
@@ -32,16 +35,26 @@ actor MetricsHandler {
 
     /// - Parameter http: the connections of which this one is.
     func answer(http: ConnectionTable) async -> HTTPResponse {
+        // However many ask at once, the database is asked once.
+        let answer = self.answer ?? Task { await text(http) }
+        self.answer = answer
+        return HTTPResponse(
+            statusCode: .ok, headers: [.contentType: PrometheusText.contentType], body: await answer.value)
+    }
+
+    private func text(_ http: ConnectionTable) async -> Data {
+        defer { answer = nil }
         var readings = await coordinator(http)
         // Without a database there is still something to tell.
-        if let runs = try? await sources.store.runMeasures(limit: limits.meteredRuns) {
+        let since = Timestamp.now().milliseconds - Int64(limits.endedRunTime / .milliseconds(1))
+        let measures = try? await sources.store.runMeasures(
+            limit: limits.meteredRuns, endedSince: Timestamp(milliseconds: since))
+        if let runs = measures {
             readings.append(("moe_coordinator_running_runs", [], Double(runs.running)))
             readings += runs.measures.flatMap(Self.readings)
         }
         show(readings)
-        return HTTPResponse(
-            statusCode: .ok, headers: [.contentType: PrometheusText.contentType], body: Data(metrics.registry.text.utf8)
-        )
+        return Data(metrics.registry.text.utf8)
     }
 
     /// What is not among the readings any more goes: runs end, and are deleted.
@@ -75,6 +88,10 @@ actor MetricsHandler {
                 Double(await sources.planning.leftOutReports + sources.planning.droppedReports)
             ),
         ]
+        for check in await sources.health.checks() {
+            readings.append(
+                ("moe_coordinator_check_failed", [("check", check.name)], check.failure == nil ? 0 : 1))
+        }
         if let free = Health.freeBytes(at: path) {
             readings.append(("moe_coordinator_free_disk_bytes", [], Double(free)))
         }
@@ -88,13 +105,20 @@ actor MetricsHandler {
         return stat(path, &status) == 0 ? Int(status.st_size) : nil
     }
 
-    private static func readings(_ run: RunMeasures) -> [Reading] {
-        let labels = [("run", run.run)]
+    private static func readings(_ measures: RunMeasures) -> [Reading] {
+        let labels = [("run", measures.run)]
+        let states: [RunSummary.State] = [.running, .completed, .failed, .interrupted]
+        return states.map { ("moe_run_state", labels + [("state", $0.rawValue)], $0 == measures.state ? 1 : 0) }
+            + (measures.progress.map { readings($0, labels) } ?? [])
+    }
+
+    private static func readings(_ run: RunProgress, _ labels: [(String, String)]) -> [Reading] {
         func reading(_ name: String, _ value: Double?) -> Reading? { value.map { ("moe_run_" + name, labels, $0) } }
         let interval = run.interval
         let readings = [
             reading("step", run.step.map(Double.init)), reading("loss", run.loss),
-            reading("last_report_timestamp_seconds", run.reportedAt.map { Double($0.milliseconds) / 1_000 }),
+            reading("last_report_timestamp_seconds", Double(run.heardAt.milliseconds) / 1_000),
+            reading("oldest_report_timestamp_seconds", Double(run.longestSilentSince.milliseconds) / 1_000),
             reading("reports_total", Double(run.reports)), reading("plan_revision", Double(run.planRevision)),
             reading("world_size", Double(run.worldSize)),
             reading("reported_ranks", interval.map { Double($0.ranks) }),
@@ -104,11 +128,22 @@ actor MetricsHandler {
             reading("migration_seconds_total", run.migrationSeconds),
         ]
         var present = readings.compactMap { $0 }
-        for (phase, seconds) in interval?.phases ?? [:] {
+        for (phase, seconds) in phases(interval?.phases ?? [:]) {
             let own = labels + [("phase", phase)]
             present.append(("moe_run_phase_seconds", own, seconds.mean))
             present.append(("moe_run_slowest_phase_seconds", own, seconds.largest))
         }
         return present
+    }
+
+    /// Those that moe-worker tells of, and the sums of others, which may have names without end.
+    private static func phases(_ phases: [String: Interval.Phase]) -> [String: Interval.Phase] {
+        var sums = [String: Interval.Phase]()
+        for (name, seconds) in phases {
+            let known = PerformanceSample.phases.contains(name) ? name : "other"
+            sums[known, default: Interval.Phase(mean: 0, largest: 0)].mean += seconds.mean
+            sums[known]?.largest += seconds.largest
+        }
+        return sums
     }
 }

@@ -58,7 +58,7 @@ public struct CoordinatorServer: Service {
         health = Health(
             store: store, table: table, processor: processor, planning: self.planning, limits: limits)
         let sources = MetricsHandler.Sources(
-            store: store, processor: processor, planning: self.planning, connections: table)
+            store: store, processor: processor, planning: self.planning, connections: table, health: health)
         self.http = http.map { [health, metrics, refusals] in
             HTTPServer(
                 $0, health: health, metrics: metrics,

@@ -142,11 +142,11 @@ extension CoordinatorStore {
                     WHERE incarnations.run_id = ? AND first_step = ? ORDER BY incarnation DESC LIMIT 1
                     """, arguments: [run, firstStep])
         }
-        return try fullestInterval(of: run, columns: columns, db)
+        return try fullestInterval(of: run, columns: columns, among: candidates, db)
     }
 
     /// Of the newest intervals of an incarnation the last that most ranks reported.
-    static func fullestInterval(of run: Int64, columns: String, _ db: Database) throws -> Row? {
+    static func fullestInterval(of run: Int64, columns: String, among candidates: Int, _ db: Database) throws -> Row? {
         let newest = try Row.fetchAll(
             db, sql: "SELECT \(columns) FROM intervals WHERE run_id = ? AND number > 0 ORDER BY number DESC LIMIT ?",
             arguments: [run, candidates])

@@ -66,12 +66,16 @@ function showTitle() {
   element('run').hidden = false;
   document.title = `${summary.run} · moe`;
   say(element('run-name'), summary.run);
-  const ended = summary.finished_at ? ` at ${moment(summary.finished_at)}${feed.reason ? ` (${feed.reason})` : ''}` : '';
+  const took = duration(((summary.finished_at ? Date.parse(summary.finished_at) : now()) - Date.parse(summary.started_at)) / 1000);
+  const ended = summary.finished_at ? ` at ${moment(summary.finished_at)} after ${took}${feed.reason ? ` (${feed.reason})` : ''}` : ` for ${took}`;
   element('run-facts').replaceChildren(h('span', { className: `state ${summary.state}` }, summary.state), ended, ' · ',
     `${plural(summary.world_size, 'rank')} · ${plural(summary.layers, 'layer')}, ${plural(summary.experts, 'expert')} · ${summary.allocator} · plan ${summary.plan_revision}`,
     summary.incarnation > 1 ? ` · start ${summary.incarnation}` : '');
   showAge();
 }
+
+/** Tens of seconds, then minutes: a screen reader is told once in a while, not every second. */
+const coarse = age => (age > 90 ? Math.floor(age / 60) * 60 : Math.floor(age / 10) * 10);
 
 /** Whether reports come as they should, in words. */
 function showAge() {
@@ -82,12 +86,18 @@ function showAge() {
   const line = element('stale');
   const isLate = summary.state === 'running' && age > feed.staleAfter;
   const isEmpty = !summary.reported_at;
-  line.hidden = !isLate && !isEmpty;
-  line.className = `notice ${isLate ? 'warn' : ''}`;
-  // A screen reader is told once, not every second.
-  const text = isEmpty
-    ? `No reports yet${summary.state === 'running' ? ': the ranks registered' : ''} ${summary.state === 'running' ? `${duration(age)} ago` : ''}.`
-    : `Stale: no report for ${duration(age > 90 ? Math.floor(age / 60) * 60 : Math.floor(age / 10) * 10)}` +
+  // Intervals come with rank 0's reports; others' keep the run from being stale.
+  const newest = feed.intervals.at(-1)?.received_at;
+  const silence = newest === undefined ? 0 : (now() - Date.parse(newest)) / 1000;
+  const isHeadless = summary.state === 'running' && !isLate && silence > feed.staleAfter;
+  line.hidden = !isLate && !isEmpty && !isHeadless;
+  line.className = `notice ${isLate || isHeadless ? 'warn' : ''}`;
+  const text = isHeadless
+    ? `Rank 0 has been silent for ${duration(coarse(silence))}, while others report. Loss, loads and balance below are from ${moment(newest)}.`
+    : isEmpty
+    ? summary.state !== 'running' ? 'This run ended before its first report.'
+      : `No reports yet: the ranks registered ${duration(coarse(age))} ago.${isLate ? ' If none comes, the job’s own log may say why.' : ''}`
+    : `Stale: no report for ${duration(coarse(age))}` +
       `${usualGap ? `, where one usually comes every ${duration(Math.max(1, usualGap))}` : ''}. What is below is from ${moment(summary.reported_at)}.`;
   if (!line.hidden) say(line, text);
   element('run').classList.toggle('stale', isLate);
@@ -109,7 +119,8 @@ function showConnection(status, error) {
   connection.className = `connection ${status}`;
   say(connection, {
     live: 'Live', polling: 'Too many live viewers: updated every 10 seconds',
-    lost: `Disconnected from the coordinator since ${clock(lostSince ?? new Date())}. Trying again …`,
+    lost: error instanceof Refused ? `The coordinator cannot tell since ${clock(lostSince)}: ${error.message}. Trying again …`
+      : `Disconnected from the coordinator since ${clock(lostSince ?? new Date())}. Trying again …`,
   }[status]);
 }
 
@@ -126,7 +137,10 @@ function askForToken() {
 
 element('token-form').addEventListener('submit', event => {
   event.preventDefault();
-  keepToken(element('token').value.trim());
+  const given = element('token').value.trim();
+  // Others cannot stand in a header.
+  if (!/^[\x21-\x7e]+$/.test(given)) return say(element('token-refused'), 'A token has visible ASCII characters alone.');
+  keepToken(given);
   element('token').value = '';
   element('token-form').hidden = true;
   document.body.classList.remove('locked');
@@ -151,6 +165,17 @@ async function loadRuns() {
   showRuns();
 }
 
+/** The name in the address; as it stands when somebody mistyped it. */
+function chosenRun() {
+  if (!location.hash.startsWith('#/')) return undefined;
+  const name = location.hash.slice(2);
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
 /** Follows the run that the address names, else the newest; the list of runs when there is none. */
 async function start() {
   stop.abort();
@@ -160,13 +185,13 @@ async function start() {
   } catch (error) {
     if (error instanceof TokenNeeded) return askForToken();
     if (signal.aborted) return;
-    showConnection('lost');
+    showConnection('lost', error);
     await sleep(2000, signal);
     return signal.aborted ? undefined : start();
   }
   if (signal.aborted) return;
   showProblem();
-  const run = location.hash.startsWith('#/') ? decodeURIComponent(location.hash.slice(2)) : runs[0]?.run;
+  const run = chosenRun() ?? runs[0]?.run;
   if (run === undefined) {
     feed = undefined;
     element('run').hidden = true;
@@ -175,11 +200,12 @@ async function start() {
       if (runs.length) start();
     }, signal, report), showConnection);
   }
-  if (feed?.run !== run) {
+  if (feed?.run === run) feed.signal = signal;
+  else {
     view.layer = undefined;
     element('run').hidden = true;
+    feed = new Feed(run, signal, draw);
   }
-  feed = new Feed(run, signal, draw);
   showRuns();
   let state;
   const own = feed;
@@ -207,6 +233,7 @@ const foldRuns = () => { element('runs').open = !narrow.matches; };
 narrow.addEventListener('change', foldRuns);
 foldRuns();
 onScheme(() => draw('run'));
+say(element('host'), location.host);
 setInterval(() => {
   if (document.hidden) return;
   showAge();

@@ -48,7 +48,7 @@ export class LineCharts {
     onWidth(root, () => this.draw());
   }
 
-  /** Items are { x, part, lines: [text], … }; items of another part are not joined to those before. Marks are { x, label, isTaken }. */
+  /** Items are { x, part, lines() → [text], … }; items of another part are not joined to those before. Marks are { x, label, isTaken }. */
   update(items, marks) {
     this.items = items;
     this.marks = marks;
@@ -86,6 +86,7 @@ export class LineCharts {
         svg('text', { class: 'tick', x: left - 7, y: y(tick) + 4, 'text-anchor': 'end' }, chart.format(tick)));
     }
     if (isLast) {
+      nodes.push(svg('text', { class: 'tick', x: left - 7, y: height - 5, 'text-anchor': 'end' }, 'step'));
       for (const tick of ticks(this.low, this.high, (width - left - right) / 80).filter(Number.isInteger)) {
         nodes.push(svg('text', { class: 'tick', x: x(tick), y: height - 5, 'text-anchor': 'middle' }, count(tick)));
       }
@@ -98,9 +99,9 @@ export class LineCharts {
       else if (isLast) nodes.push(svg('path', { class: 'refused', d: `M${at - 3} ${foot - 3}l6 6m0 -6l-6 6` }));
       if (!isFirst || !mark.isTaken) continue;
       // Those without room share a label.
-      if (label && at - label.at < 20) label.text.textContent = `${label.first}–${mark.label}`;
+      if (label && at - label.at < 76) label.text.textContent = `plans ${label.first}–${mark.label}`;
       else {
-        label = { at, first: mark.label, text: svg('text', { class: 'plan-number', x: at, y: top - 6, 'text-anchor': 'middle' }, mark.label) };
+        label = { at, first: mark.label, text: svg('text', { class: 'plan-number', x: at, y: top - 6, 'text-anchor': 'middle' }, `plan ${mark.label}`) };
         nodes.push(label.text);
       }
     }
@@ -129,7 +130,7 @@ export class LineCharts {
       if (distance <= least) { nearest = index; least = distance; }
     });
     this.move(nearest, false);
-    showTip(this.items[nearest].lines, event.clientX, event.clientY);
+    showTip(this.items[nearest].lines(), event.clientX, event.clientY);
   }
 
   key(event) {
@@ -164,7 +165,7 @@ export class LineCharts {
     this.describe(at);
     if (isKey) {
       const box = this.root.getBoundingClientRect();
-      showTip(item.lines, box.left + this.x(item.x), Math.max(box.top, 0) + 20);
+      showTip(item.lines(), box.left + this.x(item.x), Math.max(box.top, 0) + 20);
     }
   }
 
@@ -184,6 +185,6 @@ export class LineCharts {
     }
     this.body.setAttribute('aria-valuemax', this.items.length - 1);
     this.body.setAttribute('aria-valuenow', at);
-    this.body.setAttribute('aria-valuetext', item.lines.join(', '));
+    this.body.setAttribute('aria-valuetext', item.lines().join(', '));
   }
 }

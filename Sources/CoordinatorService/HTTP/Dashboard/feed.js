@@ -2,8 +2,9 @@
 
 import { changes, get, Refused, TokenNeeded } from './api.js';
 
-/** So many experts' loads are kept over time; loads of larger models for the newest interval alone. */
+/** So many experts' loads are kept over time, of so many intervals; loads of larger models for the newest interval alone. */
 const loadBudget = 400_000;
+const loadedIntervals = 120;
 /** Older intervals than so many are left out. */
 const intervalBudget = 20_000;
 const retryDelays = [1, 2, 4, 8, 15];
@@ -54,8 +55,8 @@ export async function follow(path, signal, changed, status) {
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof TokenNeeded || (error instanceof Refused && error.status === 404)) return status('ended', error);
-      const isFull = error instanceof Refused && error.status === 503;
-      status(isFull ? 'polling' : 'lost');
+      const isFull = error instanceof Refused && error.code === 'overloaded';
+      status(isFull ? 'polling' : 'lost', error);
       if (isFull) {
         changed(undefined);
         delay = 10_000;
@@ -72,7 +73,13 @@ export class Feed {
     this.path = `runs/${encodeURIComponent(run)}`;
     this.signal = signal;
     this.changed = changed;
+    this.forget();
+  }
+
+  forget() {
+    this.last = undefined;
     this.intervals = [];
+    this.hasEarlier = false;
     this.loads = [];
     this.events = [];
     this.plans = [];
@@ -87,15 +94,15 @@ export class Feed {
 
   /** Fetches what is not as it was before the change, or all. */
   async update(change) {
+    const started = performance.now();
+    await this.loadRun();
     const before = this.last ?? {};
     const all = change === undefined || !this.last;
     const differs = key => all || change[key] !== before[key];
     const reported = differs('reports') || differs('step') || differs('reported_at');
     const planned = differs('plans') || differs('plan_revision');
-    const started = performance.now();
-    await this.loadRun();
     const jobs = [];
-    if (reported) jobs.push(this.loadIntervals(), this.loadLoads(), this.loadWorkers());
+    if (reported) jobs.push(this.loadIntervals(), this.loadLoads(change?.reports - before.reports), this.loadWorkers());
     if (reported && this.summary.reported_at) jobs.push(this.loadTimings());
     if (planned) jobs.push(this.loadPlans());
     if (differs('events')) jobs.push(this.loadEvents());
@@ -107,18 +114,21 @@ export class Feed {
 
   async loadRun() {
     const { summary, model, configuration, reason, ownership, host } = await this.get('');
+    // Another run with the name of one that was deleted: nothing of that is its past.
+    if (this.summary && this.summary.created_at !== summary.created_at) this.forget();
     Object.assign(this, { summary, model, configuration, reason, ownership, host });
     this.changed('run');
   }
 
   /** Those after the last but two, which may have been half there; at first the newest, so that they are seen at once. */
   async loadIntervals() {
-    if (this.intervals.length === 0) {
+    if (!this.hasEarlier) {
       const newest = await this.get('intervals');
       this.intervals = newest.intervals;
       this.changed('intervals');
       const oldest = this.intervals[0]?.number ?? 0;
       if (oldest > 1) await this.loadEarlier(Math.max(0, oldest - intervalBudget * this.summary.world_size), oldest);
+      this.hasEarlier = this.intervals.length > 0;
       return;
     }
     await this.page('intervals', this.intervals, this.intervals.at(-3)?.number ?? 0);
@@ -139,9 +149,12 @@ export class Feed {
     this.changed('intervals');
   }
 
-  async loadLoads() {
-    const kept = Math.max(1, Math.floor(loadBudget / Math.max(1, this.summary.experts)));
-    if (this.loads.length === 0 || kept < 3) this.loads = (await this.get('loads', { limit: Math.min(kept, 100) })).loads;
+  /** `missed` is how many reports have come since; NaN when that is not known. */
+  async loadLoads(missed) {
+    const kept = Math.max(1, Math.min(loadedIntervals, Math.floor(loadBudget / Math.max(1, this.summary.experts))));
+    // Of what came in a long time without news most would be fetched for nothing.
+    const isFar = missed > kept * this.summary.world_size;
+    if (this.loads.length === 0 || isFar || kept < 3) this.loads = (await this.get('loads', { limit: kept })).loads;
     else await this.page('loads', this.loads, this.loads.at(-2)?.number ?? 0);
     this.loads.splice(0, this.loads.length - kept);
     this.changed('loads');

@@ -5,8 +5,10 @@ const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 
 export const count = value => whole.format(value);
 
+const significant = new Intl.NumberFormat('en', { maximumSignificantDigits: 3, useGrouping: false });
+
 /** Three significant digits. */
-const three = value => value.toLocaleString('en', { maximumSignificantDigits: 3, useGrouping: false });
+const three = value => significant.format(value);
 
 export function short(value) {
   for (const [unit, size] of [['G', 1e9], ['M', 1e6], ['k', 1e3]]) {

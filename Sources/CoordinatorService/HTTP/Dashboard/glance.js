@@ -36,18 +36,21 @@ export function paidOff(plan, step) {
   return back.after <= back.steps ? `after ${plural(back.after, 'step')}` : 'not yet';
 }
 
-/** One line about a plan's cost and gain: [text, whether it is good, bad or open]. */
+/** Whether a plan's cost came back: { judgement, detail, kind: good, bad or open }. */
 export function verdict(plan, step) {
   const back = payback(plan, step);
-  if (!back) return ['Measured after the next interval.', 'open'];
-  const predicted = back.predicted === undefined ? '' : ` (predicted ${seconds(back.predicted)})`;
+  if (!back) return { judgement: 'Measured after the next interval.', detail: '', kind: 'open' };
+  const predicted = back.predicted === undefined ? '' : ` (predicted: ${seconds(Math.abs(back.predicted))} ${back.predicted < 0 ? 'longer' : 'less'})`;
   if (back.after === undefined) {
-    return [`Not paid off: a step’s experts take ${seconds(-back.gain)} longer${predicted}.`, 'bad'];
+    return { judgement: 'Not paid off:', detail: `a step’s experts take ${seconds(-back.gain)} longer${predicted}.`, kind: 'bad' };
   }
-  const gain = `A step’s experts take ${seconds(back.gain)} less${predicted}`;
-  return back.after <= back.steps
-    ? [`Paid off after ${plural(back.after, 'step')}. ${gain}: ${seconds(back.saved)} saved so far.`, 'good']
-    : [`${gain}: pays off ${plural(back.after, 'step')} after the switch, ${plural(back.after - back.steps, 'step')} from now.`, 'open'];
+  const gain = `a step’s experts take ${seconds(back.gain)} less${predicted}`;
+  if (back.after > back.steps) {
+    return { judgement: `Pays off in ${plural(back.after - back.steps, 'step')}, ${plural(back.after, 'step')} after the switch:`, detail: `${gain}.`, kind: 'open' };
+  }
+  // The gain was measured once; that it has lasted is assumed.
+  const saved = back.saved > 0 ? `, which comes to about ${seconds(+back.saved.toPrecision(2))} since` : '';
+  return { judgement: `Paid off after ${plural(back.after, 'step')}:`, detail: `${gain}${saved}.`, kind: 'good' };
 }
 
 function verdictNodes(feed) {
@@ -62,12 +65,15 @@ function verdictNodes(feed) {
     const why = feed.frozen ? 'planning is frozen' : 'the first plan of this start is still in force';
     return ['none', h('b', {}, 'No re-placement yet: '), flying ?? `${why}.`];
   }
-  const [text, kind] = verdict(plan, feed.summary.step ?? 0);
+  const { judgement, detail, kind } = verdict(plan, feed.summary.step ?? 0);
+  const { observation, prediction } = plan;
+  const balance = !observation ? ''
+    : `Balance ${ratio(observation.balance_before)} → ${ratio(observation.balance_after)}${prediction ? ` (predicted ${ratio(prediction.balance_after)})` : ''}. `;
   const cost = plan.bytes === undefined ? '' : ` moved ${bytes(plan.bytes)} in ${seconds(plan.seconds ?? 0)}`;
   const interval = feed.wholeIntervals.findLast(({ step_seconds }) => step_seconds > 0);
   const steps = interval && plan.seconds ? ` (the time of ${+(plan.seconds / interval.step_seconds).toPrecision(2)} steps)` : '';
-  return [kind, h('b', {}, `Last re-placement: plan ${plan.revision}`), ` at step ${count(plan.accepted_step)}${cost}${steps}. `,
-    h('span', { className: 'judgement' }, text), flying ? ` ${flying}` : ''];
+  return [kind, h('b', {}, `Last re-placement: plan ${plan.revision}`), ` at step ${count(plan.accepted_step)}${cost}${steps}. ${balance}`,
+    h('span', { className: 'judgement' }, judgement), ` ${detail}`, flying ? ` ${flying}` : ''];
 }
 
 export function glance(root) {
@@ -86,7 +92,7 @@ export function glance(root) {
       const newest = intervals.at(-1);
       const set = (name, ...texts) => cells.get(name)(...texts);
       if (last?.balance === undefined) set('Balance', '–', 'no report yet');
-      else set('Balance', ratio(last.balance), `ranks’ work is ${evenness(last.balance)}; 1 is perfect`);
+      else set('Balance', ratio(last.balance), `${evenness(last.balance)}; 1 is perfect`);
       set('Loss', summary.loss === undefined ? '–' : loss(summary.loss), newest ? `at step ${count(lastStep(newest))}` : 'no report yet');
       set('Tokens a second', newest?.tokens_per_second ? short(newest.tokens_per_second) : '–',
         newest ? `${seconds(newest.step_seconds)} a step` : 'no report yet');

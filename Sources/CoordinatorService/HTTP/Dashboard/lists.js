@@ -27,7 +27,7 @@ export function plans(root) {
         ['Predicted', ({ prediction: p }) => p && arrow(p.balance_before, p.balance_after), true],
         ['Achieved', ({ observation: o }) => o && arrow(o.balance_before, o.balance_after), true],
         ['Moved', plan => plan.bytes !== undefined ? bytes(plan.bytes) : plan.prediction && `~${bytes(plan.prediction.bytes)}`, true],
-        ['In', plan => plan.seconds !== undefined ? seconds(plan.seconds) : plan.prediction && `~${seconds(plan.prediction.move_seconds)}`, true],
+        ['Took', plan => plan.seconds !== undefined ? seconds(plan.seconds) : plan.prediction && `~${seconds(plan.prediction.move_seconds)}`, true],
         ['Paid off', plan => paidOff(plan, Math.min(summary.step ?? 0, nextStep(all, plan) - 1))],
         ['Who and why', plan => h('span', { className: 'why' }, h('b', {}, plan.who), ` ${plan.why}${plan.reason ? `; ${plan.reason}` : ''}`)],
       ], all, shown ?? 8));
@@ -56,13 +56,14 @@ export function workers(root) {
       say(caption, all.length === 0 ? 'No worker has registered yet.'
         : summary.state !== 'running' ? `${number}; the last report came ${last ? `at ${moment(last)}` : 'never'}.`
         : !last ? `${number}, no report yet.`
-        : late.length === 0 ? `All ${number} reported within the last ${duration(Math.max(...all.map(age)))}.`
-        : `${plural(late.length, 'worker')} of ${count(all.length)} ${late.length === 1 ? 'is' : 'are'} late: no report of ${late.length === 1 ? 'rank' : 'ranks'} ${ranges(late.slice(0, 20).map(({ rank }) => rank))} for more than ${duration(limit)}.`);
+        : late.length === 0 ? `All ${number} reported within the last ${duration(Math.max(1, ...all.map(age)))}.`
+        : late.length === all.length ? `None of the ${number} has reported for more than ${duration(limit)}.`
+        : `${plural(late.length, 'worker')} of ${count(all.length)} ${late.length === 1 ? 'is' : 'are'} late: no report of ${late.length === 1 ? 'rank' : 'ranks'} ${someOf(late)} for more than ${duration(limit)}.`);
       const isLate = new Set(late);
       const order = [...all].sort((a, b) => isLate.has(b) - isLate.has(a) || a.rank - b.rank);
       refill(holder, shown => table('Workers, those that are late first', [
         ['Rank', worker => String(worker.rank)],
-        ['Host', worker => worker.host],
+        ['Host', worker => h('span', { className: 'host', title: worker.host }, worker.host)],
         ['Process', worker => String(worker.process_id), true],
         ['Last report', worker => worker.reported_at
           ? h('span', { className: isLate.has(worker) ? 'late' : '' }, timeElement(worker.reported_at, moment(worker.reported_at)), isLate.has(worker) ? ' late' : '') : 'none yet'],
@@ -76,7 +77,19 @@ export function workers(root) {
   };
 }
 
+/** Their ranks, as far as a line holds them. */
+function someOf(workers) {
+  const text = ranges(workers.map(({ rank }) => rank));
+  return text.length <= 60 ? text : `${text.slice(0, text.lastIndexOf(' ', 60))} …`;
+}
+
 const shownEvents = 12;
+
+/** `plan_activated` of plan 3 as Plan 3 activated. */
+const titleOf = ({ kind, revision }) => {
+  const words = kind.replaceAll('_', ' ');
+  return revision ? words.replace(/^plan\b|$/, match => `${match || ' plan'} ${revision}`) : words;
+};
 
 export function events(root) {
   const list = root.querySelector('ol'), more = root.querySelector('button');
@@ -85,7 +98,7 @@ export function events(root) {
     const newest = feed.events.slice(-shown).reverse();
     list.replaceChildren(...newest.map(event => h('li', { className: event.kind },
       timeElement(event.at, moment(event.at)),
-      h('b', {}, `${event.kind.replaceAll('_', ' ')}${event.revision ? ` ${event.revision}` : ''}`),
+      h('b', {}, titleOf(event)),
       h('span', {}, ` ${event.why} `, h('i', {}, event.who)))));
     more.hidden = feed.events.length <= shown;
   };

@@ -98,7 +98,7 @@ export function loads(root, view) {
             context.fillStyle = shade(value / top);
             const x = Math.round(g.x(expert)), next = Math.round(g.x(expert) + g.cell);
             context.fillRect(x, g.y(index), Math.max(1, next - x - g.line), g.row - g.line);
-            if (g.cell < 34 || g.row < 18) return;
+            if (g.cell < 28 || g.row < 18) return;
             context.fillStyle = onShade(value / top);
             context.fillText(value.toFixed(2), g.x(expert) + g.cell / 2, g.y(index) + g.row / 2);
           }));

@@ -40,11 +40,12 @@ export function phases(root) {
   }
 
   return {
-    needs: ['timings'],
+    needs: ['timings', 'run'],
     update(feed) {
+      root.classList.toggle('empty', !feed.timings);
+      if (feed.timings && feed.timings === timings) return;
       ({ timings } = feed);
-      root.classList.toggle('empty', !timings);
-      if (!timings) return say(caption, 'No interval that all ranks have reported yet.');
+      if (!timings) return say(caption, 'Who waits for whom is told with the first report of all ranks.');
       const spentIn = [...known.filter(name => timings.phases.includes(name)), ...timings.phases.filter(name => !known.includes(name))];
       names = [...spentIn, 'rest'];
       ranks = timings.ranks.map(({ rank, step_seconds: step, seconds: spent }) => {

@@ -6,8 +6,11 @@ import { colour, shade } from './colours.js';
 import { font, Map2D, scaleLegend } from './map.js';
 import { layerOptions, leastEven, relative, topOf } from './loads.js';
 
-/** Models with more experts are shown a layer at a time. */
+/** Models with more experts are shown a layer at a time; with less room for each than so many pixels at first, too. */
 const shownExperts = 256;
+const leastCell = 8;
+/** Pixels of labels and bars beside them, at least. */
+const besideCells = 90;
 /** More ranks than this are shown by node. */
 const shownRanks = 64;
 const shownRows = 128;
@@ -63,6 +66,21 @@ function rowsOf(nodes, only) {
   });
 }
 
+/** The faintest is still told from where nothing is. */
+const tint = amount => shade(0.16 + 0.84 * amount);
+
+/** The layer of which the most experts moved; undefined when none did. */
+function mostMoved(plan, previous) {
+  if (previous?.world_size !== plan.world_size) return undefined;
+  const moved = plan.layers.map(({ experts }, layer) =>
+    experts.filter((expert, index) => {
+      const before = previous.layers[layer]?.experts[index];
+      return before && movesOf(before, expert, plan.nodes).moves.length;
+    }).length);
+  const most = Math.max(...moved);
+  return most ? moved.indexOf(most) : undefined;
+}
+
 const between = ({ from, to }) => `${from}→${to}`;
 
 export function placement(root, view) {
@@ -72,9 +90,12 @@ export function placement(root, view) {
   const back = root.querySelector('button');
   const caption = root.querySelector('.caption');
   const map = new Map2D(root.querySelector('.chart'), 'Ranks and the experts that they hold', 'Arrow keys go from rank to rank and expert to expert.');
-  let feed, shown, only, worst, latest = 0;
+  let feed, shown, only, worst, wantsAll = false, latest = 0;
 
-  select.addEventListener('change', () => view.choose(select.value === '' ? undefined : Number(select.value)));
+  select.addEventListener('change', () => {
+    wantsAll = select.value === '';
+    view.choose(wantsAll ? undefined : Number(select.value));
+  });
   showMoves.addEventListener('change', () => draw());
   back.addEventListener('click', () => { only = undefined; draw(); map.body.focus(); });
 
@@ -168,7 +189,7 @@ export function placement(root, view) {
         for (const [key, cell] of cells) {
           const row = Math.floor(key / columns.length), column = key % columns.length;
           const room = g.cell - g.line;
-          context.fillStyle = shade(Math.max(0.08, colourOf(cell) / top));
+          context.fillStyle = tint(colourOf(cell) / top);
           const from = grouped ? 0 : cell.from;
           context.fillRect(g.x(column) + from * room, g.y(row), Math.max(1, Math.min(1, cell.part) * room), g.row - g.line);
         }
@@ -196,7 +217,13 @@ export function placement(root, view) {
       select: grouped ? row => { only = new Set(rows[row].ranks); draw(); } : undefined,
     });
     map.hint = grouped ? 'Arrow keys go through the map; Enter shows the ranks of a row.' : 'Arrow keys go from rank to rank and expert to expert.';
-    scaleLegend(root.querySelector('.legend'), shade, top, 'Rows that are computed there, as a multiple of the layer’s mean expert');
+    const hasLoads = columns.some(({ load }) => load !== undefined);
+    const legend = root.querySelector('.legend');
+    scaleLegend(legend, tint, top, hasLoads ? 'Rows that are computed there, as a multiple of the layer’s mean expert'
+      : 'No loads are reported yet: the share of an expert that is there, as if all had the same load');
+    if (showMoves.checked && arrows.length + left.size) {
+      legend.append(h('span', { className: 'key moved' }, `neurons moved with plan ${plan.revision}`), h('span', { className: 'key left' }, 'the expert left'));
+    }
     fill();
   }
 
@@ -220,15 +247,21 @@ export function placement(root, view) {
       if (!active) return;
       const newest = feed.loads.at(-1);
       const large = feed.summary.experts > shownExperts;
-      if (large) worst ??= newest && leastEven(newest.expert_loads);
-      const layer = view.layer ?? (large ? worst ?? 0 : undefined);
+      const isCramped = root.clientWidth - besideCells < leastCell * feed.summary.experts;
+      if (large || isCramped) worst ??= newest && leastEven(newest.expert_loads);
+      let layer = view.layer ?? (large ? worst ?? 0 : undefined);
       const ticket = (latest += 1);
       const previous = feed.previousPlan;
-      const [plan, before] = await Promise.all([
+      let [plan, before] = await Promise.all([
         feed.placement(active.revision, layer), previous && feed.placement(previous.revision, layer).catch(() => undefined),
       ]);
       // Another choice of layer may have overtaken this one.
       if (ticket !== latest) return;
+      if (layer === undefined && isCramped && !wantsAll) {
+        layer = mostMoved(plan, before) ?? worst ?? 0;
+        const alone = whole => whole && { ...whole, layers: [whole.layers[layer]] };
+        [plan, before] = [alone(plan), alone(before)];
+      }
       layerOptions(select, feed.model.layers.length, large ? undefined : 'all layers', layer);
       if (shown && shown.nodes.length !== plan.nodes.length) only = undefined;
       shown = { plan, revision: active.revision, layer, nodes: plan.nodes, previousRevision: previous?.revision, ...columnsOf(plan, before, layer, newest) };

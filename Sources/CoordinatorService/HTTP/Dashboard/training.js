@@ -81,7 +81,8 @@ export function training(root) {
         const { balance, load_balance } = interval;
         return {
           x: step, part, loss: interval.loss, balance, tokens: interval.tokens_per_second,
-          lines: [
+          // Of one of thousands, when it is looked at.
+          lines: () => [
             `Step ${count(step)}`,
             ...(interval.loss === undefined ? [] : [`loss ${loss(interval.loss)}`]),
             `${short(interval.tokens_per_second ?? 0)} tokens/s, ${seconds(interval.step_seconds)} a step`,
