@@ -118,7 +118,7 @@ def hide_and_show(dashboard):
 
 def check_addresses(dashboard, run):
     """Of runs that there are not."""
-    for name, said in [("nobody", "nobody"), ("%", "%")]:
+    for name, said in [("nobody", "nobody"), ("%", ".")]:
         dashboard.page.evaluate("it => { location.hash = `#/${it}`; }", name)
         dashboard.wait_for("#problem", re.escape(said))
     dashboard.page.evaluate("it => { location.hash = `#/${it}`; }", run)

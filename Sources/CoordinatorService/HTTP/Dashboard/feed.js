@@ -54,7 +54,7 @@ export async function follow(path, signal, changed, status) {
       delay = 1000;
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof TokenNeeded || (error instanceof Refused && error.status === 404)) return status('ended', error);
+      if (error instanceof TokenNeeded || (error instanceof Refused && error.status < 500)) return status('ended', error);
       const isFull = error instanceof Refused && error.code === 'overloaded';
       status(isFull ? 'polling' : 'lost', error);
       if (isFull) {
