@@ -226,7 +226,7 @@ let package = Package(
             name: "mpi-conformance",
             dependencies: [
                 "CMPI", "CommunicatorConformance", "ExpertParallelism", "ExpertPlacement", "Layers",
-                "MPIMessagePassing", "MessagePassing", "PlacementInvariance", "Tensors",
+                "MPIMessagePassing", "MessagePassing", "Mixtral", "PlacementInvariance", "Tensors",
             ],
             path: "Tests/mpi-conformance"),
         // Counts what training steps take from malloc and the pool of tensors, under mpirun.

@@ -3,6 +3,7 @@ import ExpertParallelism
 import ExpertPlacement
 import Layers
 import MPIMessagePassing
+import Mixtral
 import PlacementInvariance
 
 /// Training steps over MPI give what one process gives that holds all experts, under every allocator and random plans.
@@ -35,6 +36,7 @@ func checkPlacement(_ world: MPICommunicator, seed: UInt64) throws {
         }
     }
     try checkMeshes(world, seed: seed)
+    try checkModelTypes(world, seed: seed)
     try checkTwentySteps(world, seed: seed)
     try checkOverlap(world, seed: seed)
     if world.rank == 0 { print("passed: \(cases) placements on \(world.size) ranks") }
@@ -61,6 +63,41 @@ private func checkMeshes(_ world: MPICommunicator, seed: UInt64) throws {
                         description: "groups of \(tensorParallel), \(keyValueHeads) key-value heads, recomputed: "
                             + "\(recomputation) (seed \(seed)): \(error)")
                 }
+            }
+        }
+    }
+}
+
+/// So do models with dense layers, shared experts, biases, norms of queries and keys, and experts of several widths.
+private func checkModelTypes(_ world: MPICommunicator, seed: UInt64) throws {
+    var qwen = InvarianceCase()
+    qwen.modelType = .qwen2MoE
+    qwen.layers = 3
+    qwen.denseLayers = [1]
+    qwen.sharedExpertWidth = 5
+    qwen.hasAttentionBiases = true
+    qwen.tiesEmbeddings = true
+    qwen.widths = .perExpert([[1, 5, 3, 11], [2, 2, 13, 4]])
+    var dots = InvarianceCase()
+    dots.modelType = .dots1
+    dots.denseLayers = [0]
+    dots.sharedExpertWidth = 24
+    dots.hasAttentionBiases = true
+    dots.routing.score = .sigmoid
+    dots.routing.biasUpdateRate = 0.02
+    var plans = RandomPlan(seed: seed)
+    for var training in [qwen, dots] {
+        let reference = world.rank == 0 ? try training.reference() : nil
+        for tensorParallel in 1...4 where world.size % tensorParallel == 0 {
+            training.tensorParallel = tensorParallel
+            let record = try training.run(
+                on: world, plan: try plans.plan(for: training.expertModel, worldSize: world.size),
+                dispatcher: RandomDispatcher(seed: seed))
+            do {
+                if let reference { try record.check(against: reference, tolerance: 1e-5) }
+            } catch {
+                throw ConformanceFailure(
+                    description: "\(training.modelType), groups of \(tensorParallel) (seed \(seed)): \(error)")
             }
         }
     }

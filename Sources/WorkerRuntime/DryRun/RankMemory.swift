@@ -264,11 +264,9 @@ private struct Activations {
             }
         }
         // The gradients that attention works with; logits; the gradient that goes through all layers.
-        let (queries, keys) = entriesPerToken(share)
-        let spread: Double = attention.mesh.tensorParallel > 1 ? 2 : 1
-        let normalized = configuration.queryKeyNorm == nil ? 0 : queries
-        let attending = groupTokens * (2 * queries + 2 * keys + normalized + spread * state)
-        let working = attending + tokens * ((1 + rounded) * Double(configuration.vocabularySize) + 2 * state)
+        let working =
+            attending(share, groupTokens: groupTokens)
+            + tokens * ((1 + rounded) * Double(configuration.vocabularySize) + 2 * state)
         return Int((Double(MemoryLayout<Float>.stride) * (peak + working)).rounded())
     }
 
@@ -280,6 +278,15 @@ private struct Activations {
         (
             Double(share.heads * configuration.headDimension), Double(share.keyValueHeads * configuration.headDimension)
         )
+    }
+
+    /// The gradients that attention works with.
+    private func attending(_ share: AttentionShares.Share, groupTokens: Double) -> Double {
+        let (queries, keys) = entriesPerToken(share)
+        let spread: Double = attention.mesh.tensorParallel > 1 ? 2 : 1
+        let normalized = configuration.queryKeyNorm == nil ? 0 : queries
+        return groupTokens
+            * (2 * queries + 2 * keys + normalized + spread * Double(configuration.hiddenSize))
     }
 
     private func entries(
@@ -304,7 +311,10 @@ private struct Activations {
             entries.norms -= tokens * rounded * state
             entries.weights = rounded * Double(share.held + network)
             entries.network = tokens * 2 * width
-            entries.work = tokens * (state + (1 + 3 * rounded) * width)
+            // Attention's gradients, which are counted for all layers, come when the network has let go of all its own.
+            entries.work = max(
+                tokens * (state + (1 + 3 * rounded) * width) - attending(share, groupTokens: groupTokens),
+                -entries.network)
             return entries
         }
         entries.weights = rounded * Double(share.held + network + 3 * configuration.hiddenSize * neurons)
