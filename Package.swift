@@ -65,7 +65,8 @@ let package = Package(
         .target(name: "Randomness"),
 
         // Placement
-        .target(name: "ExpertPlacement"),
+        .target(
+            name: "ExpertPlacement", dependencies: [.product(name: "HeapModule", package: "swift-collections")]),
         .target(
             name: "ExpertParallelism",
             dependencies: [

@@ -29,29 +29,45 @@ public struct LayerMigration: Hashable, Sendable {
         self.ownership = ownership
         worldSize = nodes.count
 
-        let moved = target.experts.indices.filter { source.experts[$0].moves(to: target.experts[$0]) }
         var sources = TransferSources(nodes: nodes)
-        var moments = [NeuronTransfer]()
-        var weights = [NeuronTransfer]()
-        // Moments first: they have one source only, and weights can make up for it.
-        for expert in moved {
+        var (weights, moments) = ([NeuronTransfer](), [NeuronTransfer]())
+        Self.forEachExchange(layer: layer, from: source, to: target, ownership, worldSize: nodes.count) {
+            expert, parts, have, need in
             let (old, new) = (source.experts[expert], target.experts[expert])
-            let have = old.owners(ownership, layer: layer, expert: expert, worldSize: worldSize)
-            let need = new.owners(ownership, layer: layer, expert: expert, worldSize: worldSize)
-            moments += sources.transfers(expert: expert, from: have, to: need, cost: 2, uncut: { _, _, _ in true })
-        }
-        for expert in moved {
-            let (old, new) = (source.experts[expert], target.experts[expert])
-            weights += sources.transfers(
-                expert: expert, from: old.holders(ownership, layer: layer, expert: expert, worldSize: worldSize),
-                to: new.holders(ownership, layer: layer, expert: expert, worldSize: worldSize), cost: 1,
+            let transfers = sources.transfers(
+                expert: expert, from: have, to: need, cost: parts,
                 uncut: { neuron, source, destination in
                     // Within what a rank computes with, or beyond it: never across.
-                    !old.isBound(neuron, of: source) && !new.isBound(neuron, of: destination)
+                    parts == Self.moments || !old.isBound(neuron, of: source) && !new.isBound(neuron, of: destination)
                 })
+            if parts == Self.moments { moments += transfers } else { weights += transfers }
         }
         self.weights = weights
         self.moments = moments
+    }
+
+    /// Parts of a neuron's state that travel together: both moments, or the weights.
+    static let moments = 2
+
+    /// What ranks have and what they need of each expert that moves: moments of all of them first, since they have one
+    /// source only and weights can make up for it, then weights.
+    static func forEachExchange(
+        layer: Int, from source: LayerPlacement, to target: LayerPlacement, _ ownership: OwnershipPolicy,
+        worldSize: Int, _ body: (_ expert: Int, _ parts: Int, _ have: [RankRange], _ need: [RankRange]) -> Void
+    ) {
+        let moved = target.experts.indices.filter { source.experts[$0].moves(to: target.experts[$0]) }
+        for expert in moved {
+            func owners(_ placement: LayerPlacement) -> [RankRange] {
+                placement.experts[expert].owners(ownership, layer: layer, expert: expert, worldSize: worldSize)
+            }
+            body(expert, moments, owners(source), owners(target))
+        }
+        for expert in moved {
+            func holders(_ placement: LayerPlacement) -> [RankRange] {
+                placement.experts[expert].holders(ownership, layer: layer, expert: expert, worldSize: worldSize)
+            }
+            body(expert, 1, holders(source), holders(target))
+        }
     }
 
     /// - Throws: `PlacementError.invalidPlan` when the placements are not of the same experts, or name other ranks.
@@ -100,7 +116,8 @@ public struct LayerMigration: Hashable, Sendable {
 extension ExpertPlacement {
     /// Whether some rank holds other neurons under `other`.
     fileprivate func moves(to other: ExpertPlacement) -> Bool {
-        mesh == other.mesh && cuts == other.cuts ? false : residents != other.residents
+        if mesh.ranks != other.mesh.ranks { return true }
+        return mesh == other.mesh && cuts == other.cuts ? false : residents != other.residents
     }
 
     /// Which ranks have which neurons' weights: those that compute with them, and those that own them. Ranges of one rank

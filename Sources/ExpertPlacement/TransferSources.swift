@@ -10,6 +10,7 @@ package struct TransferSources {
 
     /// - Parameter nodes: node of each rank.
     package init(nodes: [Int]) {
+        precondition(nodes.count <= 1 << Candidate.distanceBits, "\(nodes.count) ranks")
         self.nodes = nodes
         sent = [Int](repeating: 0, count: nodes.count)
         marks = sent
@@ -24,6 +25,18 @@ package struct TransferSources {
         expert: Int, from have: [RankRange], to need: [RankRange], cost: Int, uncut: (Int, Int, Int) -> Bool
     ) -> [NeuronTransfer] {
         var transfers = [NeuronTransfer]()
+        send(from: have, to: need, cost: cost) { neurons, source, destination in
+            transfers.append(
+                NeuronTransfer(expert: expert, neurons: neurons, source: source, destination: destination))
+        }
+        return transfers.count > 1 ? joined(transfers, uncut: uncut) : transfers
+    }
+
+    /// The same transfers in no order, and neighbouring ones apart: neurons, source and destination of each.
+    mutating func send(
+        from have: [RankRange], to need: [RankRange], cost: Int, _ body: (Range<Int>, Int, Int) -> Void
+    ) {
+        if Self.follow(have), Self.follow(need) { return sendOwned(from: have, to: need, cost: cost, body) }
         let bounds = Self.bounds(have, need)
         var holders = ActiveRanges(have)
         var takers = ActiveRanges(need)
@@ -33,19 +46,46 @@ package struct TransferSources {
             takers.advance(to: lower)
             segment += 1
             for rank in holders.ranks { marks[rank] = segment }
-            let missing = takers.ranks.filter { marks[$0] != segment }
-            for destination in missing {
-                share(lower..<upper, of: expert, among: holders.ranks, for: destination, cost: cost, &transfers)
+            for destination in takers.ranks where marks[destination] != segment {
+                share(lower..<upper, among: holders.ranks, for: destination, cost: cost, body)
             }
         }
-        return transfers.count > 1 ? joined(transfers, uncut: uncut) : transfers
+    }
+
+    /// Whether each range begins where the one before it ends, so that every neuron is in one alone.
+    private static func follow(_ ranges: [RankRange]) -> Bool {
+        for index in ranges.indices.dropFirst()
+        where ranges[index].neurons.lowerBound != ranges[index - 1].neurons.upperBound { return false }
+        return true
+    }
+
+    /// The same where every neuron has one holder and one taker, as owners are.
+    private mutating func sendOwned(
+        from have: [RankRange], to need: [RankRange], cost: Int, _ body: (Range<Int>, Int, Int) -> Void
+    ) {
+        var index = 0
+        for taker in need {
+            while index < have.count, have[index].neurons.upperBound <= taker.neurons.lowerBound { index += 1 }
+            var next = index
+            while next < have.count, have[next].neurons.lowerBound < taker.neurons.upperBound {
+                let neurons = have[next].neurons.clamped(to: taker.neurons)
+                if have[next].rank != taker.rank, !neurons.isEmpty {
+                    body(neurons, have[next].rank, taker.rank)
+                    sent[have[next].rank] += neurons.count * cost
+                }
+                next += 1
+            }
+        }
     }
 
     /// Where ranges begin or end, ascending.
     private static func bounds(_ have: [RankRange], _ need: [RankRange]) -> [Int] {
         var bounds = [Int]()
         for ranges in [have, need] {
-            for range in ranges { bounds += [range.neurons.lowerBound, range.neurons.upperBound] }
+            for range in ranges {
+                if bounds.last != range.neurons.lowerBound { bounds.append(range.neurons.lowerBound) }
+                bounds.append(range.neurons.upperBound)
+            }
         }
         bounds.sort()
         var distinct = 0
@@ -58,12 +98,19 @@ package struct TransferSources {
 
     /// What each holder sends of a segment to `destination`: the least busy of its node fill up to one level.
     private mutating func share(
-        _ segment: Range<Int>, of expert: Int, among holders: [Int], for destination: Int, cost: Int,
-        _ transfers: inout [NeuronTransfer]
+        _ segment: Range<Int>, among holders: [Int], for destination: Int, cost: Int,
+        _ body: (Range<Int>, Int, Int) -> Void
     ) {
         candidates.removeAll(keepingCapacity: true)
-        for rank in holders where nodes[rank] == nodes[destination] { candidates.append(candidate(rank, destination)) }
-        if candidates.isEmpty { for rank in holders { candidates.append(candidate(rank, destination)) } }
+        // From the destination on: where all are about equally busy, they are nearly sorted by that.
+        let start = holders.firstIndex { $0 >= destination } ?? 0
+        let node = nodes[destination]
+        for rank in holders[start...] where nodes[rank] == node { append(rank, destination) }
+        for rank in holders[..<start] where nodes[rank] == node { append(rank, destination) }
+        if candidates.isEmpty {
+            for rank in holders[start...] { append(rank, destination) }
+            for rank in holders[..<start] { append(rank, destination) }
+        }
         candidates.sort()
         var (chosen, sum) = (0, segment.count * cost)
         while chosen < candidates.count, sum > chosen * candidates[chosen].sent {
@@ -72,32 +119,37 @@ package struct TransferSources {
         }
         let level = chosen > 0 ? (sum + chosen - 1) / chosen : 0
         var next = segment.lowerBound
-        for index in 0..<chosen {
+        for index in 0..<chosen where next < segment.upperBound {
             let candidate = candidates[index]
             let rest = segment.upperBound - next
-            let share = index == chosen - 1 ? rest : min(rest, (level - candidate.sent + cost - 1) / cost)
+            let wanted = level - candidate.sent + cost - 1
+            let share = index == chosen - 1 ? rest : min(rest, cost == 1 ? wanted : wanted / cost)
             if share <= 0 { continue }
-            transfers.append(
-                NeuronTransfer(
-                    expert: expert, neurons: next..<next + share, source: candidate.rank, destination: destination))
-            sent[candidate.rank] += share * cost
+            var rank = destination + candidate.distance
+            if rank >= nodes.count { rank -= nodes.count }
+            body(next..<next + share, rank, destination)
+            sent[rank] += share * cost
             next += share
         }
     }
 
-    private func candidate(_ rank: Int, _ destination: Int) -> Candidate {
+    private mutating func append(_ rank: Int, _ destination: Int) {
         let distance = rank - destination
-        return Candidate(
-            sent: sent[rank], distance: distance < 0 ? distance + nodes.count : distance, rank: rank)
+        candidates.append(Candidate(sent: sent[rank], distance: distance < 0 ? distance + nodes.count : distance))
     }
 
-    /// A rank that may send: equally busy ones take turns by distance, so that not all ask the lowest.
+    /// A rank that may send, so far behind the destination: equally busy ones take turns by distance, so that not all ask the
+    /// lowest.
     private struct Candidate: Comparable {
-        let sent: Int
-        let distance: Int
-        let rank: Int
+        private let key: Int
 
-        static func < (a: Candidate, b: Candidate) -> Bool { (a.sent, a.distance) < (b.sent, b.distance) }
+        init(sent: Int, distance: Int) { key = sent << Self.distanceBits | distance }
+
+        static let distanceBits = 16
+        var sent: Int { key >> Self.distanceBits }
+        var distance: Int { key & (1 << Self.distanceBits - 1) }
+
+        static func < (a: Candidate, b: Candidate) -> Bool { a.key < b.key }
     }
 
     /// Neighbouring ranges with the same way made one.

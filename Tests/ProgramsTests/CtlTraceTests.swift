@@ -90,6 +90,73 @@ import Testing
         #expect(try decoder.decode(Report.self, from: Data(short.output.utf8)).policies[0].totals.steps == 30)
     }
 
+    @Test func simulateSeveralNumbersOfRanks() throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let trace = path("trace.jsonl")
+        _ = try CtlProgram(["trace", "generate", "--pattern", "shift", "--seed", "3", "-o", trace] + Self.small)
+        let question = [
+            "simulate", "--trace", trace, "--ranks", "2", "--ranks", "4", "--ranks", "16", "--ranks-per-node", "2",
+            "--policy", "expert-parallel", "--policy", "load-balanced", "--policy", "dp=4,tp=1",
+            "--operations-per-second", "1e9", "--bandwidth", "1e8", "--latency", "1e-5", "--dense-seconds", "0.01",
+        ]
+        let table = try CtlProgram(question + ["--plot", path("plot.svg")])
+        #expect(
+            table.status == 0 && table.errors.contains("Note: dp=4,tp=1 ends on 2 ranks: a grid"), "\(table.errors)")
+        try expectGolden(shown(table.output), "output/simulate-scaling.txt")
+        try expectGolden(try String(contentsOfFile: path("plot.svg"), encoding: .utf8), "output/simulate-scaling.svg")
+        #expect(try XMLParser(data: Data(contentsOf: URL(fileURLWithPath: path("plot.svg")))).parse())
+        struct Totals: Decodable { var steps: Int, meanStepSeconds: Double, meanExpertSeconds: Double }
+        struct Report: Decodable {
+            struct Point: Decodable {
+                struct Policy: Decodable { var policy: String, efficiency: Double?, totals: Totals }
+                var ranks: Int, nodes: Int, tokens: Double
+                var policies: [Policy]
+            }
+            var scaling: String
+            var points: [Point]
+        }
+        struct Single: Decodable {
+            struct Policy: Decodable { var totals: Totals }
+            var policies: [Policy]
+        }
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        func report(_ more: [String]) throws -> Report {
+            try decoder.decode(
+                Report.self, from: Data(try CtlProgram(question + ["-o", "json"] + more).output.utf8))
+        }
+        let strong = try report([])
+        #expect(strong.scaling == "strong" && strong.points.map(\.ranks) == [2, 4, 16])
+        #expect(strong.points.map(\.nodes) == [1, 2, 8] && strong.points.allSatisfy { $0.tokens == 1 })
+        let first = strong.points[0].policies[1]
+        for point in strong.points {
+            // As if these ranks had been asked for alone, with their part of the seconds that are divided.
+            let dense = 0.02 / Double(point.ranks)
+            let alone = try CtlProgram(
+                [
+                    "simulate", "--trace", trace, "--ranks", "\(point.ranks)", "--ranks-per-node", "2", "--policy",
+                    "load-balanced", "--operations-per-second", "1e9", "--bandwidth", "1e8", "--latency", "1e-5",
+                    "--dense-seconds", "\(dense)", "-o", "json",
+                ])
+            let totals = try decoder.decode(Single.self, from: Data(alone.output.utf8)).policies[0].totals
+            let policy = point.policies[1]
+            #expect(abs(totals.meanStepSeconds / policy.totals.meanStepSeconds - 1) < 1e-9)
+            let efficiency =
+                first.totals.meanStepSeconds * 2 / (policy.totals.meanStepSeconds * Double(point.ranks))
+            #expect(abs((policy.efficiency ?? 0) / efficiency - 1) < 1e-9)
+        }
+        let weak = try report(["--weak-scaling"])
+        #expect(weak.scaling == "weak" && weak.points.map(\.tokens) == [1, 2, 8])
+        for (few, many) in zip(strong.points, weak.points) {
+            for (few, many) in zip(few.policies, many.policies) where few.totals.steps > 0 {
+                // What is not of the experts is the same on every rank.
+                let dense = many.totals.meanStepSeconds - many.totals.meanExpertSeconds
+                #expect(dense > 0.0099, "\(many)")
+                #expect(many.totals.meanExpertSeconds >= few.totals.meanExpertSeconds * (1 - 1e-9))
+            }
+        }
+    }
+
     @Test(arguments: [
         (["trace", "generate", "-o", "x"], "--pattern"), (["trace", "generate", "--pattern", "zipf"], "--output"),
         (["trace", "generate", "--pattern", "wild", "-o", "x"], "wild"),
@@ -108,6 +175,13 @@ import Testing
         (["simulate", "--trace", "x", "--policy", "eplb", "--policy", "eplb"], "twice"),
         (["simulate", "--trace", "x", "--policy", "eplb", "--ranks", "0"], "--ranks"),
         (["simulate", "--trace", "x", "--policy", "eplb", "--ranks", "2", "--nodes", "3"], "--nodes"),
+        (["simulate", "--trace", "x", "--policy", "eplb", "--ranks", "2", "--ranks", "2"], "twice"),
+        (["simulate", "--trace", "x", "--policy", "eplb", "--ranks-per-node", "0"], "--ranks-per-node"),
+        (
+            ["simulate", "--trace", "x", "--policy", "eplb", "--nodes", "1", "--ranks-per-node", "2"],
+            "--nodes or --ranks-per-node"
+        ),
+        (["simulate", "--trace", "x", "--policy", "eplb", "--ranks", "2", "--weak-scaling"], "several --ranks"),
         (["simulate", "--trace", "x", "--policy", "eplb", "--bandwidth", "0"], "--bandwidth"),
         (["simulate", "--trace", "x", "--policy", "eplb", "--latency=-1"], "--latency"),
         (

@@ -122,7 +122,7 @@ import Traces
             var loads = samples.loads
             loads.number = 7 * index + 3
             loads.firstStep = 30 * index + 1
-            loads.incarnation = index == 1 ? 1 : 2
+            loads.incarnation = index < 2 ? 1 : 2
             return loads
         }
         let coordinator = try CtlStubCoordinator { request throws(ControlError) in
@@ -149,6 +149,34 @@ import Traces
         #expect(intervals.map(\.tokens) == [nil, nil, nil, nil, 30 * 1024])
         #expect(intervals.map(\.stepSeconds) == [nil, nil, nil, nil, 0.0573])
         #expect(plans.allSatisfy { $0.summary.activatedAt != nil } && plans.last?.summary.revision == 3)
+    }
+
+    /// What an incarnation did after the checkpoint that a later one went on from is left out, with intervals that begin before it.
+    @Test func stepsDoneAgainAreThereOnce() throws {
+        let samples = CtlSamples(now: CtlSamples.fixedMoment)
+        // Incarnation, first step and number of steps.
+        let done = [(1, 1, 10), (1, 11, 10), (1, 21, 10), (1, 31, 10), (2, 26, 10), (2, 36, 5), (2, 41, 5), (3, 41, 9)]
+        let all = done.enumerated().map { index, interval in
+            var loads = samples.loads
+            loads.number = index + 1
+            (loads.incarnation, loads.firstStep, loads.stepCount) = interval
+            return loads
+        }
+        let coordinator = try CtlStubCoordinator { request throws(ControlError) in
+            switch request {
+            case .listLoads(let request):
+                let page = all.filter { $0.number > request.after ?? 0 }.prefix(3)
+                return Loads(run: "shakespeare", loads: Array(page), truncated: page.last?.number != all.last?.number)
+            case .showTimings: throw ControlError(.unknownStep, "it is gone")
+            default: return try samples.answer(request)
+            }
+        }
+        defer { coordinator.stop() }
+        let call = try record("shakespeare", at: coordinator.address)
+        #expect(call.status == 0 && call.errors.isEmpty, "\(call.errors)")
+        let intervals = try recorded().intervals
+        #expect(intervals.map(\.firstStep) == [1, 11, 26, 36, 41])
+        #expect(intervals.map(\.incarnation) == [1, 1, 2, 2, 3])
     }
 
     /// What was there stays, however it goes wrong.

@@ -21,13 +21,15 @@ struct LayerPlanner {
     /// Those that errors were found to have, for what is only assumed moves nothing.
     let measuredDeviations: [Double]
     /// Experts by load, the hottest first.
-    private let hottest: [Int]
+    let hottest: [Int]
     /// Ranks that the layer's meshes list, at most: one for each expert, and the layer's part of what a plan may have besides.
     private let mostRanks: Int
     /// Groups of experts that stay on a node each; nil: experts go anywhere.
-    private let groups: NodeGroups?
+    let groups: NodeGroups?
     /// Ranks of each node over which a replica is spread, as many on all.
-    private let shardRanks: [[Int]]
+    let shardRanks: [[Int]]
+    /// Seconds of a row in exchanges, W entries.
+    let exchangeSeconds: [Double]
 
     init(
         layer: Int, model: ExpertModel, cluster: Cluster, costs: CostModel, options: LoadBalancedAllocator.Options,
@@ -48,11 +50,14 @@ struct LayerPlanner {
             .sorted { $0.value[0] < $1.value[0] }.map(\.value)
         let shards = nodes.map(\.count).min() ?? 0
         shardRanks = nodes.map { Array($0.prefix(shards)) }
+        exchangeSeconds = cluster.nodes.indices.map {
+            costs.exchangeSecondsPerRow(hiddenSize: model.hiddenSize, worldSize: cluster.nodes.count, rank: $0)
+        }
         mostRanks = model.layers[layer].count + max(0, PlacementPlan.rankLimit - experts) / model.layers.count
     }
 
-    private var widths: [Int] { model.layers[layer] }
-    private var worldSize: Int { cluster.worldSize }
+    var widths: [Int] { model.layers[layer] }
+    var worldSize: Int { cluster.worldSize }
     /// Whether searching takes long.
     private var isLarge: Bool { ReplicaAssignment.isLarge(ranks: worldSize, experts: widths.count) }
 
@@ -135,87 +140,6 @@ struct LayerPlanner {
     /// What a mixture of shards and replicas might gain, relative, to be tried.
     private static let promising = 0.02
 
-    /// Seconds that no placement of a shape can beat, at loads exactly as forecast: of ranks that are all equally busy, with as
-    /// many replicas, which have to be kept equal, as it takes for no expert to be too slow.
-    private func leastSeconds(_ shape: LayerShape) -> Double {
-        let even = evenSeconds(sharding: shape.sharded)
-        let exchange = exchangeSeconds.min() ?? 0
-        let fastest = (costs.slowness.min() ?? 1) / slowness(0)
-        let whole = hottest.dropFirst(shape.sharded).map { expert in
-            let row = costs.secondsPerRow(neurons: widths[expert], rank: 0) * fastest + exchange
-            return (width: widths[expert], seconds: loads[expert] * row)
-        }
-        guard even > 0, even.isFinite else { return even }
-        /// Whether it may be done in so many seconds.
-        func isPossible(_ seconds: Double) -> Bool {
-            var (further, synchronisation) = (0.0, 0.0)
-            for expert in whole where expert.seconds > seconds {
-                let replicas = (expert.seconds / seconds).rounded(.up)
-                if replicas > Double(worldSize) { return false }
-                further += replicas - 1
-                synchronisation += synchronisationSeconds(width: expert.width, replicas: replicas)
-            }
-            let latency = further > 0 ? 2 * costs.exchangeLatencySeconds : 0
-            return further <= Double(shape.spares)
-                && even + latency + synchronisation / Double(worldSize) <= seconds
-        }
-        var (low, high) = (even, 2 * even)
-        if isPossible(low) { return low }
-        while !isPossible(high), high < 1e6 * even { (low, high) = (high, 2 * high) }
-        for _ in 0..<10 {
-            let middle = (low + high) / 2
-            if isPossible(middle) { high = middle } else { low = middle }
-        }
-        return low
-    }
-
-    /// Seconds of all ranks together that replicas of a whole expert spend on being equal, on as many nodes as can be.
-    private func synchronisationSeconds(width: Int, replicas: Double) -> Double {
-        let nodes = costs.nodeLinks == nil || groups != nil ? 1 : Double(shardRanks.count)
-        // Of the others of a replica those on its node are near.
-        let near = max(0, replicas / nodes - 1) / max(1, replicas - 1)
-        let seconds = costs.synchronisationSeconds(neurons: width, hiddenSize: model.hiddenSize, far: 1 - near)
-        // What a replica owns itself, of state that all ranks have a part of, costs nothing.
-        let foreign = costs.ownership == .decoupled ? 1 - 1 / Double(worldSize) : 1
-        return (replicas - 1) * foreign * seconds
-    }
-
-    private func evenSeconds(sharding count: Int) -> Double {
-        let speed = (0..<worldSize).reduce(0.0) { $0 + 1 / slowness($1) }
-        // Ranks of a large node have most of the others near.
-        let exchange = exchangeSeconds.min() ?? 0
-        let fastest = costs.slowness.min() ?? 1
-        let replicas = Double(shardRanks.count)
-        var seconds = costs.exchangeLatencySeconds
-        for (place, expert) in hottest.enumerated() {
-            let whole = costs.secondsPerRow(neurons: widths[expert], rank: 0) / slowness(0)
-            let row = costs.secondsPerRow(neurons: 0, rank: 0) / slowness(0)
-            if place < count {
-                seconds += loads[expert] * ((row * fastest + exchange) / replicas + (whole - row) / speed)
-                seconds += shardSynchronisationSeconds(width: widths[expert])
-            } else {
-                seconds += loads[expert] * (whole / speed + exchange / Double(worldSize))
-            }
-        }
-        return seconds
-    }
-
-    /// Seconds of a rank on being equal to the other nodes in its shard of an expert that is spread.
-    private func shardSynchronisationSeconds(width: Int) -> Double {
-        guard groups == nil, costs.ownership == .colocated, shardRanks.count > 1, let shards = shardRanks.first?.count
-        else { return 0 }
-        let foreign = width / max(1, shards) * (shardRanks.count - 1) / shardRanks.count
-        return costs.synchronisationSeconds(
-            neurons: foreign, hiddenSize: model.hiddenSize, far: costs.nodeLinks == nil ? 0 : 1)
-    }
-
-    /// Seconds of a row in exchanges, W entries.
-    private var exchangeSeconds: [Double] {
-        (0..<worldSize).map {
-            costs.exchangeSecondsPerRow(hiddenSize: model.hiddenSize, worldSize: worldSize, rank: $0)
-        }
-    }
-
     /// What is placed by itself, in each of the ways to try.
     private func parts(_ current: LayerPlacement) -> [[PlacementPart]] {
         guard let groups else {
@@ -226,7 +150,7 @@ struct LayerPlanner {
         return [kept, kept == packed ? nil : packed].compactMap { $0 }.map(groups.parts)
     }
 
-    private func slowness(_ rank: Int) -> Double { costs.slowness.isEmpty ? 1 : costs.slowness[rank] }
+    func slowness(_ rank: Int) -> Double { costs.slowness.isEmpty ? 1 : costs.slowness[rank] }
 
     private func predict(_ placement: LayerPlacement, deviations: [Double]) -> LayerPrediction {
         LayerPrediction(
@@ -295,15 +219,18 @@ struct LayerPlanner {
         guard count * sharded + widths.count - count <= mostRanks else { return nil }
         let hot = Set(hottest.prefix(count))
         var experts = current.experts
-        let exchange = exchangeSeconds
         for (number, part) in parts.enumerated() {
             let shards = groups == nil ? shardRanks : [part.ranks]
             let spread = part.experts.filter(hot.contains)
-            for expert in spread {
-                guard let placement = try self.spread(expert, over: shards, current: current.experts[expert]) else {
+            if !spread.isEmpty {
+                guard var layout = try ShardSpread(nodes: shards, costs: costs, minimumGain: options.minimumGain) else {
                     return nil
                 }
-                experts[expert] = placement
+                for expert in spread {
+                    guard let placement = try layout.spread(width: widths[expert], current: current.experts[expert])
+                    else { return nil }
+                    experts[expert] = placement
+                }
             }
             let others = part.experts.filter { !hot.contains($0) }
             guard !others.isEmpty else { continue }
@@ -314,8 +241,7 @@ struct LayerPlanner {
             let most = (mostRanks - count * sharded) * part.ranks.count / worldSize
             let placed = try replicas(
                 of: others, on: part.ranks, slots: free, limit: min(others.count + further, max(others.count, most)),
-                exchange: exchange, current: LayerPlacement(experts: others.map { current.experts[$0] }),
-                anew: &anew[number])
+                current: LayerPlacement(experts: others.map { current.experts[$0] }), anew: &anew[number])
             for (index, expert) in others.enumerated() { experts[expert] = placed.experts[index] }
         }
         return LayerPlacement(experts: experts)
@@ -323,7 +249,7 @@ struct LayerPlanner {
 
     /// Whole experts on some of the ranks.
     private func replicas(
-        of others: [Int], on ranks: [Int], slots: [Int], limit: Int, exchange: [Double], current: LayerPlacement,
+        of others: [Int], on ranks: [Int], slots: [Int], limit: Int, current: LayerPlacement,
         anew: inout Double?
     ) throws(PlacementError) -> LayerPlacement {
         let widest = widths.max() ?? 1
@@ -338,7 +264,7 @@ struct LayerPlanner {
         let problem = try ReplicaProblem(
             loads: zip(others, weights).map { loads[$0] * $1 },
             deviations: zip(others, weights).map { deviations[$0] * $1 },
-            secondsPerRow: ranks.map { costs.secondsPerRow(neurons: widest, rank: $0) + exchange[$0] },
+            secondsPerRow: ranks.map { costs.secondsPerRow(neurons: widest, rank: $0) + exchangeSeconds[$0] },
             slots: slots, replicaLimit: limit, nodes: ranks.map { cluster.nodes[$0] },
             current: inForce.map { $0.map(\.ranks) },
             currentFractions: isLarge ? inForce.map { $0.map(\.fractions) } : nil)
@@ -361,61 +287,5 @@ struct LayerPlanner {
         let plan = ReplicaPlan(
             ranks: widths.map { _ in Array(0..<worldSize) }, fractions: widths.map { _ in speeds.map { $0 / total } })
         return try plan.placement(widths: widths, current: current)
-    }
-
-    /// The expert over the ranks of nodes, a replica on each, so that its shards add up within a node. Faster ranks get more
-    /// neurons, or faster nodes more rows. As it is, when it is so already and that would take little off its slowest shard.
-    private func spread(
-        _ expert: Int, over nodes: [[Int]], current: ExpertPlacement
-    ) throws(PlacementError) -> ExpertPlacement? {
-        let shards = nodes[0].count
-        guard widths[expert] >= shards, shards > 1 || nodes.count == 1 else { return nil }
-        let mesh = try DeviceMesh(
-            dataParallel: nodes.count, tensorParallel: shards, ranks: nodes.flatMap { $0 })
-        let isUneven = nodes.count == 1 && Set(costs.slowness).count > 1
-        let spread = try ExpertPlacement(
-            width: widths[expert], mesh: mesh, fractions: fractions(of: nodes),
-            cuts: isUneven ? cuts(width: widths[expert], ranks: nodes[0]) : nil)
-        let isGoodEnough = rowSeconds(spread) >= rowSeconds(current) * (1 - options.minimumGain)
-        return current.mesh == mesh && isGoodEnough ? current : spread
-    }
-
-    /// A node's part of the rows, by its slowest rank; nil: even.
-    private func fractions(of nodes: [[Int]]) -> [Double]? {
-        let speeds = nodes.map { 1 / ($0.map(slowness).max() ?? 1) }
-        guard Set(speeds).count > 1 else { return nil }
-        let total = speeds.reduce(0, +)
-        return speeds.map { $0 / total }
-    }
-
-    /// Seconds of the slowest shard on a row of the expert.
-    private func rowSeconds(_ placement: ExpertPlacement) -> Double {
-        let mesh = placement.mesh
-        return (0..<mesh.dataParallel).map { replica in
-            (0..<mesh.tensorParallel).map { shard in
-                placement.fraction(ofReplica: replica)
-                    * costs.secondsPerRow(
-                        neurons: placement.neurons(ofShard: shard).count,
-                        rank: mesh.rank(replica: replica, shard: shard))
-            }.max() ?? 0
-        }.max() ?? 0
-    }
-
-    /// Cuts with which all of `ranks` take as long for a row, as far as each has a neuron; nil: even ones.
-    private func cuts(width: Int, ranks: [Int]) -> [Int]? {
-        let speeds = ranks.map { 1 / slowness($0) }
-        let row = costs.rowSeconds
-        let seconds = (costs.neuronSeconds * Double(width) + row * Double(ranks.count)) / speeds.reduce(0, +)
-        // What the row itself leaves of the time; one neuron for each rank, the others by that.
-        let parts = speeds.map { max(0, seconds * $0 - row) }
-        let total = parts.reduce(0, +)
-        guard total > 0, total.isFinite else { return nil }
-        var cuts = [0]
-        var sum = 0.0
-        for (place, part) in parts.enumerated() {
-            sum += part
-            cuts.append(place + 1 + Int((Double(width - ranks.count) * sum / total).rounded()))
-        }
-        return cuts
     }
 }

@@ -1,3 +1,5 @@
+import HeapModule
+
 /// Items in packs of equal size whose weights are as even as a greedy choice makes them: heaviest first, each into the
 /// lightest pack with room, the first of equals.
 struct BalancedPacking {
@@ -22,12 +24,12 @@ struct BalancedPacking {
         // Swift's sort is stable, but does not promise it: the index decides between equals.
         let order = weights.indices.sorted { (weights[$0], $1) > (weights[$1], $0) }
         for item in order {
-            guard var pack = lightest.first else { break }
+            guard var pack = lightest.min else { break }
             packs[item] = pack.index
             positions[item] = filled[pack.index]
             filled[pack.index] += 1
             pack.weight += weights[item]
-            if filled[pack.index] < size { lightest.replaceFirst(by: pack) } else { lightest.removeFirst() }
+            if filled[pack.index] < size { lightest.replaceMin(with: pack) } else { lightest.removeMin() }
         }
         self.packs = packs
         self.positions = positions

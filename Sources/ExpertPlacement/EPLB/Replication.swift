@@ -1,3 +1,5 @@
+import HeapModule
+
 /// Further replicas, one after the other, each for the expert whose replicas are heaviest, the first of equals.
 struct Replication {
     /// Expert of each replica: first one of each expert, then the further ones in the order they were given out.
@@ -14,12 +16,12 @@ struct Replication {
         var counts = [Int](repeating: 1, count: weights.count)
         var pieces = Heap(weights.enumerated().map { Heaviest(weight: $1, index: $0) })
         for _ in weights.count..<replicas {
-            guard let heaviest = pieces.first?.index else { break }
+            guard let heaviest = pieces.min?.index else { break }
             experts.append(heaviest)
             indices.append(counts[heaviest])
             counts[heaviest] += 1
-            pieces.replaceFirst(
-                by: Heaviest(weight: weights[heaviest] / Float(counts[heaviest]), index: heaviest))
+            pieces.replaceMin(
+                with: Heaviest(weight: weights[heaviest] / Float(counts[heaviest]), index: heaviest))
         }
         self.experts = experts
         self.indices = indices

@@ -16,10 +16,13 @@ struct LeastFew<Element: Comparable> {
     @discardableResult
     mutating func offer(_ element: Element) -> Bool {
         if let last, element >= last { return false }
-        if entries.count == count { entries.removeLast() }
-        var index = entries.count
-        while index > 0, element < entries[index - 1] { index -= 1 }
-        entries.insert(element, at: index)
+        if entries.count < count { entries.append(element) }
+        var index = entries.count - 1
+        while index > 0, element < entries[index - 1] {
+            entries[index] = entries[index - 1]
+            index -= 1
+        }
+        entries[index] = element
         return true
     }
 }

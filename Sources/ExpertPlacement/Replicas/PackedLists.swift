@@ -40,7 +40,6 @@ struct PackedLists<Element> {
     private mutating func grow(_ list: Int) {
         let place = places[list]
         places[list] = Place(start: elements.count, count: place.count, capacity: 2 * place.capacity + 2)
-        elements.reserveCapacity(elements.count + places[list].capacity)
         for index in place.start..<place.start + place.count { elements.append(elements[index]) }
         for _ in place.count..<places[list].capacity { elements.append(filler) }
     }

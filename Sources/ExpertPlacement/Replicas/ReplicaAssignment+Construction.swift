@@ -1,3 +1,5 @@
+import HeapModule
+
 extension ReplicaAssignment {
     /// Takes over the plan in force as far as the slots allow, tokens shared as best they can be.
     /// - Parameter fractions: shares to start from, which are nearly the best when loads have changed little; nil: even ones.
@@ -62,61 +64,19 @@ extension ReplicaAssignment {
             let (a, b) = (loads[left] / Double(counts[left]), loads[right] / Double(counts[right]))
             return a == b ? left < right : a > b
         }
+        var search = FastestRanks(
+            secondsPerRow: secondsPerRow, nodes: nodes, nodeCount: nodeCount,
+            room: slots.indices.map { slots[$0] - residents.count($0) })
         for expert in order {
             let piece = loads[expert] / Double(counts[expert])
             let mixed = inverseGrain.isFinite && counts[expert] > 1
             // Ranks have room for an expert once, so those for all its pieces are found together.
-            let ranks = fastest(counts[expert], for: expert, piece: piece, inverseGrain: mixed ? inverseGrain : nil)
+            let ranks = search.take(
+                counts[expert], for: expert, piece: piece, rankLoads: rankLoads,
+                inverseGrain: mixed ? inverseGrain : nil)
             for rank in ranks { place(expert, on: rank, share: 1 / Double(ranks.count)) }
         }
         balance()
-    }
-
-    /// The ranks with room that would be done first with `piece` more of an expert that none holds yet; as many on different
-    /// nodes as there are nodes. Fewer than `count` when others have no room. Of equals those come first that come first in
-    /// some order, and then by their numbers.
-    private func fastest(_ count: Int, for expert: Int, piece: Double, inverseGrain: Double?) -> [Int] {
-        var best = LeastFew<RankLevel>(count: count)
-        // Of each node its best rank. Most ranks are passed over by their level alone: this is where making plans for many
-        // ranks spends its time.
-        var ofNodes = [RankLevel?](repeating: nil, count: nodes == nil ? 0 : nodeCount)
-        var nodeLevels = [Double](repeating: .infinity, count: ofNodes.count)
-        var worst = Double.infinity
-        for rank in slots.indices where hasRoom(rank) {
-            var level = (rankLoads[rank] + piece) * secondsPerRow[rank]
-            if let inverseGrain { level = (level * inverseGrain).rounded(.down) }
-            let isGood = level <= worst
-            if let nodes {
-                guard isGood || level <= nodeLevels[nodes[rank]] else { continue }
-            } else if !isGood {
-                continue
-            }
-            let entry = RankLevel(
-                level: level, order: inverseGrain == nil ? 0 : Self.order(expert, rank), rank: rank)
-            if isGood, best.offer(entry), let last = best.last { worst = last.level }
-            if let nodes, ofNodes[nodes[rank]].map({ entry < $0 }) ?? true {
-                ofNodes[nodes[rank]] = entry
-                nodeLevels[nodes[rank]] = level
-            }
-        }
-        guard nodes != nil else { return best.entries.map(\.rank) }
-        var spread = LeastFew<RankLevel>(count: min(count, nodeCount))
-        for entry in ofNodes { if let entry { spread.offer(entry) } }
-        let first = spread.entries.map(\.rank)
-        let others = best.entries.lazy.map(\.rank).filter { rank in
-            // The best of its node is among the first.
-            ofNodes[nodes?[rank] ?? 0]?.rank != rank || !first.contains(rank)
-        }
-        return first + others.prefix(count - first.count)
-    }
-
-    /// How soon a rank would be done.
-    private struct RankLevel: Comparable {
-        let level: Double
-        let order: Double
-        let rank: Int
-
-        static func < (a: RankLevel, b: RankLevel) -> Bool { (a.level, a.order, a.rank) < (b.level, b.order, b.rank) }
     }
 
     /// Puts up to three replicas elsewhere, by fixed pseudo-random numbers, and in every other round gives one of an
@@ -125,7 +85,7 @@ extension ReplicaAssignment {
         var draws = 0
         func draw(_ count: Int) -> Int {
             draws += 1
-            return min(count - 1, Int(Self.order(round, draws) * Double(count)))
+            return min(count - 1, Int(fixedFraction(round, draws) * Double(count)))
         }
         func drawnRank(_ expert: Int) -> Int {
             let range = replicas.range(expert)
@@ -157,14 +117,6 @@ extension ReplicaAssignment {
         balance()
     }
 
-    /// A fixed number in 0 ..< 1 for a pair, as good as random (the finalizer of SplitMix64).
-    private static func order(_ expert: Int, _ rank: Int) -> Double {
-        var z = UInt64(truncatingIfNeeded: expert) &* 0x9E37_79B9_7F4A_7C15 &+ UInt64(truncatingIfNeeded: rank)
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return Double((z ^ (z >> 31)) >> 11) * 0x1p-53
-    }
-
     /// Replicas for each expert: as many as its rows need at the even load, then one by one where they relieve most.
     func replicaCounts(limiting limited: Int? = nil, to most: Int = 0) -> [Int] {
         let worldSize = slots.count
@@ -183,9 +135,9 @@ extension ReplicaAssignment {
             return piece + breadth * (variances[expert] / (count * (count + 1))).squareRoot()
         }
         var heap = Heap(loads.indices.map { Heaviest(weight: worth($0), index: $0) })
-        while rest > 0, let first = heap.first, first.weight >= 0 {
+        while rest > 0, let first = heap.min, first.weight >= 0 {
             counts[first.index] += 1
-            heap.replaceFirst(by: Heaviest(weight: worth(first.index), index: first.index))
+            heap.replaceMin(with: Heaviest(weight: worth(first.index), index: first.index))
             rest -= 1
         }
         return counts

@@ -204,6 +204,7 @@ struct ReplicaAssignment {
         let gain = idle ? 1 : load / (load * load + penalty)
         var elements = replicas.mutableSpan
         var rankLoads = rankLoads.mutableSpan
+        var due = due.mutableSpan
         let secondsPerRow = secondsPerRow.span
         for index in range { rankLoads[elements[index].rank] -= elements[index].share * load }
         // From here on rank loads are what the other experts leave, and a share is (level / c_r - load_r) · gain.
@@ -211,6 +212,7 @@ struct ReplicaAssignment {
         while true {
             var bases = 1 / gain
             var conductance = 0.0
+            var highest = -Double.infinity
             for index in range {
                 let rank = elements[index].rank
                 let base = idle ? 0 : rankLoads[rank]
@@ -218,12 +220,14 @@ struct ReplicaAssignment {
                 if base * seconds < level {
                     bases += base
                     conductance += 1 / seconds
+                    highest = max(highest, base * seconds)
                 }
             }
             // Leaving out ranks above the level lowers it, so none of them has to come back.
             let next = bases / conductance
             if !(next < level) { break }
             level = next
+            if highest < level { break }
         }
         var sum = 0.0
         var change = 0.0

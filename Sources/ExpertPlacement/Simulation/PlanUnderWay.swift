@@ -32,10 +32,9 @@ struct PlanUnderWay {
         let layers = batches.removeFirst()
         var sum = (layers: layers, bytes: 0, seconds: 0.0)
         for layer in layers {
-            let move = try LayerMigration(
-                layer: layer, from: current.layers[layer], to: plan.layers[layer], ownership: ownership,
-                nodes: plan.nodes)
-            let cost = move.cost(costs, hiddenSize: model.hiddenSize)
+            let cost = try LayerMigration.cost(
+                costs, hiddenSize: model.hiddenSize, layer: layer, from: current.layers[layer],
+                to: plan.layers[layer], ownership: ownership, nodes: plan.nodes)
             sum.bytes += cost.bytes
             sum.seconds += cost.seconds
         }
@@ -46,28 +45,39 @@ struct PlanUnderWay {
 }
 
 extension LayerMigration {
-    /// Bytes of this layer's move, all ranks together, and its seconds: the rank that sends or receives for longest is waited
-    /// for.
-    func cost(_ costs: CostModel, hiddenSize: Int) -> (bytes: Int, seconds: Double) {
-        let nodes = costs.nodeLinks?.nodes
-        let near = 1 / costs.bytesPerSecond
-        let far = 1 / (costs.nodeLinks?.exchange.bytesPerSecond ?? costs.bytesPerSecond)
-        var sent = [Double](repeating: 0, count: worldSize)
+    /// Bytes of a layer's move, all ranks together, and its seconds: the rank that sends or receives for longest is waited
+    /// for. The move need not be made for that, whose transfers are many with many replicas.
+    /// - Throws: `PlacementError.invalidPlan`, as `init` does.
+    static func cost(
+        _ costs: CostModel, hiddenSize: Int, layer: Int, from source: LayerPlacement, to target: LayerPlacement,
+        ownership: OwnershipPolicy, nodes: [Int]
+    ) throws(PlacementError) -> (bytes: Int, seconds: Double) {
+        try check(layer: layer, from: source, to: target, worldSize: nodes.count)
+        // Neurons' parts that each rank sends and receives, within its node and beyond.
+        var sent = [(near: Int, far: Int)](repeating: (0, 0), count: nodes.count)
         var received = sent
-        var neurons = 0
-        for (transfers, parts) in [(weights, 1), (moments, 2)] {
-            for transfer in transfers {
-                let count = parts * transfer.neurons.count
-                let isFar = nodes.map { $0[transfer.source] != $0[transfer.destination] } ?? false
-                let seconds = Double(count) * (isFar ? far : near)
-                sent[transfer.source] += seconds
-                received[transfer.destination] += seconds
-                neurons += count
+        var sources = TransferSources(nodes: nodes)
+        forEachExchange(layer: layer, from: source, to: target, ownership, worldSize: nodes.count) {
+            _, parts, have, need in
+            sources.send(from: have, to: need, cost: parts) { neurons, source, destination in
+                let count = parts * neurons.count
+                if nodes[source] == nodes[destination] {
+                    sent[source].near += count
+                    received[destination].near += count
+                } else {
+                    sent[source].far += count
+                    received[destination].far += count
+                }
             }
         }
+        let neurons = sent.reduce(0) { $0 + $1.near + $1.far }
         guard neurons > 0 else { return (0, 0) }
-        let bytes = Self.neuronBytes(hiddenSize: hiddenSize)
-        let busiest = max(sent.max() ?? 0, received.max() ?? 0) * Double(bytes)
-        return (neurons * bytes, costs.exchangeLatencySeconds + MigrationBudget.slowness * busiest)
+        let near = 1 / costs.bytesPerSecond
+        let far = 1 / (costs.nodeLinks?.exchange.bytesPerSecond ?? costs.bytesPerSecond)
+        let busiest = (sent + received).reduce(0) { max($0, Double($1.near) * near + Double($1.far) * far) }
+        let bytes = neuronBytes(hiddenSize: hiddenSize)
+        return (
+            neurons * bytes, costs.exchangeLatencySeconds + MigrationBudget.slowness * busiest * Double(bytes)
+        )
     }
 }

@@ -5,13 +5,18 @@ import Traces
 
 /// Ranks that are described, not there.
 struct ClusterOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Number of ranks (default: those of the trace).", valueName: "n"))
-    var ranks: Int?
+    @Option(
+        help: ArgumentHelp(
+            "Number of ranks (default: those of the trace). Several, to see how a run scales; give it once for each.",
+            valueName: "n"))
+    var ranks = [Int]()
     @Option(
         help: ArgumentHelp(
             "Number of nodes, over which ranks are spread in order (default: those of the trace, or 1).", valueName: "m"
         ))
     var nodes: Int?
+    @Option(help: ArgumentHelp("Ranks on a node, instead of --nodes.", valueName: "n"))
+    var ranksPerNode: Int?
     @Option(
         help: ArgumentHelp(
             "Operations a second of a rank in matrix products (default: as measured in the trace, or 50e9).",
@@ -28,24 +33,35 @@ struct ClusterOptions: ParsableArguments {
 
     func validate() throws {
         let limits = Limits.standard
-        if let ranks { try checkRange(ranks, "--ranks", in: 1...limits.worldSize) }
-        if let nodes { try checkRange(nodes, "--nodes", in: 1...(ranks ?? limits.worldSize)) }
+        for ranks in ranks { try checkRange(ranks, "--ranks", in: 1...limits.worldSize) }
+        guard Set(ranks).count == ranks.count else { throw ValidationError("a --ranks stands there twice") }
+        if let nodes { try checkRange(nodes, "--nodes", in: 1...(ranks.min() ?? limits.worldSize)) }
+        if let ranksPerNode { try checkRange(ranksPerNode, "--ranks-per-node", in: 1...limits.worldSize) }
+        guard nodes == nil || ranksPerNode == nil else {
+            throw ValidationError("give either --nodes or --ranks-per-node")
+        }
         if let operationsPerSecond { try checkRange(operationsPerSecond, "--operations-per-second", in: 1...1e21) }
         if let memoryLimit { try checkRange(memoryLimit, "--memory-limit", in: 1...limits.integer) }
     }
 
-    /// The ranks, as far as options and the trace say what they are.
-    func cluster(of trace: TraceHeader) throws -> Cluster {
-        guard let ranks = ranks ?? trace.cluster?.worldSize else {
+    /// The ranks, as far as options and the trace say what they are: a cluster for each `--ranks`.
+    func clusters(of trace: TraceHeader) throws -> [Cluster] {
+        guard let recorded = ranks.isEmpty ? trace.cluster.map({ [$0.worldSize] }) : ranks else {
             throw CommandFailure(code: 64, "the trace does not tell of any ranks: give --ranks")
         }
+        return try recorded.map { try cluster(of: trace, ranks: $0) }
+    }
+
+    private func cluster(of trace: TraceHeader, ranks: Int) throws -> Cluster {
+        let nodes = ranksPerNode.map { (ranks + $0 - 1) / $0 } ?? nodes
         let recorded = nodes == nil && trace.cluster?.worldSize == ranks ? trace.cluster?.nodes : nil
         let count = nodes ?? 1
         guard count <= ranks else {
             throw CommandFailure(code: 64, "--nodes \(count) are more than there are ranks, \(ranks)")
         }
         return Cluster(
-            nodes: recorded ?? Cluster.nodes(ranks: ranks, nodes: count),
+            nodes: ranksPerNode.map { size in (0..<ranks).map { $0 / size } } ?? recorded
+                ?? Cluster.nodes(ranks: ranks, nodes: count),
             memoryLimits: memoryLimit.map { [Int](repeating: $0, count: ranks) },
             exchange: links.exchange(otherwise: trace.cluster?.exchange),
             exchangeBetweenNodes: links.betweenNodes(otherwise: trace.cluster),

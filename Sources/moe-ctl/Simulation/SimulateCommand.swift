@@ -13,7 +13,8 @@ struct SimulateCommand: ParsableCommand {
             Each policy places the experts by the loads of the trace, interval by interval, with the planner, the cost model \
             and the migrations of a real run; how long that takes follows from the cost model. Policies are allocators, with \
             options behind a colon. A trace that was recorded also tells how fast its ranks computed, what messages between \
-            them cost and what the rest of a step took; options go first.
+            them cost and what the rest of a step took; options go first. With several --ranks it tells how a step's time \
+            changes with their number.
             """)
 
     @Option(help: ArgumentHelp("Trace of loads, of moe-ctl trace.", valueName: "file"), completion: .file())
@@ -26,7 +27,7 @@ struct SimulateCommand: ParsableCommand {
     @OptionGroup(title: "The ranks") var ranks: ClusterOptions
     @Option(
         help: ArgumentHelp(
-            "Seconds of a step that do not depend on where experts are (default: as in the trace, or 0).",
+            "Seconds of a step that do not depend on where experts are, on the first --ranks (default: as in the trace, or 0).",
             valueName: "s"))
     var denseSeconds: Double?
     @Option(help: ArgumentHelp("Steps between two looks at the plan (default: those of an interval).", valueName: "n"))
@@ -38,7 +39,11 @@ struct SimulateCommand: ParsableCommand {
     var migrationBudget: Int?
     @Option(help: ArgumentHelp("Intervals of the trace to replay, from the first (default: all).", valueName: "n"))
     var intervals: Int?
-    @Option(help: ArgumentHelp("File for charts of all intervals, as SVG.", valueName: "file"), completion: .file())
+    @Flag(help: "Let tokens grow with the ranks: the trace's are those of the first --ranks.")
+    var weakScaling = false
+    @Option(
+        help: ArgumentHelp("File for charts of all intervals, or of all numbers of ranks, as SVG.", valueName: "file"),
+        completion: .file())
     var plot: String?
     @OptionGroup var output: ListingOptions
 
@@ -52,44 +57,57 @@ struct SimulateCommand: ParsableCommand {
         if let denseSeconds { try checkRange(denseSeconds, "--dense-seconds", in: 0...limits.seconds) }
         try checkRange(planningSteps, "--planning-steps", in: 1...limits.integer)
         if let migrationBudget { try checkRange(migrationBudget, "--migration-budget", in: 1...limits.integer) }
+        guard !weakScaling || ranks.ranks.count > 1 else {
+            throw ValidationError("--weak-scaling compares numbers of ranks: give several --ranks")
+        }
         if let intervals { try checkRange(intervals, "--intervals", in: 1...limits.integer) }
     }
 
     func run() throws {
         var reader = try TraceReader(path: trace)
-        let cluster = try ranks.cluster(of: reader.header)
         let calibration = try TraceCalibration(path: trace)
-        let costs = costs(reader.header, cluster, calibration)
-        var runs = policy.map {
-            SimulatedPolicy(
-                $0, model: reader.header.model, cluster: cluster, costs: costs,
-                options: PlacementSimulation.Options(
-                    planningSteps: planningSteps, migrationBudgetBytes: migrationBudget))
+        let clusters = try ranks.clusters(of: reader.header)
+        var points = clusters.map { cluster in
+            let costs = costs(reader.header, cluster, calibration)
+            return SimulatedCluster(
+                cluster: cluster, costs: costs,
+                tokens: weakScaling ? Double(cluster.worldSize) / Double(clusters[0].worldSize) : 1,
+                policies: policy.map {
+                    SimulatedPolicy(
+                        $0, model: reader.header.model, cluster: cluster, costs: costs,
+                        options: PlacementSimulation.Options(
+                            planningSteps: planningSteps, migrationBudgetBytes: migrationBudget))
+                })
         }
         var count = 0
         // What was recorded on other ranks is divided among those of now.
-        let share = calibration.worldSize > 0 ? Double(calibration.worldSize) / Double(cluster.worldSize) : 1
+        let recordedRanks = denseSeconds == nil ? calibration.worldSize : clusters[0].worldSize
         while count < intervals ?? .max, let line = try reader.next() {
             guard case .interval(let interval) = line else { continue }
             count += 1
-            let dense = denseSeconds ?? TraceCalibration.denseSeconds(interval).map { $0 * share } ?? 0
-            for index in runs.indices {
-                runs[index].advance(
-                    SimulatedInterval(
-                        firstStep: interval.firstStep, stepCount: interval.stepCount,
-                        expertLoads: interval.expertLoads, denseSeconds: dense))
+            let dense = denseSeconds ?? TraceCalibration.denseSeconds(interval) ?? 0
+            for index in points.indices {
+                points[index].advance(interval, denseSeconds: dense * Double(max(1, recordedRanks)))
             }
         }
         guard count > 0 else { throw CommandFailure("\(trace) has no intervals; is it whole?") }
-        let report = SimulationReport(
-            trace: trace, source: reader.header.source, intervals: count, cluster: cluster, costs: costs,
-            hiddenSize: reader.header.model.hiddenSize, policies: runs)
-        if let plot { try OutputFile.write(SimulationCharts.svg(runs), to: plot) }
-        for run in runs {
-            if let failure = run.failure { StandardError.write("Note: \(run.policy) ends: \(failure)") }
+        for point in points { point.reportFailures(several: points.count > 1) }
+        if points.count > 1 {
+            let report = ScalingReport(
+                trace: trace, source: reader.header.source, intervals: count, isWeak: weakScaling,
+                hiddenSize: reader.header.model.hiddenSize, points: points)
+            if let plot { try OutputFile.write(report.charts, to: plot) }
+            try output.write(report) { report.tables }
+        } else {
+            let report = SimulationReport(
+                trace: trace, source: reader.header.source, intervals: count, cluster: points[0].cluster,
+                costs: points[0].costs, hiddenSize: reader.header.model.hiddenSize, policies: points[0].policies)
+            if let plot { try OutputFile.write(SimulationCharts.svg(points[0].policies), to: plot) }
+            try output.write(report) { report.tables }
         }
-        try output.write(report) { report.tables }
-        if runs.allSatisfy({ $0.failure != nil }) { throw ExitCode(CommandFailure.failed) }
+        if points.allSatisfy({ $0.policies.allSatisfy { $0.failure != nil } }) {
+            throw ExitCode(CommandFailure.failed)
+        }
     }
 
     private func costs(_ trace: TraceHeader, _ cluster: Cluster, _ calibration: TraceCalibration) -> CostModel {

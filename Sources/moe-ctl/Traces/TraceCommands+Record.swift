@@ -11,7 +11,8 @@ extension TraceCommands {
             abstract: "Make a trace of a run that a coordinator knows.",
             discussion: """
                 Loads of all intervals that the coordinator has, what the ranks measured in them, as long as that is kept, and \
-                every plan that was in force. A run that goes on is recorded up to now.
+                every plan that was in force. A run that goes on is recorded up to now. Steps that were done again after a \
+                checkpoint are there once, as they were done last.
                 """)
 
         @Argument(help: "Name of the run (default: the one that was started last).")
@@ -48,18 +49,32 @@ private struct RunRecording {
                 ownership: shown.ownership ?? .defaultPolicy))
         let writer = try TraceWriter(path: path, header: header)
         for plan in plans { try writer.write(.plan(plan)) }
+        // By incarnation the first step that it did: those before it may have done it, too, before they ended.
+        var firstSteps = [Int: Int]()
+        try await forEachLoads { loads in
+            firstSteps[loads.incarnation] = min(firstSteps[loads.incarnation] ?? .max, loads.firstStep)
+        }
+        try await forEachLoads { loads in
+            let end = loads.firstStep + max(1, loads.stepCount)
+            guard firstSteps.allSatisfy({ $0.key <= loads.incarnation || $0.value >= end }) else { return }
+            let plan = plans.last { $0.summary.incarnation <= loads.incarnation }
+            try writer.write(.interval(try await interval(loads, ranks: plan?.plan.worldSize)))
+        }
+        try writer.finish()
+        return (header, writer.intervals)
+    }
+
+    /// Page by page.
+    private func forEachLoads(_ body: (IntervalLoads) async throws -> Void) async throws {
         var last = 0
         while true {
             let page = try await client.send(ListLoads(run: run, after: last))
             for loads in page.loads {
-                let plan = plans.last { $0.summary.incarnation <= loads.incarnation }
-                try writer.write(.interval(try await interval(loads, ranks: plan?.plan.worldSize)))
+                try await body(loads)
                 last = loads.number
             }
-            guard page.truncated, !page.loads.isEmpty else { break }
+            guard page.truncated, !page.loads.isEmpty else { return }
         }
-        try writer.finish()
-        return (header, writer.intervals)
     }
 
     /// Those that came into force, ascending.
