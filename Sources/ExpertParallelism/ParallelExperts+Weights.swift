@@ -3,7 +3,7 @@ import Layers
 import MessagePassing
 import Tensors
 
-/// Weights in and out, under the names that the experts have in one process: `0.w1.weight` (F, D), `0.w2.weight` (D, F),
+/// Weights in and out, under the names that the experts have in one process: with Mixtral's `0.w1.weight` (F, D), `0.w2.weight` (D, F),
 /// `0.w3.weight` (F, D).
 extension ParallelExperts {
     public var ownWeights: [(name: String, shape: [Int])] {
@@ -14,9 +14,9 @@ extension ParallelExperts {
     func weights(of expert: Int) -> [(name: String, shape: [Int])] {
         let width = widths[expert]
         return [
-            ("\(expert).w1.weight", [width, hiddenSize]),
-            ("\(expert).w2.weight", [hiddenSize, width]),
-            ("\(expert).w3.weight", [width, hiddenSize]),
+            ("\(expert).\(names.gate).weight", [width, hiddenSize]),
+            ("\(expert).\(names.down).weight", [hiddenSize, width]),
+            ("\(expert).\(names.up).weight", [width, hiddenSize]),
         ]
     }
 
@@ -26,14 +26,14 @@ extension ParallelExperts {
             guard let shard else { continue }
             let weights = NeuronMatrices(shard.value)
             let width = widths[expert]
-            for (name, matrix) in [("w1", weights.w1), ("w3", weights.w3)] {
+            for (name, matrix) in [(names.gate, weights.w1), (names.up, weights.w3)] {
                 try source.load(
                     join(path, "\(expert).\(name).weight"), shape: [width, hiddenSize],
                     rows: shard.neurons, columns: 0..<hiddenSize, into: matrix)
             }
             let columns = Tensor(rows: hiddenSize, columns: shard.neurons.count)
             try source.load(
-                join(path, "\(expert).w2.weight"), shape: [hiddenSize, width],
+                join(path, "\(expert).\(names.down).weight"), shape: [hiddenSize, width],
                 rows: 0..<hiddenSize, columns: shard.neurons, into: columns)
             weights.w2.copyTransposed(from: columns)
         }
@@ -57,12 +57,12 @@ extension ParallelExperts {
         let weights = NeuronMatrices(whole)
         let matrix = Tensor(rows: width, columns: hiddenSize)
         matrix.copy(from: weights.w1)
-        try sink.store(join(path, "\(expert).w1.weight"), shape: [width, hiddenSize], matrix)
+        try sink.store(join(path, "\(expert).\(names.gate).weight"), shape: [width, hiddenSize], matrix)
         let transposed = Tensor(rows: hiddenSize, columns: width)
         transposed.copyTransposed(from: weights.w2)
-        try sink.store(join(path, "\(expert).w2.weight"), shape: [hiddenSize, width], transposed)
+        try sink.store(join(path, "\(expert).\(names.down).weight"), shape: [hiddenSize, width], transposed)
         matrix.copy(from: weights.w3)
-        try sink.store(join(path, "\(expert).w3.weight"), shape: [width, hiddenSize], matrix)
+        try sink.store(join(path, "\(expert).\(names.up).weight"), shape: [width, hiddenSize], matrix)
     }
 
     /// All neurons of an expert, (F, 3·D), on rank 0; nil on other ranks. Collective.

@@ -8,6 +8,7 @@ public final class ParallelExperts: ExpertGroup {
     public let expertCount: Int
     public let widths: [Int]
     public let hiddenSize: Int
+    public let names: ExpertNames
     /// Index among the model's layers of experts.
     public let layer: Int
     /// Where the experts are. `MoEOptimizer.apply` changes it.
@@ -46,13 +47,14 @@ public final class ParallelExperts: ExpertGroup {
     private var work = Work()
 
     init(
-        layer: Int, placement: LayerPlacement, planRevision: Int, hiddenSize: Int, dispatcher: any TokenDispatcher,
-        context: ExpertParallelContext
+        layer: Int, placement: LayerPlacement, planRevision: Int, hiddenSize: Int, names: ExpertNames,
+        dispatcher: any TokenDispatcher, context: ExpertParallelContext
     ) {
         self.layer = layer
         self.placement = placement
         self.planRevision = planRevision
         self.hiddenSize = hiddenSize
+        self.names = names
         self.dispatcher = dispatcher
         self.context = context
         expertCount = placement.experts.count

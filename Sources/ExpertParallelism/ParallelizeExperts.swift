@@ -40,7 +40,7 @@ public func parallelizeExperts(
     for (layer, match) in matches.enumerated() where !(match.group is ParallelExperts) {
         let experts = ParallelExperts(
             layer: layer, placement: plan.layers[layer], planRevision: plan.revision,
-            hiddenSize: match.group.hiddenSize, dispatcher: dispatcher, context: context)
+            hiddenSize: match.group.hiddenSize, names: match.group.names, dispatcher: dispatcher, context: context)
         if match.group.namedParameters().contains(where: \.parameter.isMaterialized) {
             try experts.loadOwnWeights(from: ModuleWeights(match.group), path: "")
         }

@@ -18,7 +18,8 @@ public final class TensorParallelAttention: Attention, TensorParallelModule {
         self.dense = dense
         let cut = HeadCut(heads: whole.heads, keyValueHeads: whole.keyValueHeads, ranks: dense.mesh.tensorParallel)
         let own = cut.parts[dense.group.rank]
-        let local = whole.part(heads: own.heads.count, keyValueHeads: own.keyValueHeads.count)
+        let local = whole.part(
+            heads: own.heads.count, keyValueHeads: own.keyValueHeads.count, addsOutputBias: dense.group.rank == 0)
         self.local = local
         sharded = try zip(local.namedParameters(), whole.namedParameters()).map { part, whole in
             try ShardedParameter(
@@ -35,7 +36,8 @@ public final class TensorParallelAttention: Attention, TensorParallelModule {
         }
     }
 
-    /// Queries, keys and values are cut by their outputs, the last projection by its inputs.
+    /// Queries, keys and values are cut by their outputs, the last projection by its inputs; its bias and the norms of single heads
+    /// are whole on each rank.
     /// - Parameter isWhole: whether all heads share it.
     private static func part(
         of name: String, shape: [Int], isWhole: Bool, _ part: HeadCut.Part, headDimension: Int
@@ -72,7 +74,7 @@ public final class TensorParallelAttention: Attention, TensorParallelModule {
 /// - Parameters:
 ///   - mesh: of as many ranks as there are.
 ///   - context: that of the experts.
-/// - Throws: `ParallelizationError` when there are more ranks in a group than heads.
+/// - Throws: `ParallelizationError` when there are more ranks in a group than heads, or heads have a norm together.
 public func parallelizeAttention(in model: any Module, mesh: DenseMesh, context: ExpertParallelContext) throws {
     let ranks = mesh.tensorParallel
     if ranks == 1 { return }
@@ -82,6 +84,9 @@ public func parallelizeAttention(in model: any Module, mesh: DenseMesh, context:
             guard let attention = module as? SelfAttention else { continue }
             guard ranks <= attention.heads else {
                 throw ParallelizationError.heads(path: join(path, name), ranks: ranks, heads: attention.heads)
+            }
+            guard attention.norm?.scope != .allHeads else {
+                throw ParallelizationError.normOfAllHeads(path: join(path, name), ranks: ranks)
             }
             try parent.replaceChild(name, with: TensorParallelAttention(attention, dense: dense))
         }

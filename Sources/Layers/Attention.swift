@@ -27,14 +27,3 @@ extension Attention {
 }
 
 extension SelfAttention: Attention {}
-
-extension SelfAttention {
-    /// Attention of some of the heads, without weights yet: its output is a partial sum, and those of all heads add up to this one's.
-    /// - Parameters:
-    ///   - heads: how many.
-    ///   - keyValueHeads: a divisor of them.
-    public func part(heads: Int, keyValueHeads: Int) -> SelfAttention {
-        SelfAttention(
-            hiddenSize: hiddenSize, heads: heads, keyValueHeads: keyValueHeads, headDimension: headDimension)
-    }
-}

@@ -1,5 +1,24 @@
 import Tensors
 
+/// What checkpoints call the matrices of a SwiGLU feed-forward network.
+public struct ExpertNames: Sendable, Equatable {
+    /// w1
+    public let gate: String
+    /// w2
+    public let down: String
+    /// w3
+    public let up: String
+
+    public init(gate: String, down: String, up: String) {
+        (self.gate, self.down, self.up) = (gate, down, up)
+    }
+
+    /// Mixtral's: `w1`, `w2`, `w3`.
+    public static let numbered = ExpertNames(gate: "w1", down: "w2", up: "w3")
+    /// Most others': `gate_proj`, `down_proj`, `up_proj`.
+    public static let projections = ExpertNames(gate: "gate_proj", down: "down_proj", up: "up_proj")
+}
+
 /// A SwiGLU feed-forward network (Shazeer 2020, arXiv:2002.05202): y = (silu(x·w1ᵀ) ⊙ (x·w3ᵀ))·w2ᵀ.
 public final class Expert: Module {
     /// [F, D]
@@ -8,6 +27,7 @@ public final class Expert: Module {
     private let w2: Linear
     /// [F, D]
     private let w3: Linear
+    public let names: ExpertNames
 
     private struct Saved {
         let input: MatrixFactor
@@ -22,7 +42,8 @@ public final class Expert: Module {
     }
     private var saved: Saved?
 
-    public init(hiddenSize: Int, width: Int) {
+    public init(hiddenSize: Int, width: Int, names: ExpertNames = .numbered) {
+        self.names = names
         w1 = Linear(inputSize: hiddenSize, outputSize: width)
         w2 = Linear(inputSize: width, outputSize: hiddenSize)
         w3 = Linear(inputSize: hiddenSize, outputSize: width)
@@ -30,7 +51,9 @@ public final class Expert: Module {
 
     /// F.
     public var width: Int { w1.outputSize }
-    public var children: [(name: String, module: any Module)] { [("w1", w1), ("w2", w2), ("w3", w3)] }
+    public var children: [(name: String, module: any Module)] {
+        [(names.gate, w1), (names.down, w2), (names.up, w3)]
+    }
 
     /// - Parameters:
     ///   - x: (R, D); kept by reference until `backward`, so it must not change.

@@ -8,6 +8,8 @@ public protocol ExpertGroup: Module {
     var widths: [Int] { get }
     /// D.
     var hiddenSize: Int { get }
+    /// What checkpoints call an expert's matrices.
+    var names: ExpertNames { get }
     /// The ranks whose tokens come to the experts together; nil: there is but this process.
     var tokenGroup: (any TokenGroup)? { get }
 
@@ -26,5 +28,6 @@ public protocol ExpertGroup: Module {
 }
 
 extension ExpertGroup {
+    public var names: ExpertNames { .numbered }
     public var tokenGroup: (any TokenGroup)? { nil }
 }

@@ -3,6 +3,7 @@ import Tensors
 /// All experts of a layer, in this process.
 public final class LocalExperts: ExpertGroup {
     public let hiddenSize: Int
+    public let names: ExpertNames
     /// What random numbers of the router depend on; nil: they are the same in each pass.
     public var tokenGroup: (any TokenGroup)?
     private let experts: ModuleList<Expert>
@@ -18,10 +19,13 @@ public final class LocalExperts: ExpertGroup {
     /// - Parameters:
     ///   - widths: F of each expert.
     ///   - timer: takes the seconds of `Phase.experts`.
-    public init(hiddenSize: Int, widths: [Int], timer: PhaseTimer = PhaseTimer()) {
+    public init(
+        hiddenSize: Int, widths: [Int], names: ExpertNames = .numbered, timer: PhaseTimer = PhaseTimer()
+    ) {
         self.hiddenSize = hiddenSize
+        self.names = names
         self.timer = timer
-        experts = ModuleList(widths.map { Expert(hiddenSize: hiddenSize, width: $0) })
+        experts = ModuleList(widths.map { Expert(hiddenSize: hiddenSize, width: $0, names: names) })
     }
 
     public var expertCount: Int { experts.elements.count }

@@ -1,5 +1,31 @@
 import Tensors
 
+/// Which projections of attention have biases.
+public enum ProjectionBiases: Sendable, Equatable {
+    case none
+    /// Those of queries, keys and values.
+    case inputs
+    /// These and the last one.
+    case all
+}
+
+/// RMSNorm of queries and of keys, before they are rotated (Henry et al. 2020, arXiv:2010.04245).
+public struct QueryKeyNorm: Sendable, Equatable {
+    public enum Scope: Sendable, Equatable {
+        /// Each head by itself, all with the same d weights.
+        case head
+        /// All heads of a token together, with a weight for each entry.
+        case allHeads
+    }
+
+    public let scope: Scope
+    public let epsilon: Float
+
+    public init(scope: Scope, epsilon: Float) {
+        (self.scope, self.epsilon) = (scope, epsilon)
+    }
+}
+
 /// Causal self-attention with rotary positions (Su et al. 2021, arXiv:2104.09864) and grouped queries: each key-value head
 /// serves H / KV heads (Ainslie et al. 2023, arXiv:2305.13245).
 ///
@@ -9,9 +35,13 @@ public final class SelfAttention: Module {
     private let key: Linear
     private let value: Linear
     private let output: Linear
+    private let queryNorm: RMSNormLayer?
+    private let keyNorm: RMSNormLayer?
     public let heads: Int
     public let keyValueHeads: Int
     public let headDimension: Int
+    public let biases: ProjectionBiases
+    public let norm: QueryKeyNorm?
 
     private struct Saved {
         let query: Tensor
@@ -25,20 +55,50 @@ public final class SelfAttention: Module {
     }
     private var saved: Saved?
 
-    public init(hiddenSize: Int, heads: Int, keyValueHeads: Int, headDimension: Int) {
+    public init(
+        hiddenSize: Int, heads: Int, keyValueHeads: Int, headDimension: Int, biases: ProjectionBiases = .none,
+        norm: QueryKeyNorm? = nil
+    ) {
         precondition(heads % keyValueHeads == 0, "key-value heads must divide heads")
         self.heads = heads
         self.keyValueHeads = keyValueHeads
         self.headDimension = headDimension
-        query = Linear(inputSize: hiddenSize, outputSize: heads * headDimension)
-        key = Linear(inputSize: hiddenSize, outputSize: keyValueHeads * headDimension)
-        value = Linear(inputSize: hiddenSize, outputSize: keyValueHeads * headDimension)
-        output = Linear(inputSize: heads * headDimension, outputSize: hiddenSize)
+        self.biases = biases
+        self.norm = norm
+        func input(heads: Int) -> Linear {
+            Linear(inputSize: hiddenSize, outputSize: heads * headDimension, hasBias: biases != .none)
+        }
+        func makeNorm(heads: Int) -> RMSNormLayer? {
+            norm.map { RMSNormLayer(size: ($0.scope == .head ? 1 : heads) * headDimension, epsilon: $0.epsilon) }
+        }
+        query = input(heads: heads)
+        key = input(heads: keyValueHeads)
+        value = input(heads: keyValueHeads)
+        output = Linear(inputSize: heads * headDimension, outputSize: hiddenSize, hasBias: biases == .all)
+        queryNorm = makeNorm(heads: heads)
+        keyNorm = makeNorm(heads: keyValueHeads)
+    }
+
+    /// Attention of some of the heads, without weights yet: its output is a partial sum, and those of all heads add up to this one's.
+    /// - Parameters:
+    ///   - heads: how many.
+    ///   - keyValueHeads: a divisor of them.
+    ///   - addsOutputBias: whether this sum has the last projection's bias, which one of them has.
+    public func part(heads: Int, keyValueHeads: Int, addsOutputBias: Bool) -> SelfAttention {
+        let part = SelfAttention(
+            hiddenSize: hiddenSize, heads: heads, keyValueHeads: keyValueHeads, headDimension: headDimension,
+            biases: biases, norm: norm)
+        part.output.addsBias = addsOutputBias
+        return part
     }
 
     public var hiddenSize: Int { query.inputSize }
     public var children: [(name: String, module: any Module)] {
-        [("q_proj", query), ("k_proj", key), ("v_proj", value), ("o_proj", output)]
+        var children: [(name: String, module: any Module)] = [
+            ("q_proj", query), ("k_proj", key), ("v_proj", value), ("o_proj", output),
+        ]
+        if let queryNorm, let keyNorm { children += [("q_norm", queryNorm), ("k_norm", keyNorm)] }
+        return children
     }
 
     /// - Parameters:
@@ -49,8 +109,10 @@ public final class SelfAttention: Module {
         _ x: Tensor, sequences: Int, sequenceLength: Int, rotary: RotaryEmbedding, savingForBackward: Bool
     ) -> Tensor {
         let input = query.factor(x)
-        let q = query.forward(input, savingForBackward: savingForBackward)
-        let k = key.forward(input, savingForBackward: savingForBackward)
+        let q = normalized(
+            query.forward(input, savingForBackward: savingForBackward), queryNorm, savingForBackward: savingForBackward)
+        let k = normalized(
+            key.forward(input, savingForBackward: savingForBackward), keyNorm, savingForBackward: savingForBackward)
         let v = value.forward(input, savingForBackward: savingForBackward)
         rotary.apply(q, heads: heads, sequenceLength: sequenceLength)
         rotary.apply(k, heads: keyValueHeads, sequenceLength: sequenceLength)
@@ -88,9 +150,28 @@ public final class SelfAttention: Module {
         // A rotation's transpose is its inverse.
         saved.rotary.apply(queryGradient, heads: heads, sequenceLength: saved.sequenceLength, inverse: true)
         saved.rotary.apply(keyGradient, heads: keyValueHeads, sequenceLength: saved.sequenceLength, inverse: true)
-        let inputGradient = query.backward(queryGradient)
-        key.backward(keyGradient, into: inputGradient, adds: true)
+        let inputGradient = query.backward(beforeNorm(queryGradient, queryNorm))
+        key.backward(beforeNorm(keyGradient, keyNorm), into: inputGradient, adds: true)
         value.backward(valueGradient, into: inputGradient, adds: true)
         return inputGradient
+    }
+
+    /// What a norm makes of queries or keys, (T, n·d): of a row for each head of each token, or for each token.
+    private func normalized(_ x: Tensor, _ norm: RMSNormLayer?, savingForBackward: Bool) -> Tensor {
+        guard let norm else { return x }
+        return norm.forward(rows(x, of: norm), savingForBackward: savingForBackward)
+            .reshaped(rows: x.rows, columns: x.columns)
+    }
+
+    /// The gradient of what the norm got, from that of what it made.
+    private func beforeNorm(_ gradient: Tensor, _ norm: RMSNormLayer?) -> Tensor {
+        guard let norm else { return gradient }
+        let inputGradient = Tensor(rows: gradient.rows, columns: gradient.columns, repeating: 0)
+        norm.backward(rows(gradient, of: norm), addingTo: rows(inputGradient, of: norm))
+        return inputGradient
+    }
+
+    private func rows(_ x: Tensor, of norm: RMSNormLayer) -> Tensor {
+        x.reshaped(rows: x.count / norm.weight.count, columns: norm.weight.count)
     }
 }

@@ -1,19 +1,27 @@
 import Tensors
 
-/// A router and its experts, in the place of a dense feed-forward network.
+/// A router and its experts, in the place of a dense feed-forward network; and maybe an expert that all tokens share.
 public final class SparseMoEBlock: Module {
     private let gate: Router
     private var experts: any ExpertGroup
+    private let shared: SharedExpert?
     private let timer: PhaseTimer
 
-    public init(gate: Router, experts: any ExpertGroup, timer: PhaseTimer = PhaseTimer()) {
+    /// - Parameter timer: takes the seconds of `Phase.router`, and of the shared expert as those of `Phase.attention`.
+    public init(
+        gate: Router, experts: any ExpertGroup, shared: SharedExpert? = nil, timer: PhaseTimer = PhaseTimer()
+    ) {
         precondition(gate.expertCount == experts.expertCount, "the router is for other experts")
         self.gate = gate
         self.experts = experts
+        self.shared = shared
         self.timer = timer
     }
 
-    public var children: [(name: String, module: any Module)] { [("gate", gate), ("experts", experts)] }
+    public var children: [(name: String, module: any Module)] {
+        let children: [(name: String, module: any Module)] = [("gate", gate), ("experts", experts)]
+        return children + (shared?.children ?? [])
+    }
 
     /// Of the last forward pass that saved for backward.
     public var statistics: Router.Statistics? { gate.statistics }
@@ -43,7 +51,10 @@ public final class SparseMoEBlock: Module {
                 x, sequenceLength: sequenceLength, among: experts.tokenGroup, savingForBackward: savingForBackward)
         }
         if recomputing { gate.discardSaved() }
-        return try experts.forward(x, routing: routing, savingForBackward: savingForBackward && !recomputing)
+        let saves = savingForBackward && !recomputing
+        let y = try experts.forward(x, routing: routing, savingForBackward: saves)
+        if let shared { timer.measure(.attention) { shared.forward(x, addingTo: y, savingForBackward: saves) } }
+        return y
     }
 
     /// Adds to the weights' gradients.
@@ -56,6 +67,7 @@ public final class SparseMoEBlock: Module {
         _ outputGradient: Tensor, probabilityGradient: [Float]?, scales: RouterLossScales = RouterLossScales()
     ) throws -> Tensor {
         let (inputGradient, weightGradient) = try experts.backward(outputGradient)
+        if let shared { timer.measure(.attention) { shared.backward(outputGradient, addingTo: inputGradient) } }
         timer.measure(.router) {
             gate.backward(
                 weightGradient: weightGradient, probabilityGradient: probabilityGradient, scales: scales,

@@ -3,7 +3,7 @@ import Tensors
 
 /// All of the model but its head: embedding, layers, norm.
 final class MixtralBackbone: Module {
-    private let embedding: Embedding
+    let embedding: Embedding
     let layers: ModuleList<MixtralDecoderLayer>
     private let norm: RMSNormLayer
     private let configuration: MixtralConfiguration
@@ -16,7 +16,8 @@ final class MixtralBackbone: Module {
         embedding = Embedding(
             vocabularySize: configuration.vocabularySize, hiddenSize: configuration.hiddenSize,
             paddingToken: configuration.paddingToken)
-        layers = ModuleList((0..<configuration.layers).map { _ in MixtralDecoderLayer(configuration, timer: timer) })
+        layers = ModuleList(
+            (0..<configuration.layers).map { MixtralDecoderLayer(configuration, index: $0, timer: timer) })
         norm = RMSNormLayer(size: configuration.hiddenSize, epsilon: Float(configuration.rmsNormEpsilon))
     }
 

@@ -2,12 +2,12 @@ import Foundation
 import Layers
 import Safetensors
 
-/// A Mixtral as Hugging Face's `save_pretrained` writes it: a directory with `config.json` and `model.safetensors`, or
+/// A model as Hugging Face's `save_pretrained` writes it: a directory with `config.json` and `model.safetensors`, or
 /// several files with `model.safetensors.index.json`.
 ///
-/// Weights are fp32, bf16 or fp16, under the names of the published checkpoints
-/// (`model.layers.0.block_sparse_moe.experts.0.w1.weight`) or those of transformers 5 in memory, where the experts of a
-/// layer are one tensor (`model.layers.0.mlp.experts.gate_up_proj`).
+/// Weights are fp32, bf16 or fp16, under the names of the published checkpoints (of a Mixtral
+/// `model.layers.0.block_sparse_moe.experts.0.w1.weight`, of others `model.layers.0.mlp.experts.0.gate_proj.weight`) or those of transformers
+/// 5 in memory, where the experts of a layer are one tensor (`model.layers.0.mlp.experts.gate_up_proj`).
 public struct MixtralCheckpoint {
     public let configuration: MixtralConfiguration
     /// The weights, read when they are loaded, and of each tensor only the block that is asked for.

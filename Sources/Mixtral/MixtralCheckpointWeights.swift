@@ -15,7 +15,8 @@ struct MixtralCheckpointWeights: WeightSource {
     init(
         _ files: MixtralCheckpointFiles, model: [(name: String, shape: [Int])], configuration: MixtralConfiguration
     ) throws {
-        let names = MixtralCheckpointNames(configuration, isFused: files.readers.keys.contains { $0.contains(".mlp.") })
+        let names = MixtralCheckpointNames(
+            configuration, isFused: MixtralCheckpointNames.areFused(files.readers.keys, configuration))
         var places = [String: Place]()
         var surplus = Set(files.readers.keys)
         var (missing, misshapen) = (Set<String>(), Set<String>())

@@ -1,57 +1,172 @@
 import Foundation
 import Layers
 
-/// Reading a `config.json`. Absent fields have the values that `MixtralConfig` gives them, sizes have to be there; fields
-/// that do not change the model are ignored, those that ask for something else than this model are refused.
+/// Reading a `config.json`. Absent fields have the values that transformers gives them, sizes have to be there (but for a Mixtral's experts);
+/// fields that do not change the model are ignored, those that ask for something else than this program has are refused.
 extension MixtralConfiguration {
     /// - Parameter json: the contents of a `config.json`.
     /// - Throws: `MixtralConfigurationError` that names the field, what it holds and what it may hold.
     public init(json: Data) throws(MixtralConfigurationError) {
         let fields = try ConfigurationFields(json: json)
-        try Self.refuseOtherModels(fields)
+        let type = try Self.modelType(fields)
+        let traits = type.traits
+        try Self.refuseOtherModels(fields, traits)
 
         let maximum = Int(Int32.max)  // The limits proper come with the values' meaning.
         let heads = try fields.integer("num_attention_heads", 1...MixtralLimits.heads)
         // Null means all heads, absent Hugging Face's default.
-        let keyValueHeads = fields.contains("num_key_value_heads") ? heads : 8
+        let keyValueHeads = fields.contains("num_key_value_heads") ? heads : traits.keyValueHeads ?? heads
+        let layers = try fields.integer("num_hidden_layers", 1...MixtralLimits.layers)
+        let counts = [traits.expertCountField, "num_experts", "num_local_experts"]
+        let experts = try fields.integer(
+            counts.first(where: fields.contains) ?? traits.expertCountField, 1...maximum, absent: traits.expertCount)
+        let dense = try Self.denseLayers(fields, traits, layers: layers)
+        let widths = try ExpertWidths(
+            fields, traits.expertWidthField, layers: layers - dense.count, experts: experts)
         try self.init(
+            modelType: type,
             vocabularySize: fields.integer("vocab_size", 1...maximum),
             hiddenSize: fields.integer("hidden_size", 1...maximum),
-            intermediateSize: fields.integer("intermediate_size", 1...maximum),
-            layers: fields.integer("num_hidden_layers", 1...maximum),
-            heads: heads,
+            intermediateSize: 1, layers: layers, heads: heads,
             keyValueHeads: fields.integer("num_key_value_heads", 1...heads, absent: keyValueHeads),
             headDimension: fields.optionalInteger("head_dim", 2...MixtralLimits.headDimension),
-            experts: fields.integer(
-                fields.contains("num_experts") ? "num_experts" : "num_local_experts", 1...maximum, absent: 8),
-            expertsPerToken: fields.integer("num_experts_per_tok", 1...maximum, absent: 2),
-            maximumPositions: fields.integer("max_position_embeddings", 1...maximum, absent: 131_072),
-            rmsNormEpsilon: fields.number("rms_norm_eps", 0...1, absent: 1e-5),
-            ropeTheta: Self.ropeTheta(fields),
+            hasAttentionBiases: traits.biasField.map { name throws(MixtralConfigurationError) in
+                try fields.boolean(name, absent: traits.biasIsDefault)
+            } ?? false,
+            experts: experts,
+            expertsPerToken: fields.integer("num_experts_per_tok", 1...maximum, absent: traits.expertsPerToken),
+            widths: widths, denseLayers: dense,
+            denseWidth: traits.hasDenseWidth ? fields.integer("intermediate_size", 1...maximum) : nil,
+            sharedExpertWidth: Self.sharedExpertWidth(fields, traits, widths),
+            tiesEmbeddings: fields.boolean("tie_word_embeddings", absent: false),
+            maximumPositions: fields.integer("max_position_embeddings", 1...maximum, absent: traits.maximumPositions),
+            rmsNormEpsilon: fields.number("rms_norm_eps", 0...1, absent: traits.rmsNormEpsilon),
+            ropeTheta: Self.ropeTheta(fields, absent: traits.ropeTheta),
             initializerRange: fields.number("initializer_range", 0...1e3, absent: 0.02),
-            routerAuxiliaryLossCoefficient: fields.number("router_aux_loss_coef", 0...1e6, absent: 0.001),
-            outputsRouterLogits: fields.boolean(
-                "output_router_logits", absent: fields["router_aux_loss_coef"] != .null),
-            routing: RoutingPolicy(fields),
+            routerAuxiliaryLossCoefficient: fields.number(
+                traits.auxiliaryLossField, 0...1e6, absent: traits.auxiliaryLossCoefficient),
+            outputsRouterLogits: Self.outputsRouterLogits(fields, traits),
+            routing: RoutingPolicy(fields, type),
             beginToken: fields.optionalInteger("bos_token_id", 0...maximum),
             endTokens: Self.endTokens(fields),
             paddingToken: fields.optionalInteger("pad_token_id", 0...maximum))
         try refuseShortWindow(fields)
     }
 
-    private static func refuseOtherModels(_ fields: ConfigurationFields) throws(MixtralConfigurationError) {
-        try fields.allow("model_type", [.string("mixtral")], "\"mixtral\"")
+    private static func modelType(_ fields: ConfigurationFields) throws(MixtralConfigurationError) -> ModelType {
+        guard fields["model_type"] != .null else { return .mixtral }
+        if case .string(let name) = fields["model_type"], let type = ModelType(rawValue: name) { return type }
+        let names = ModelType.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", ")
+        let latent = ["deepseek_v2", "deepseek_v3", "deepseek_v32"].map(ConfigurationValue.string)
+        throw fields.unsupported(
+            "model_type", fields["model_type"],
+            latent.contains(fields["model_type"])
+                ? "one of \(names): multi-head latent attention (MLA) is not supported" : "one of \(names)")
+    }
+
+    private static func refuseOtherModels(
+        _ fields: ConfigurationFields, _ traits: ModelTraits
+    ) throws(MixtralConfigurationError) {
         try fields.allow("hidden_act", [.string("silu"), .string("swish")], "\"silu\"")
-        try fields.allow("tie_word_embeddings", [.boolean(false)], "false: the head has weights of its own")
         let none: [ConfigurationValue] = [.integer(0), .number(0)]
         try fields.allow("attention_dropout", none, "0: dropout is not supported")
-        try fields.allow("attention_bias", [.boolean(false)], "false: a Mixtral's projections have no biases")
         try fields.allow("partial_rotary_factor", [.integer(1), .number(1)], "1")
         try fields.allow("quantization_config", [], "null: quantized weights are not supported")
+        try fields.allow("kv_lora_rank", [], "null: multi-head latent attention (MLA) is not supported")
+        try fields.allow("clip_qkv", [], "null: clipped queries, keys and values are not supported")
+        for field in ["attention_bias", "qkv_bias"] where field != traits.biasField {
+            try fields.allow(field, [.boolean(false)], "false: projections of this type have no such biases")
+        }
+        // Parts that this type does not have.
+        let isListed = if case .listed = traits.denseLayers { true } else { false }
+        let (isLeading, hasFrequency) =
+            if case .leading(let hasFrequency) = traits.denseLayers { (true, hasFrequency) } else { (false, false) }
+        let (isPlain, isShared) =
+            switch traits.sharing {
+            case .none: (false, false)
+            case .gated: (false, true)
+            case .plain: (true, true)
+            }
+        for (field, isKnown, value) in [
+            ("mlp_only_layers", isListed, .array([])), ("decoder_sparse_step", isListed, .integer(1)),
+            ("first_k_dense_replace", isLeading, .integer(0)), ("moe_layer_freq", hasFrequency, .integer(1)),
+            ("n_shared_experts", isPlain, .integer(0)), ("shared_expert_intermediate_size", isShared, .integer(0)),
+        ] as [(String, Bool, ConfigurationValue)] where !isKnown {
+            try fields.allow(field, [value], "\(value): models of this type do not have it")
+        }
+    }
+
+    private static func denseLayers(
+        _ fields: ConfigurationFields, _ traits: ModelTraits, layers: Int
+    ) throws(MixtralConfigurationError) -> Set<Int> {
+        var dense = Set<Int>()
+        switch traits.denseLayers {
+        case .none: break
+        case .listed:
+            let step = try fields.integer("decoder_sparse_step", 1...MixtralLimits.layers, absent: 1)
+            dense = Set((0..<layers).filter { ($0 + 1) % step != 0 })
+            if case .array(let listed) = fields["mlp_only_layers"] {
+                for value in listed {
+                    guard case .integer(let layer) = value, (0..<layers).contains(layer) else {
+                        throw fields.unsupported(
+                            "mlp_only_layers", .array(listed), "a list of some of the layers 0 to \(layers - 1)")
+                    }
+                    dense.insert(layer)
+                }
+            } else {
+                try fields.allow("mlp_only_layers", [], "a list of layers")
+            }
+        case .leading(let hasFrequency):
+            let first = try fields.integer("first_k_dense_replace", 0...MixtralLimits.layers, absent: 0)
+            let frequency =
+                hasFrequency ? try fields.integer("moe_layer_freq", 1...MixtralLimits.layers, absent: 1) : 1
+            dense = Set((0..<layers).filter { $0 < first || $0 % frequency != 0 })
+        }
+        guard dense.count < layers else {
+            let field =
+                if case .listed = traits.denseLayers { "mlp_only_layers" } else { "first_k_dense_replace" }
+            throw fields.unsupported(field, fields[field], "so that a layer of the \(layers) has experts")
+        }
+        return dense
+    }
+
+    private static func sharedExpertWidth(
+        _ fields: ConfigurationFields, _ traits: ModelTraits, _ widths: ExpertWidths
+    ) throws(MixtralConfigurationError) -> Int? {
+        let limits = 1...MixtralLimits.intermediateSize
+        switch traits.sharing {
+        case .none: return nil
+        case .gated: return try fields.integer("shared_expert_intermediate_size", limits)
+        case .plain(let isOptional):
+            let count = try fields.optionalInteger("n_shared_experts", (isOptional ? 0 : 1)...limits.upperBound)
+            guard let count else {
+                if isOptional { return nil }
+                throw .missing("n_shared_experts", expected: "a whole number from 1 to \(limits.upperBound)")
+            }
+            if count == 0 { return nil }
+            if let width = try fields.optionalInteger("shared_expert_intermediate_size", limits) { return width }
+            guard case .uniform(let width) = widths else {
+                throw .missing(
+                    "shared_expert_intermediate_size",
+                    expected: "the shared expert's width, because experts have several (\(traits.expertWidthField))")
+            }
+            return count * width
+        }
+    }
+
+    /// What asks for the balance loss in training.
+    private static func outputsRouterLogits(
+        _ fields: ConfigurationFields, _ traits: ModelTraits
+    ) throws(MixtralConfigurationError) -> Bool {
+        let isAlways = traits.auxiliaryLossField == "aux_loss_alpha"
+        return try fields.boolean(
+            "output_router_logits", absent: isAlways || fields[traits.auxiliaryLossField] != .null)
     }
 
     /// Old files have `rope_theta` (and `rope_scaling`) at the top level, transformers 5 has it in `rope_parameters`.
-    private static func ropeTheta(_ fields: ConfigurationFields) throws(MixtralConfigurationError) -> Double {
+    private static func ropeTheta(
+        _ fields: ConfigurationFields, absent: Double
+    ) throws(MixtralConfigurationError) -> Double {
         let range = 1...1e12
         for name in ["rope_parameters", "rope_scaling"] {
             guard let parameters = try fields.object(name) else { continue }
@@ -60,9 +175,9 @@ extension MixtralConfiguration {
             }
             try parameters.allow("partial_rotary_factor", [.integer(1), .number(1)], "1")
         }
-        let top = try fields.number("rope_theta", range, absent: 1e6)
+        let top = try fields.number("rope_theta", range, absent: absent)
         guard let inner = try fields.object("rope_parameters"), inner["rope_theta"] != .null else { return top }
-        let theta = try inner.number("rope_theta", range, absent: 1e6)
+        let theta = try inner.number("rope_theta", range, absent: absent)
         guard fields["rope_theta"] == .null || top == theta else {
             throw fields.unsupported(
                 "rope_theta", fields["rope_theta"],
@@ -86,8 +201,18 @@ extension MixtralConfiguration {
         return tokens
     }
 
-    /// A window that no sequence outgrows changes nothing.
+    /// A window that no sequence outgrows, or that no layer looks through, changes nothing.
     private func refuseShortWindow(_ fields: ConfigurationFields) throws(MixtralConfigurationError) {
+        let types = fields["layer_types"]
+        if case .array(let values) = types, values.allSatisfy({ $0 == .string("full_attention") }) { return }
+        switch modelType {
+        case .qwen2MoE, .qwen3MoE:
+            if try !fields.boolean("use_sliding_window", absent: false) { return }
+        case .dots1:
+            let first = try fields.optionalInteger("max_window_layers", 0...Int(Int32.max)) ?? 62
+            if types == .null, first >= layers { return }
+        case .mixtral, .olmoe, .deepseek: break
+        }
         switch fields["sliding_window"] {
         case .null: return
         case .integer(let window) where window >= maximumPositions: return

@@ -2,7 +2,7 @@ import Foundation
 import Layers
 
 extension MixtralConfiguration {
-    /// A `config.json` that transformers 4 and 5 load. It has `rope_theta` in both places and the type of weights under both
+    /// A `config.json` that transformers 4 and 5 load, if they know models of the type with one width of experts. It has `rope_theta` in both places and the type of weights under both
     /// names; and numbers that are real have a fraction, because transformers 5 refuses a whole number in their place.
     /// - Parameter weightType: of the weights beside it, as transformers calls it.
     public func json(weightType: String = "float32") -> Data {
@@ -26,18 +26,19 @@ extension MixtralConfiguration {
             case 1: .integer(endTokens[0])
             default: .array(endTokens.map(ConfigurationValue.integer))
             }
+        let traits = modelType.traits
         let own: [String: ConfigurationValue] = [
-            "architectures": .array([.string("MixtralForCausalLM")]),
-            "model_type": .string("mixtral"),
+            "architectures": .array([.string(traits.architecture)]),
+            "model_type": .string(modelType.rawValue),
 
             "vocab_size": .integer(vocabularySize),
             "hidden_size": .integer(hiddenSize),
-            "intermediate_size": .integer(intermediateSize),
             "num_hidden_layers": .integer(layers),
             "num_attention_heads": .integer(heads),
             "num_key_value_heads": .integer(keyValueHeads),
             "head_dim": .integer(headDimension),
-            "num_local_experts": .integer(experts),
+            traits.expertCountField: .integer(experts),
+            traits.expertWidthField: widths.value,
             "num_experts_per_tok": .integer(expertsPerToken),
             "max_position_embeddings": .integer(maximumPositions),
 
@@ -47,18 +48,51 @@ extension MixtralConfiguration {
             "hidden_act": .string("silu"),
             "attention_dropout": .number(0),
             "sliding_window": .null,
-            "tie_word_embeddings": .boolean(false),
+            "tie_word_embeddings": .boolean(tiesEmbeddings),
 
             "initializer_range": .number(initializerRange),
-            "router_aux_loss_coef": .number(routerAuxiliaryLossCoefficient),
+            traits.auxiliaryLossField: .number(routerAuxiliaryLossCoefficient),
             "output_router_logits": .boolean(outputsRouterLogits),
-            "router_jitter_noise": .number(routing.jitter),
 
             // Absent, these would be 1 and 2 to transformers.
             "bos_token_id": beginToken.map(ConfigurationValue.integer) ?? .null,
             "pad_token_id": paddingToken.map(ConfigurationValue.integer) ?? .null,
             "eos_token_id": endToken,
         ]
-        return own.merging(routing.fields) { own, _ in own }
+        return own.merging(partFields) { own, _ in own }.merging(routing.fields(of: modelType)) { own, _ in own }
+    }
+
+    /// Of the parts that not all types have.
+    private var partFields: [String: ConfigurationValue] {
+        let traits = modelType.traits
+        var fields = [String: ConfigurationValue]()
+        if let denseWidth { fields["intermediate_size"] = .integer(denseWidth) }
+        if let field = traits.biasField { fields[field] = .boolean(hasAttentionBiases) }
+        switch traits.denseLayers {
+        case .none: break
+        case .listed:
+            let sparse = Set(sparseLayers)
+            fields["mlp_only_layers"] = .array(
+                (0..<layers).filter { !sparse.contains($0) }.map(ConfigurationValue.integer))
+            fields["decoder_sparse_step"] = .integer(1)
+            fields["use_sliding_window"] = .boolean(false)
+        case .leading(let hasFrequency):
+            let (count, frequency) = leadingDenseLayers ?? (0, 1)
+            fields["first_k_dense_replace"] = .integer(count)
+            if hasFrequency { fields["moe_layer_freq"] = .integer(frequency) }
+        }
+        switch (traits.sharing, sharedExpertWidth) {
+        case (.none, _): break
+        case (.gated, let width?): fields["shared_expert_intermediate_size"] = .integer(width)
+        case (.plain, let shared?):
+            if case .uniform(let width) = widths, shared % width == 0 {
+                fields["n_shared_experts"] = .integer(shared / width)
+            } else {
+                fields["n_shared_experts"] = .integer(1)
+                fields["shared_expert_intermediate_size"] = .integer(shared)
+            }
+        case (.gated, nil), (.plain, nil): fields["n_shared_experts"] = .null
+        }
+        return fields
     }
 }

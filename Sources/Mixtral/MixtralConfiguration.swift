@@ -1,23 +1,37 @@
 import Foundation
 import Layers
 
-/// The shape of a Mixtral and what its training has to know, as Hugging Face's `config.json` has it
-/// (`MixtralConfig` of transformers). A value of this type is valid: a model can be made from it.
+/// The shape of a model and what its training has to know, as Hugging Face's `config.json` has it: a Mixtral's, or that of another type
+/// (`ModelType`). A value of this type is valid: a model can be made from it.
 public struct MixtralConfiguration: Sendable, Equatable {
+    /// What its files are called, and which parts it has.
+    public let modelType: ModelType
     /// V
     public let vocabularySize: Int
     /// D
     public let hiddenSize: Int
-    /// F
-    public let intermediateSize: Int
+    /// With experts or without.
     public let layers: Int
+    /// Those of them that have experts, ascending; the others have a dense network. Placements, loads and metrics count these
+    /// alone, from 0.
+    public let sparseLayers: [Int]
+    /// Of dense layers; nil when the type has none.
+    public let denseWidth: Int?
+    /// F of each expert.
+    public let widths: ExpertWidths
+    /// Of the expert that all tokens share; nil: there is none.
+    public let sharedExpertWidth: Int?
     /// H
     public let heads: Int
     /// KV, a divisor of H.
     public let keyValueHeads: Int
     /// d, even.
     public let headDimension: Int
-    /// E
+    /// Whether attention's projections have biases: those of `projectionBiases`.
+    public let hasAttentionBiases: Bool
+    /// Whether the head's weights are the embedding's.
+    public let tiesEmbeddings: Bool
+    /// E of each layer that has experts.
     public let experts: Int
     /// How routers choose experts, K among it.
     public let routing: RoutingPolicy
@@ -40,25 +54,40 @@ public struct MixtralConfiguration: Sendable, Equatable {
     /// Token whose embedding is not trained.
     public let paddingToken: Int?
 
-    /// - Parameter routing: but for K, which is `expertsPerToken`.
+    /// - Parameters:
+    ///   - intermediateSize: F of all experts, unless `widths` is given.
+    ///   - denseLayers: those without experts, each below `layers`.
+    ///   - denseWidth: of dense layers; nil: that of the widest expert.
+    ///   - routing: but for K, which is `expertsPerToken`; nil: the type's.
     /// - Throws: `MixtralConfigurationError` that names the field as in `config.json`.
     public init(
-        vocabularySize: Int, hiddenSize: Int, intermediateSize: Int, layers: Int, heads: Int,
-        keyValueHeads: Int? = nil, headDimension: Int? = nil, experts: Int, expertsPerToken: Int = 2,
+        modelType: ModelType = .mixtral, vocabularySize: Int, hiddenSize: Int, intermediateSize: Int, layers: Int,
+        heads: Int, keyValueHeads: Int? = nil, headDimension: Int? = nil, hasAttentionBiases: Bool = false,
+        experts: Int, expertsPerToken: Int = 2, widths: ExpertWidths? = nil, denseLayers: Set<Int> = [],
+        denseWidth: Int? = nil, sharedExpertWidth: Int? = nil, tiesEmbeddings: Bool = false,
         maximumPositions: Int = 4096, rmsNormEpsilon: Double = 1e-5, ropeTheta: Double = 1e6,
         initializerRange: Double = 0.02, routerAuxiliaryLossCoefficient: Double = 0,
-        outputsRouterLogits: Bool = true, routing: RoutingPolicy = RoutingPolicy(), beginToken: Int? = nil,
+        outputsRouterLogits: Bool = true, routing: RoutingPolicy? = nil, beginToken: Int? = nil,
         endTokens: [Int] = [], paddingToken: Int? = nil
     ) throws(MixtralConfigurationError) {
+        self.modelType = modelType
         self.vocabularySize = vocabularySize
         self.hiddenSize = hiddenSize
-        self.intermediateSize = intermediateSize
         self.layers = layers
+        // No list that is longer than what `validate` allows.
+        sparseLayers =
+            MixtralLimits.layers >= layers && layers > 0 ? (0..<layers).filter { !denseLayers.contains($0) } : []
+        let widths = (widths ?? .uniform(intermediateSize)).simplified
+        self.widths = widths
+        self.denseWidth = modelType.traits.hasDenseWidth ? denseWidth ?? widths.distinct.max() : nil
+        self.sharedExpertWidth = sharedExpertWidth
+        self.hasAttentionBiases = hasAttentionBiases
+        self.tiesEmbeddings = tiesEmbeddings
         self.heads = heads
         self.keyValueHeads = keyValueHeads ?? heads
         self.headDimension = headDimension ?? (heads > 0 ? hiddenSize / heads : 0)
         self.experts = experts
-        var routing = routing
+        var routing = routing ?? modelType.traits.routing
         routing.expertsPerToken = expertsPerToken
         self.routing = routing
         self.maximumPositions = maximumPositions
@@ -70,11 +99,24 @@ public struct MixtralConfiguration: Sendable, Equatable {
         self.beginToken = beginToken
         self.endTokens = endTokens
         self.paddingToken = paddingToken
-        try validate(headDimensionIsGiven: headDimension != nil)
+        try validate(headDimensionIsGiven: headDimension != nil, denseLayers: denseLayers)
     }
 
     /// K
     public var expertsPerToken: Int { routing.expertsPerToken }
+
+    /// F of each expert, [layer][expert], of the layers that have experts.
+    public var expertWidths: [[Int]] {
+        sparseLayers.indices.map { layer in (0..<experts).map { widths[layer: layer, expert: $0] } }
+    }
+
+    /// Which of attention's projections have biases.
+    public var projectionBiases: ProjectionBiases { hasAttentionBiases ? modelType.traits.biases : .none }
+
+    /// What queries and keys are normalised with; nil: they are not.
+    public var queryKeyNorm: QueryKeyNorm? {
+        modelType.traits.norm.map { QueryKeyNorm(scope: $0, epsilon: Float(rmsNormEpsilon)) }
+    }
 
     /// What training multiplies the load-balancing loss with: as in Hugging Face's `MixtralForCausalLM`, the coefficient when
     /// the router's logits are put out, else 0.
@@ -94,17 +136,6 @@ public struct MixtralConfiguration: Sendable, Equatable {
         } catch {
             throw error.inFile(file)
         }
-    }
-
-    /// Weights of the whole model.
-    public var parameterCount: Int {
-        layers * (denseLayerParameterCount + experts * 3 * intermediateSize * hiddenSize) + hiddenSize
-            + 2 * vocabularySize * hiddenSize
-    }
-
-    /// Weights of a layer without its experts: attention, router and two norms.
-    public var denseLayerParameterCount: Int {
-        (2 * heads + 2 * keyValueHeads) * headDimension * hiddenSize + experts * hiddenSize + 2 * hiddenSize
     }
 
     private static func text(of error: any Error) -> String {

@@ -1,10 +1,15 @@
 import Layers
 import Tensors
 
-/// One layer: h = x + attention(norm(x)), y = h + experts(norm(h)).
+/// One layer: h = x + attention(norm(x)), y = h + network(norm(h)), where the network is a router with experts, or a dense one.
 final class MixtralDecoderLayer: Module {
+    private enum Network {
+        case sparse(SparseMoEBlock)
+        case dense(Expert)
+    }
     private var attention: any Attention
-    private let block: SparseMoEBlock
+    private let network: Network
+    private let networkName: String
     private let inputNorm: RMSNormLayer
     private let postAttentionNorm: RMSNormLayer
     private let timer: PhaseTimer
@@ -22,27 +27,51 @@ final class MixtralDecoderLayer: Module {
     }
     private var kept: Kept?
 
-    init(_ configuration: MixtralConfiguration, timer: PhaseTimer) {
+    /// - Parameter index: among all layers.
+    init(_ configuration: MixtralConfiguration, index: Int, timer: PhaseTimer) {
         self.timer = timer
         let hiddenSize = configuration.hiddenSize
         attention = SelfAttention(
             hiddenSize: hiddenSize, heads: configuration.heads, keyValueHeads: configuration.keyValueHeads,
-            headDimension: configuration.headDimension)
-        block = SparseMoEBlock(
-            gate: Router(
-                hiddenSize: hiddenSize, expertCount: configuration.experts, policy: configuration.routing),
-            experts: LocalExperts(
-                hiddenSize: hiddenSize,
-                widths: [Int](repeating: configuration.intermediateSize, count: configuration.experts), timer: timer),
-            timer: timer)
+            headDimension: configuration.headDimension, biases: configuration.projectionBiases,
+            norm: configuration.queryKeyNorm)
+        network = Self.network(configuration, index: index, timer: timer)
+        networkName = configuration.modelType.traits.blockName
         let epsilon = Float(configuration.rmsNormEpsilon)
         inputNorm = RMSNormLayer(size: hiddenSize, epsilon: epsilon)
         postAttentionNorm = RMSNormLayer(size: hiddenSize, epsilon: epsilon)
     }
 
+    private static func network(_ configuration: MixtralConfiguration, index: Int, timer: PhaseTimer) -> Network {
+        let (traits, hiddenSize) = (configuration.modelType.traits, configuration.hiddenSize)
+        guard let layer = configuration.sparseLayers.firstIndex(of: index) else {
+            return .dense(
+                Expert(hiddenSize: hiddenSize, width: configuration.denseWidth ?? 0, names: traits.expertNames))
+        }
+        let shared = configuration.sharedExpertWidth.map { width in
+            SharedExpert(
+                name: configuration.hasSharedGate ? "shared_expert" : "shared_experts", hiddenSize: hiddenSize,
+                width: width, names: traits.expertNames, hasGate: configuration.hasSharedGate)
+        }
+        return .sparse(
+            SparseMoEBlock(
+                gate: Router(
+                    hiddenSize: hiddenSize, expertCount: configuration.experts, policy: configuration.routing),
+                experts: LocalExperts(
+                    hiddenSize: hiddenSize,
+                    widths: (0..<configuration.experts).map { configuration.widths[layer: layer, expert: $0] },
+                    names: traits.expertNames, timer: timer),
+                shared: shared, timer: timer))
+    }
+
     var children: [(name: String, module: any Module)] {
-        [
-            ("self_attn", attention), ("block_sparse_moe", block), ("input_layernorm", inputNorm),
+        let module: any Module =
+            switch network {
+            case .sparse(let block): block
+            case .dense(let expert): expert
+            }
+        return [
+            ("self_attn", attention), (networkName, module), ("input_layernorm", inputNorm),
             ("post_attention_layernorm", postAttentionNorm),
         ]
     }
@@ -58,8 +87,10 @@ final class MixtralDecoderLayer: Module {
     /// Which of all tokens this rank has.
     func ownTokens(of count: Int) -> Range<Int> { attention.ownTokens(of: count) }
 
-    /// Of the last forward pass that saved for backward.
-    var routerStatistics: Router.Statistics? { block.statistics }
+    /// Of the last forward pass that saved for backward; nil in a dense layer.
+    var routerStatistics: Router.Statistics? {
+        if case .sparse(let block) = network { block.statistics } else { nil }
+    }
 
     /// x of the last forward pass that saved for backward, until backward.
     var savedInput: Tensor? { kept?.input ?? inputNorm.savedInput }
@@ -80,7 +111,7 @@ final class MixtralDecoderLayer: Module {
                 input: x, hidden: recomputation == .experts ? hidden : nil, sequences: sequences,
                 sequenceLength: sequenceLength, rotary: rotary)
         }
-        let y = try route(
+        let y = try transform(
             hidden, sequenceLength: sequenceLength, savingForBackward: savingForBackward,
             recomputing: savingForBackward && recomputation.coversExperts)
         Rows.add(hidden, into: y)
@@ -101,14 +132,39 @@ final class MixtralDecoderLayer: Module {
     }
 
     /// What is added to h, (T, D).
-    private func route(
+    private func transform(
         _ hidden: Tensor, sequenceLength: Int, savingForBackward: Bool, recomputing: Bool = false
     ) throws -> Tensor {
         let normalized = timer.measure(.router) {
             postAttentionNorm.forward(hidden, savingForBackward: savingForBackward && !recomputing)
         }
-        return try block.forward(
-            normalized, sequenceLength: sequenceLength, savingForBackward: savingForBackward, recomputing: recomputing)
+        switch network {
+        case .sparse(let block):
+            return try block.forward(
+                normalized, sequenceLength: sequenceLength, savingForBackward: savingForBackward,
+                recomputing: recomputing)
+        case .dense(let expert):
+            let y = Tensor(rows: hidden.rows, columns: hidden.columns)
+            timer.measure(.attention) {
+                expert.forward(normalized, into: y, savingForBackward: savingForBackward && !recomputing)
+            }
+            return y
+        }
+    }
+
+    /// Adds to the network's gradients.
+    /// - Returns: dL/dnorm(h), (T, D)
+    private func networkBackward(
+        _ gradient: Tensor, probabilityGradient: [Float]?, scales: RouterLossScales
+    ) throws -> Tensor {
+        switch network {
+        case .sparse(let block):
+            return try block.backward(gradient, probabilityGradient: probabilityGradient, scales: scales)
+        case .dense(let expert):
+            let inputGradient = Tensor(rows: gradient.rows, columns: gradient.columns)
+            timer.measure(.attention) { expert.backward(gradient, into: inputGradient) }
+            return inputGradient
+        }
     }
 
     /// Adds to the weights' gradients. `gradient` is dL/dy, (T, D), and becomes dL/dx.
@@ -117,11 +173,12 @@ final class MixtralDecoderLayer: Module {
         let kept = self.kept
         self.kept = nil
         if let kept, recomputation.coversExperts {
-            _ = try route(
+            _ = try transform(
                 kept.hidden ?? attend(kept), sequenceLength: kept.sequenceLength, savingForBackward: true)
         }
-        let blockGradient = try block.backward(gradient, probabilityGradient: probabilityGradient, scales: scales)
-        timer.measure(.router) { postAttentionNorm.backward(blockGradient, addingTo: gradient) }
+        let networkGradient = try networkBackward(
+            gradient, probabilityGradient: probabilityGradient, scales: scales)
+        timer.measure(.router) { postAttentionNorm.backward(networkGradient, addingTo: gradient) }
         if let kept, recomputation == .attention { _ = try attend(kept) }
         try timer.measure(.attention) { try inputNorm.backward(attention.backward(gradient), addingTo: gradient) }
     }

@@ -1,8 +1,8 @@
 import Layers
 import Tensors
 
-/// Mixtral (Jiang et al. 2024, arXiv:2401.04088) as Hugging Face's `MixtralForCausalLM` defines it, with the names of its
-/// checkpoints. Weights take memory when they are loaded, and the experts can be replaced before (`parallelizeExperts`).
+/// Mixtral (Jiang et al. 2024, arXiv:2401.04088) as Hugging Face's `MixtralForCausalLM` defines it, or a model of another `ModelType`, with
+/// the names of its checkpoints. Weights take memory when they are loaded, and the experts can be replaced before (`parallelizeExperts`).
 ///
 /// S sequences of L tokens lie one after the other; T = S·L. S may be 0: a rank without tokens takes part in the experts'
 /// work on other ranks' all the same. Where attention is spread over ranks, each has some of the T tokens: T is their number then,
@@ -10,6 +10,7 @@ import Tensors
 public final class MixtralModel: Module {
     public let configuration: MixtralConfiguration
     private let backbone: MixtralBackbone
+    /// Of its own weights, or of the embedding's, whose module has their gradient then.
     private let head: Linear
 
     /// What the layers compute again in backward.
@@ -25,12 +26,18 @@ public final class MixtralModel: Module {
     public init(configuration: MixtralConfiguration, timer: PhaseTimer = PhaseTimer()) {
         self.configuration = configuration
         backbone = MixtralBackbone(configuration, timer: timer)
-        head = Linear(inputSize: configuration.hiddenSize, outputSize: configuration.vocabularySize)
+        head =
+            configuration.tiesEmbeddings
+            ? Linear(sharing: backbone.embedding.weight)
+            : Linear(inputSize: configuration.hiddenSize, outputSize: configuration.vocabularySize)
     }
 
-    public var children: [(name: String, module: any Module)] { [("model", backbone), ("lm_head", head)] }
+    public var children: [(name: String, module: any Module)] {
+        configuration.tiesEmbeddings ? [("model", backbone)] : [("model", backbone), ("lm_head", head)]
+    }
 
-    /// Embedding, each layer, norm and head.
+    /// Embedding, each layer, norm and head. The gradient of weights that embedding and head share is complete with the embedding's stage,
+    /// and they are read first in it.
     public var stages: [[any Module]] { backbone.stages(head: head) }
 
     /// Which tokens of `count`, sequence after sequence, this rank has: all, unless attention is spread over ranks.

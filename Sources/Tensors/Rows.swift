@@ -58,6 +58,28 @@ public enum Rows {
         }
     }
 
+    /// Adds `vector`, (1, n), to each row of y, (T, n).
+    public static func addVector(_ vector: Tensor, to y: Tensor) {
+        precondition(vector.hasShape(1, y.columns), "shapes differ")
+        let (columns, input, output) = (y.columns, vector.matrix, y.matrix)
+        Threads.split(y.rows, cost: columns) { rows in
+            for row in rows { addEntries(input.row(0), into: output.row(row), count: columns) }
+        }
+    }
+
+    /// Adds the sum of all rows of x, (T, n), to `vector`, (1, n), row by row.
+    public static func addSum(of x: Tensor, into vector: Tensor) {
+        precondition(vector.hasShape(1, x.columns), "shapes differ")
+        let (rows, input, output) = (x.rows, x.matrix, vector.matrix)
+        // Threads share out columns, so that the sum does not depend on them.
+        Threads.split(x.columns, cost: rows, multiple: 64) { columns in
+            for row in 0..<rows {
+                addEntries(
+                    input.row(row) + columns.lowerBound, into: output.row(0) + columns.lowerBound, count: columns.count)
+            }
+        }
+    }
+
     /// Σ a·b of each row.
     public static func dots(_ a: Tensor, _ b: Tensor) -> [Float] {
         precondition(a.hasShape(of: b), "shapes differ")

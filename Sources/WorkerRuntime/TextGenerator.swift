@@ -36,7 +36,8 @@ public final class TextGenerator {
                 allocator: Allocators.make(named: options.allocator),
                 dispatcher: TokenDispatchers.make(named: options.dispatcher, seed: options.seed),
                 configuration: ParallelConfiguration(
-                    layers: configuration.layers, expertsPerLayer: .uniform(configuration.experts), context: context,
+                    layers: configuration.sparseLayers.count, expertsPerLayer: .uniform(configuration.experts),
+                    context: context,
                     plan: PlacementChoice.firstPlan(
                         allocator: options.allocator, model: ExpertModel(configuration), cluster: Cluster(nodes: nodes))
                 ))

@@ -90,8 +90,9 @@ public final class Trainer {
                 allocator: StaticAllocator(.tensorParallel),
                 dispatcher: TokenDispatchers.make(named: options.dispatcherName, seed: options.seed),
                 configuration: ParallelConfiguration(
-                    layers: model.configuration.layers, expertsPerLayer: .uniform(model.configuration.experts),
-                    context: context, nodes: nodes, plan: control.plan, logger: logger))
+                    layers: model.configuration.sparseLayers.count,
+                    expertsPerLayer: .uniform(model.configuration.experts), context: context, nodes: nodes,
+                    plan: control.plan, logger: logger))
             try model.loadWeights(from: resume?.weights ?? inputs.weights)
         }
         let optimizer = MoEOptimizer(model: model, context: context, ownership: options.optimizerPlacement)
@@ -232,8 +233,8 @@ public final class Trainer {
         let attention =
             mesh.tensorParallel == 1 ? "" : "attention on \(mesh.dataParallel) × \(mesh.tensorParallel), "
         display.say(
-            "run \(control.run): \(parameters) parameters, \(model.configuration.layers) layers of "
-                + "\(model.configuration.experts) experts, top \(model.configuration.expertsPerToken); "
+            "run \(control.run): \(parameters) parameters, \(model.configuration.layerSummary), "
+                + "top \(model.configuration.expertsPerToken); "
                 + "\(communicator.size) rank\(communicator.size == 1 ? "" : "s"), "
                 + attention
                 + "\(options.threads) thread\(options.threads == 1 ? "" : "s") a rank, "

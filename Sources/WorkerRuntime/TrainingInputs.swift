@@ -39,6 +39,11 @@ struct TrainingInputs {
                 "a tensor-parallel group of \(mesh.tensorParallel) ranks (--tp) is more than the model's \(configuration.heads) "
                     + "attention heads, of which each rank needs one; use --tp \(configuration.heads) at most")
         }
+        guard mesh.tensorParallel == 1 || configuration.queryKeyNorm?.scope != .allHeads else {
+            throw WorkerError.usage(
+                "models of the type \(configuration.modelType.rawValue) normalise all heads together, which a tensor-parallel group "
+                    + "(--tp) cannot cut; use --tp 1")
+        }
         guard options.sequenceLength <= configuration.maximumPositions else {
             throw WorkerError.usage(
                 "--sequence-length \(options.sequenceLength) is longer than the model's "
@@ -81,16 +86,5 @@ struct TrainingInputs {
         if let auxiliaryLoss = options.auxiliaryLoss, auxiliaryLoss != 0 {
             throw .usage("--auxiliary-loss must be 0, not \(auxiliaryLoss): \(reason)")
         }
-    }
-}
-
-extension ExpertModel {
-    /// What an allocator has to know of a Mixtral.
-    public init(_ configuration: MixtralConfiguration) {
-        self.init(
-            hiddenSize: configuration.hiddenSize,
-            layers: [[Int]](
-                repeating: [Int](repeating: configuration.intermediateSize, count: configuration.experts),
-                count: configuration.layers))
     }
 }

@@ -13,6 +13,8 @@ struct DryRunReport {
         let tokens = dryRun.batchSize * dryRun.sequenceLength
         let attention =
             dryRun.tensorParallel == 1 ? "" : "; attention on \(dryRun.dataParallel) × \(dryRun.tensorParallel)"
+        let denseLayers = dryRun.layers - dryRun.expertLayers
+        let widths = dryRun.expertWidths
         let dense = dryRun.parameters - dryRun.expertParameters
         let steps =
             dryRun.checkpoint.map { "\(dryRun.steps), of which \(dryRun.completedSteps) are done: from \($0)" }
@@ -22,8 +24,10 @@ struct DryRunReport {
                 ("Run", dryRun.run ?? Readable.nothing),
                 (
                     "Model",
-                    "\(dryRun.layers) layer\(dryRun.layers == 1 ? "" : "s") of \(dryRun.expertsPerLayer) experts, top "
-                        + "\(dryRun.expertsPerToken); hidden size \(dryRun.hiddenSize), experts \(dryRun.intermediateSize)"
+                    "\(dryRun.expertLayers) layer\(dryRun.expertLayers == 1 ? "" : "s") of \(dryRun.expertsPerLayer) experts"
+                        + (denseLayers == 0 ? "" : " and \(denseLayers) dense") + ", top \(dryRun.expertsPerToken); "
+                        + "hidden size \(dryRun.hiddenSize), experts \(widths.lowerBound)"
+                        + (widths.count == 1 ? "" : " to \(widths.upperBound)")
                 ),
                 (
                     "Parameters",

@@ -23,6 +23,44 @@ import Testing
         }
     }
 
+    @Test func gradientsWithABias() {
+        let linear = Linear(inputSize: 7, outputSize: 70, hasBias: true)
+        linear.randomize(seed: 5, scale: 1)
+        let x = Tensor.normal(6, 7, seed: 5, "x")
+        let dy = Tensor.normal(6, 70, seed: 5, "dy")
+        _ = linear.forward(x, savingForBackward: true)
+        let dx = linear.backward(dy)
+        #expect(linear.parameters.map(\.name) == ["weight", "bias"])
+        GradientCheck(seed: 5).expect(linear.subjects() + [.init(name: "x", value: x, gradient: dx)]) {
+            linear.forward(x, savingForBackward: false).product(with: dy)
+        }
+        linear.addsBias = false
+        let without = linear.forward(x, savingForBackward: false)
+        linear.addsBias = true
+        let with = linear.forward(x, savingForBackward: false)
+        let bias = linear.bias?.value.array ?? []
+        for index in 0..<with.count {
+            #expect(abs(with.array[index] - without.array[index] - bias[index % 70]) < 1e-5)
+        }
+    }
+
+    @Test func sharedWeightsAreAnothersParameter() {
+        let owner = Linear(inputSize: 4, outputSize: 3)
+        owner.randomize(seed: 6, scale: 1)
+        let sharing = Linear(sharing: owner.weight)
+        let (x, dy) = (Tensor.normal(5, 4, seed: 6, "x"), Tensor.normal(5, 3, seed: 6, "dy"))
+        #expect(sharing.parameters.isEmpty)
+        for linear in [owner, sharing] {
+            _ = linear.forward(x, savingForBackward: true)
+            _ = linear.backward(dy)
+        }
+        // The gradient is the sum of both uses'.
+        GradientCheck(seed: 6).expect(owner.subjects()) {
+            owner.forward(x, savingForBackward: false).product(with: dy)
+                + sharing.forward(x, savingForBackward: false).product(with: dy)
+        }
+    }
+
     @Test func gradientsAreAddedUp() {
         let linear = Linear(inputSize: 4, outputSize: 3)
         linear.randomize(seed: 3, scale: 1)

@@ -17,7 +17,7 @@ import Testing
     @Test func absentFieldsHaveTheDefaultsOfHuggingFace() throws {
         let configuration = try Self.read("")
         #expect(configuration.vocabularySize == 65 && configuration.hiddenSize == 128)
-        #expect(configuration.intermediateSize == 256 && configuration.layers == 4 && configuration.heads == 8)
+        #expect(configuration.widths == .uniform(256) && configuration.layers == 4 && configuration.heads == 8)
         #expect(configuration.keyValueHeads == 8 && configuration.headDimension == 16)
         #expect(configuration.experts == 8 && configuration.expertsPerToken == 2)
         #expect(configuration.maximumPositions == 131_072 && configuration.ropeTheta == 1e6)
@@ -93,7 +93,7 @@ import Testing
     static let refusals: [(fields: String, field: String, found: String)] = [
         (#""model_type": "llama""#, "model_type", #""llama""#),
         (#""hidden_act": "gelu""#, "hidden_act", #""gelu""#),
-        (#""tie_word_embeddings": true"#, "tie_word_embeddings", "true"),
+        (#""tie_word_embeddings": 1"#, "tie_word_embeddings", "1"),
         (#""sliding_window": 4096"#, "sliding_window", "4096"),
         (#""sliding_window": "none""#, "sliding_window", #""none""#),
         (#""router_jitter_noise": 1"#, "router_jitter_noise", "1"),

@@ -21,14 +21,18 @@ struct SmallModel {
             vocabularySize: 11, hiddenSize: 12, intermediateSize: 7, layers: layers, heads: 4, keyValueHeads: 2,
             headDimension: 4, experts: experts, expertsPerToken: 2, maximumPositions: 16, ropeTheta: 100,
             paddingToken: paddingToken)
+        self.init(seed: seed, configuration, sequences: sequences, sequenceLength: sequenceLength)
+    }
+
+    init(seed: UInt64, _ configuration: MixtralConfiguration, sequences: Int = 2, sequenceLength: Int = 5) {
         model = MixtralModel(configuration: configuration)
         model.randomize(seed: seed, scale: 0.4)
         self.sequences = sequences
         self.sequenceLength = sequenceLength
         let generator = CounterBasedGenerator(seed: seed, purpose: "tokens")
-        let count = sequences * sequenceLength
-        tokens = (0..<count).map { Int32(generator.integer(at: UInt64($0), below: 11)) }
-        targets = (0..<count).map { Int32(generator.integer(at: UInt64(count + $0), below: 11)) }
+        let (count, vocabulary) = (sequences * sequenceLength, configuration.vocabularySize)
+        tokens = (0..<count).map { Int32(generator.integer(at: UInt64($0), below: vocabulary)) }
+        targets = (0..<count).map { Int32(generator.integer(at: UInt64(count + $0), below: vocabulary)) }
     }
 
     /// The training pass over some of the sequences.

@@ -8,11 +8,19 @@ import Tensors
 
 /// A small training run that must come out the same wherever its experts are.
 public struct InvarianceCase: Sendable {
+    public var modelType = ModelType.mixtral
+    /// With experts or without.
     public var layers = 2
+    public var denseLayers = Set<Int>()
     public var experts = 4
     public var expertsPerToken = 2
     /// F
     public var width = 12
+    /// F of each expert, when it is not the same.
+    public var widths: ExpertWidths?
+    public var sharedExpertWidth: Int?
+    public var hasAttentionBiases = false
+    public var tiesEmbeddings = false
     /// Sequences of a batch, over all ranks and micro-batches.
     public var sequences = 6
     public var sequenceLength = 5
@@ -64,10 +72,10 @@ public struct InvarianceCase: Sendable {
         let recorder = RecordingDispatcher(dispatcher)
         if let plan {
             try parallelizeExperts(
-                in: model, matching: #"model\.layers\.\d+\.block_sparse_moe\.experts"#,
+                in: model, matching: #"model\.layers\.\d+\.(block_sparse_moe|mlp)\.experts"#,
                 allocator: StaticAllocator(.replicated), dispatcher: recorder,
                 configuration: ParallelConfiguration(
-                    layers: layers, expertsPerLayer: .uniform(experts), context: context, plan: plan))
+                    layers: expertLayers, expertsPerLayer: .uniform(experts), context: context, plan: plan))
         }
         try model.loadWeights(from: weights ?? RandomWeights(seed: seed, standardDeviation: 0.25))
         let routers = model.namedModules().compactMap { $0.module as? Router }
@@ -148,8 +156,12 @@ public struct InvarianceCase: Sendable {
     public var expertModel: ExpertModel {
         ExpertModel(
             hiddenSize: Self.hiddenSize,
-            layers: [[Int]](repeating: [Int](repeating: width, count: experts), count: layers))
+            layers: (0..<expertLayers).map { layer in
+                (0..<experts).map { (widths ?? .uniform(width))[layer: layer, expert: $0] }
+            })
     }
+
+    private var expertLayers: Int { layers - denseLayers.count }
 
     /// The first plan of the allocator called `name`.
     public func plan(allocator name: String, worldSize: Int) throws -> PlacementPlan {
@@ -165,9 +177,11 @@ public struct InvarianceCase: Sendable {
 
     private func configuration() throws -> MixtralConfiguration {
         try MixtralConfiguration(
-            vocabularySize: Self.vocabularySize, hiddenSize: Self.hiddenSize, intermediateSize: width, layers: layers,
-            heads: heads, keyValueHeads: keyValueHeads, headDimension: 4, experts: experts,
-            expertsPerToken: expertsPerToken, maximumPositions: 32, routing: routing)
+            modelType: modelType, vocabularySize: Self.vocabularySize, hiddenSize: Self.hiddenSize,
+            intermediateSize: width, layers: layers, heads: heads, keyValueHeads: keyValueHeads, headDimension: 4,
+            hasAttentionBiases: hasAttentionBiases, experts: experts, expertsPerToken: expertsPerToken, widths: widths,
+            denseLayers: denseLayers, denseWidth: modelType == .mixtral ? nil : 9, sharedExpertWidth: sharedExpertWidth,
+            tiesEmbeddings: tiesEmbeddings, maximumPositions: 32, routing: routing)
     }
 
     /// Forward and backward of all micro-batches of a step.
@@ -196,6 +210,7 @@ public struct InvarianceCase: Sendable {
                 + losses.droppedLoads.joined().map(Double.init) + [losses.zLossSum, losses.sequenceLossSum]
             var span = sums.mutableSpan
             try communicator.allReduce(&span, .sum)
+            let layers = expertLayers
             let loads = (0..<layers).map { layer in (0..<experts).map { Int(sums[1 + layer * experts + $0]) } }
             let probabilities = (0..<layers).map { layer in
                 (0..<experts).map { sums[1 + (layers + layer) * experts + $0] }

@@ -201,6 +201,52 @@ import Testing
         #expect(abs(said - found) * 20 <= found, "\(said) bytes were said, \(found) are resident")
     }
 
+    /// Dense layers, a shared expert, biases, norms of queries and keys, and weights that embedding and head share.
+    @Test(
+        arguments: [
+            #"""
+            "model_type": "qwen2_moe", "num_experts": 8, "moe_intermediate_size": 320, "intermediate_size": 1200,
+            "mlp_only_layers": [1], "shared_expert_intermediate_size": 700, "tie_word_embeddings": true
+            """#,
+            #"""
+            "model_type": "dots1", "n_routed_experts": 8, "moe_intermediate_size": 320, "intermediate_size": 1200,
+            "first_k_dense_replace": 1, "n_shared_experts": 2, "attention_bias": true
+            """#,
+            #"""
+            "model_type": "qwen3_moe", "num_experts": 5, "moe_intermediate_size": [[100, 900, 300, 500, 700], [64, 64, 64, 64, 65]],
+            "intermediate_size": 1200, "mlp_only_layers": [0, 3], "head_dim": 64
+            """#,
+        ],
+        [
+            ["--allocator": "expert-parallel"], ["--allocator": "tensor-parallel", "--recompute": "full"],
+            ["--allocator": "replicated", "--tp": "2"], ["--allocator": "expert-parallel", "--dtype": "bf16"],
+        ])
+    func memoryOfOtherTypesIsWhatWasSaid(model: String, setting: [String: String]) throws {
+        guard let (said, found) = try memory(setting, model: model) else { return }
+        #expect(abs(said - found) * 20 <= found, "\(said) bytes were said, \(found) are resident")
+    }
+
+    @Test func tellsOfLayersAndWidths() throws {
+        let configuration = #"""
+            {"model_type": "qwen2_moe", "vocab_size": 17, "hidden_size": 16, "intermediate_size": 20, "num_hidden_layers": 3,
+             "num_attention_heads": 2, "num_experts": 2, "num_experts_per_tok": 1, "max_position_embeddings": 16,
+             "num_key_value_heads": 1, "mlp_only_layers": [1], "moe_intermediate_size": [[3, 5], [7, 9]],
+             "shared_expert_intermediate_size": 11, "tie_word_embeddings": true}
+            """#
+        try Data(configuration.utf8).write(to: inputs.folder.appending(path: "config.json"))
+        let program = try RunningProgram(
+            "moe-worker", inputs.arguments(["--world-size": "2", "--allocator": "expert-parallel"]) + ["--dry-run"])
+        #expect(program.waitForEnd() == 0, "\(program.text)")
+        let attention = 2 * 16 * 16 + 2 * 8 * 16 + 16 + 2 * 8
+        let sparse = 2 * 16 + 3 * 11 * 16 + 16
+        let dense = 17 * 16 + 16 + 3 * (attention + 2 * 16) + 2 * sparse + 3 * 20 * 16
+        let experts = 3 * 16 * (3 + 5 + 7 + 9)
+        for line in [
+            "Model:              2 layers of 2 experts and 1 dense, top 1; hidden size 16, experts 3 to 9",
+            "\(dense + experts): \(dense) dense, \(experts) of experts; a token meets \(dense + experts / 2)",
+        ] { #expect(program.text.contains(line), "\(line) in \(program.text)") }
+    }
+
     /// Keeping only the layers' inputs takes much less than keeping all.
     @Test func recomputationSavesMemory() throws {
         let whole = try #require(try memory(["--allocator": "expert-parallel"]))
@@ -209,13 +255,16 @@ import Testing
     }
 
     /// Resident bytes of rank 0 of two, as the dry run says and as they are found; nil: this machine cannot run it.
-    private func memory(_ setting: [String: String]) throws -> (said: Int, found: Int)? {
+    /// - Parameter model: fields of its configuration besides the usual.
+    private func memory(
+        _ setting: [String: String],
+        model: String = #""model_type": "mixtral", "num_local_experts": 8, "intermediate_size": 640"#
+    ) throws -> (said: Int, found: Int)? {
         let configuration = """
-            {"model_type": "mixtral", "vocab_size": 1024, "hidden_size": 192, "intermediate_size": 640,
-             "num_hidden_layers": 4, "num_attention_heads": 6, "num_key_value_heads": 3, "num_local_experts": 8,
-             "num_experts_per_tok": 2, "max_position_embeddings": 256, "hidden_act": "silu", "initializer_range": 0.02,
-             "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "router_aux_loss_coef": 0.0, "sliding_window": null,
-             "tie_word_embeddings": false}
+            {\(model), "vocab_size": 1024, "hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 6,
+             "num_key_value_heads": 3, "num_experts_per_tok": 2, "max_position_embeddings": 256, "hidden_act": "silu",
+             "initializer_range": 0.02, "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "router_aux_loss_coef": 0.0,
+             "sliding_window": null}
             """
         try Data(configuration.utf8).write(to: inputs.folder.appending(path: "config.json"))
         let shape = setting.merging(["--batch-size": "16", "--sequence-length": "256"]) { given, _ in given }

@@ -52,6 +52,23 @@ import Testing
         }
     }
 
+    @Test(arguments: Layout.allCases) func vectors(layout: Layout) {
+        let samples = Samples(seed: 85)
+        withEvery([0, 1, 9, 300], interestingColumns) { rows, columns in
+            let (x, vector) = (samples.normal(rows, columns, layout), samples.normal(1, columns, layout))
+            let values = doubles(x.tensor)
+            var sums = doubles(vector.tensor)
+            for (index, value) in values.enumerated() { sums[index % columns] += value }
+            Rows.addSum(of: x.tensor, into: vector.tensor)
+            #expect(largestError(vector.tensor, sums) < 3e-6, "seed \(samples.seed)")
+            let sum = vector.tensor.array
+            let expected = values.enumerated().map { $1 + Double(sum[$0 % columns]) }
+            Rows.addVector(vector.tensor, to: x.tensor)
+            #expect(largestError(x.tensor, expected) < 2e-7, "seed \(samples.seed)")
+            #expect(x.isFrameIntact && vector.isFrameIntact)
+        }
+    }
+
     @Test(arguments: Layout.allCases) func addAndDots(layout: Layout) {
         let samples = Samples(seed: 84)
         withEvery(interestingRows, interestingColumns) { rows, columns in

@@ -17,14 +17,14 @@ import WorkerRuntime
     init() throws { fixture = try TrainingFixture() }
 
     /// A checkpoint of a model that transformers wrote, before any step.
-    private func checkpoint(worldSize: Int) throws -> String {
-        let directory = fixture.path("checkpoints-\(worldSize)")
-        try fixture.write((0..<600).map { UInt16($0 % 53) }, to: "train.bin")
-        try fixture.write((0..<100).map { UInt16($0 % 53) }, to: "val.bin")
+    private func checkpoint(of model: String = "base", worldSize: Int) throws -> String {
+        let directory = fixture.path("checkpoints-\(model)-\(worldSize)")
+        try fixture.write((0..<600).map { UInt16($0 % 37) }, to: "train.bin")
+        try fixture.write((0..<100).map { UInt16($0 % 37) }, to: "val.bin")
         _ = try? FileManager.default.removeItem(atPath: fixture.path("metrics.jsonl"))
         _ = try fixture.train(worldSize: worldSize, steps: 0) {
             $0.modelConfiguration = nil
-            $0.model = Self.golden.appending(path: "base").path
+            $0.model = Self.golden.appending(path: model).path
             $0.checkpointDirectory = directory
         }
         return "\(directory)/step-0"
@@ -70,15 +70,15 @@ import WorkerRuntime
         }
     }
 
-    @Test func transformersLoadsItWithTheSameLogits() throws {
+    @Test(arguments: ["base", "tied", "olmoe", "qwen2-moe", "qwen3-moe", "qwen3-moe-tied", "dots1"])
+    func transformersLoadsItWithTheSameLogits(model: String) throws {
         try #require(FileManager.default.isExecutableFile(atPath: Self.python), "run deploy/python.sh")
-        for worldSize in [1, 2] {
+        for worldSize in model == "base" ? [1, 2] : [2] {
             let process = Process()
             process.executableURL = URL(fileURLWithPath: Self.python)
             process.arguments = [
-                Self.golden.appending(path: "check_checkpoint.py").path, try checkpoint(worldSize: worldSize),
-                "--equal-to",
-                Self.golden.appending(path: "base").path,
+                Self.golden.appending(path: "check_checkpoint.py").path,
+                try checkpoint(of: model, worldSize: worldSize), "--equal-to", Self.golden.appending(path: model).path,
             ]
             let output = Pipe()
             process.standardOutput = output

@@ -13,11 +13,16 @@ public struct DryRun: Sendable, Encodable {
     /// The run's name; nil: it gets one when it starts.
     public let run: String?
     public let layers: Int
+    /// Those of them that have experts.
+    public let expertLayers: Int
     public let expertsPerLayer: Int
     public let expertsPerToken: Int
     public let hiddenSize: Int
-    public let intermediateSize: Int
-    /// Weights of the whole model, of its experts, and those that one token meets.
+    /// Of experts; nil: they have several widths.
+    public let intermediateSize: Int?
+    /// From the least to the largest.
+    public let expertWidths: ClosedRange<Int>
+    /// Weights of the whole model, of its experts, and those that one token meets: of experts of several widths, in the mean.
     public let parameters: Int
     public let expertParameters: Int
     public let activeParameters: Int
@@ -44,6 +49,7 @@ public struct DryRun: Sendable, Encodable {
 
     private enum CodingKeys: String, CodingKey {
         case run, layers, parameters, steps, checkpoint, dispatcher, ownership, plan, origin, ranks
+        case expertLayers = "expert_layers"
         case expertsPerLayer = "experts_per_layer"
         case expertsPerToken = "experts_per_token"
         case hiddenSize = "hidden_size"
@@ -102,12 +108,15 @@ public struct DryRun: Sendable, Encodable {
         }
         self.run = run
         layers = configuration.layers
+        expertLayers = configuration.sparseLayers.count
         expertsPerLayer = configuration.experts
         expertsPerToken = configuration.expertsPerToken
         hiddenSize = configuration.hiddenSize
-        intermediateSize = configuration.intermediateSize
+        let widths = configuration.widths.distinct
+        intermediateSize = widths.count == 1 ? widths.first : nil
+        expertWidths = (widths.min() ?? 0)...(widths.max() ?? 0)
         parameters = configuration.parameterCount
-        expertParameters = 3 * model.size
+        expertParameters = configuration.expertParameterCount
         activeParameters =
             parameters - expertParameters + expertParameters / configuration.experts * configuration.expertsPerToken
         (dataParallel, tensorParallel) = (inputs.mesh.dataParallel, inputs.mesh.tensorParallel)

@@ -66,7 +66,7 @@ extension RankMemory {
             plan, hiddenSize: configuration.hiddenSize, ownership: options.optimizerPlacement)
         let attention = AttentionShares(configuration, mesh: mesh)
         let layers = configuration.layers
-        let whole = configuration.parameterCount - 3 * ExpertModel(configuration).size - layers * attention.whole
+        let whole = configuration.parameterCount - configuration.expertParameterCount - layers * attention.whole
         let worldSize = plan.worldSize
         let activations = Activations(configuration, plan: plan, options: options, attention: attention)
         let arriving = arrivingGradients(configuration, plan: plan, options: options, attention: attention)
@@ -76,16 +76,12 @@ extension RankMemory {
             let ownedWhole = evenPart(held.rank, of: worldSize, in: 0..<whole).count
             let owned = value * (ownedWhole + layers * share.owned)
             let sums = value * ((worldSize > 1 ? ownedWhole : 0) + layers * share.sums)
-            // Of attention and the head.
-            let matrices = layers * share.held + configuration.vocabularySize * configuration.hiddenSize
             return RankMemory(
                 rank: held.rank, node: held.node, weightBytes: value * dense + held.weightBytes,
                 gradientBytes: value * dense + sums + held.weightBytes,
                 optimizerBytes: 2 * owned + held.stateBytes,
                 activationBytes: activations.bytes(
-                    of: held.rank,
-                    weights: Double(matrices + 3 * configuration.hiddenSize * held.residentNeurons),
-                    arriving: arriving.map { $0[held.rank] }),
+                    of: held.rank, residentNeurons: held.residentNeurons, arriving: arriving.map { $0[held.rank] }),
                 dataBytes: dataBytes, processBytes: idleBytes)
         }
     }
@@ -99,16 +95,19 @@ extension RankMemory {
         let worldSize = plan.worldSize
         let ends = configuration.vocabularySize * configuration.hiddenSize
         let dense =
-            [ends] + plan.layers.map { _ in configuration.denseLayerParameterCount - attention.whole }
-            + [ends + configuration.hiddenSize]
+            [ends] + (0..<configuration.layers).map { configuration.denseParameterCount(ofLayer: $0) - attention.whole }
+            + [(configuration.tiesEmbeddings ? 0 : ends) + configuration.hiddenSize]
         var stages = dense.map { count in
             (0..<worldSize).map { Double((worldSize - 1) * evenPart($0, of: worldSize, in: 0..<count).count) }
         }
-        for (layer, placement) in plan.layers.enumerated() {
+        for layer in 0..<configuration.layers {
             for rank in 0..<worldSize { stages[layer + 1][rank] += Double(attention[rank].arriving) }
-            for transfer in placement.gradientTransfers(options.optimizerPlacement, layer: layer, worldSize: worldSize)
+        }
+        for (index, placement) in plan.layers.enumerated() {
+            let stage = configuration.sparseLayers[index] + 1
+            for transfer in placement.gradientTransfers(options.optimizerPlacement, layer: index, worldSize: worldSize)
             {
-                stages[layer + 1][transfer.destination] += Double(3 * configuration.hiddenSize * transfer.neurons.count)
+                stages[stage][transfer.destination] += Double(3 * configuration.hiddenSize * transfer.neurons.count)
             }
         }
         return stages
@@ -126,7 +125,7 @@ private struct AttentionShares {
         var sums = 0
         var arriving = 0
     }
-    /// Weights of all heads.
+    /// Weights of all heads, without those that all ranks have: norms, and the last projection's bias.
     let whole: Int
     let mesh: DenseMesh
     /// By place in a group.
@@ -135,7 +134,9 @@ private struct AttentionShares {
     init(_ configuration: MixtralConfiguration, mesh: DenseMesh) {
         self.mesh = mesh
         let perHead = 2 * configuration.headDimension * configuration.hiddenSize
-        whole = (configuration.heads + configuration.keyValueHeads) * perHead
+        // Biases of queries, of keys and values.
+        let bias = configuration.hasAttentionBiases ? configuration.headDimension : 0
+        whole = configuration.heads * (perHead + bias) + configuration.keyValueHeads * (perHead + 2 * bias)
         let cut = HeadCut(
             heads: configuration.heads, keyValueHeads: configuration.keyValueHeads, ranks: mesh.tensorParallel)
         shares = (0..<mesh.dataParallel).map { group in
@@ -144,9 +145,9 @@ private struct AttentionShares {
                 // Queries and output, keys and values: those of a key-value head may be on several ranks of a group.
                 let sharing = cut.parts.indices.filter { cut.parts[$0].keyValueHeads == part.keyValueHeads }
                 let weights: [(count: Int, ranks: Int, index: Int)] = [
-                    (share.heads * perHead, mesh.dataParallel, group),
+                    (share.heads * (perHead + bias), mesh.dataParallel, group),
                     (
-                        share.keyValueHeads * perHead, mesh.dataParallel * sharing.count,
+                        share.keyValueHeads * (perHead + 2 * bias), mesh.dataParallel * sharing.count,
                         group * sharing.count + place - sharing[0]
                     ),
                 ]
@@ -210,66 +211,118 @@ private struct Activations {
         layers = plan.layers.map { Layer($0, tokens: tokens, load: load, worldSize: plan.worldSize) }
     }
 
+    /// Entries of one layer.
+    private struct Entries {
+        /// What all but the network keeps: norms, heads, weights as products take them.
+        var norms = 0.0
+        var heads = 0.0
+        var weights = 0.0
+        /// What the network keeps, and what it needs at its most besides.
+        var network = 0.0
+        var work = 0.0
+
+        var kept: Double { norms + heads + weights + network }
+    }
+
     /// - Parameters:
-    ///   - weights: entries of the matrices that the rank multiplies with.
+    ///   - residentNeurons: that the rank computes with, of all layers.
     ///   - arriving: entries of gradients from other ranks, by stage: embedding, layers, head.
-    func bytes(of rank: Int, weights: Double, arriving: [Double]) -> Int {
+    func bytes(of rank: Int, residentNeurons: Int, arriving: [Double]) -> Int {
         let blocks = BatchBlocks(options, rank: rank, mesh: attention.mesh)
         let own = (0..<blocks.microBatches).map { blocks.own(microBatch: $0) }
         // Of the rank, and of its group, whose tokens its heads see all.
         let tokens = Double(own.map(\.tokens.count).max() ?? 0)
         let groupTokens = Double((own.map(\.sequences.count).max() ?? 0) * options.sequenceLength)
-        // Entries a token: of the model's state, of the rank's queries and keys.
         let share = attention[rank]
         let state = Double(configuration.hiddenSize)
-        let queries = Double(share.heads * configuration.headDimension)
-        let keys = Double(share.keyValueHeads * configuration.headDimension)
-
-        // Attention: both norms' inputs and outputs, of which the first is the heads' input; queries, keys, values, their sum;
-        // router: probabilities and choices. What only products read of it is kept as they take it.
-        let rounded = options.precision == .bfloat16 ? 0.5 : 0
-        let norms = tokens * (3 * state + 2)
-        let headEntries = (2 + rounded) * queries + 2 * keys + Double(share.heads)
-        let heads = groupTokens * ((1 - rounded) * state + headEntries)
-        let router = Double(configuration.experts + 6 * configuration.expertsPerToken)
-        // Factors as products take them are kept with what else a layer keeps.
-        let head = Double(configuration.vocabularySize * configuration.hiddenSize)
-        let layerWeights = rounded * (weights - head) / Double(layers.count)
+        let head = Double(configuration.vocabularySize) * state
+        let neurons = residentNeurons / max(1, layers.count)
         var kept = tokens * (2 - rounded) * state + rounded * head
         var peak = 0.0
-        for (index, layer) in layers.enumerated() {
-            let (rows, neuronRows) = (layer.work.rows[rank], layer.work.work[rank])
-            // Each rank has its part of every expert's tokens.
-            let staying = rows / Double(worldSize)
-            let leaving = max(0, tokens * layer.copies - staying)
-            let routed = tokens * router + (2 - rounded) * rows * state + 2 * neuronRows + leaving * state
-            let whole = norms + heads + routed + layerWeights
-            // Rows on their way, there and back, gradients of those that are there, and one activation of one expert.
-            let experts = (leaving + 2 * rows - staying) * state + (1 + 3 * rounded) * layer.largest[rank]
+        for layer in 0..<configuration.layers {
+            let entries = entries(
+                ofLayer: layer, rank: rank, tokens: tokens, groupTokens: groupTokens, neurons: neurons)
             // When backward comes to this layer, gradients of the two stages before arrive, and the layers before have kept theirs.
-            let gradients = options.overlap.contains(.gradients) ? arriving[(index + 2)...].prefix(2).reduce(0, +) : 0
+            let gradients = options.overlap.contains(.gradients) ? arriving[(layer + 2)...].prefix(2).reduce(0, +) : 0
             // What backward computes again of a layer is there while it is at the layer.
+            let (norms, heads, network) = (entries.norms, entries.heads, entries.network)
             switch options.recomputation {
             case .none:
-                peak = max(peak, kept + whole + experts + gradients)
-                kept += whole
+                peak = max(peak, kept + entries.kept + entries.work + gradients)
+                kept += entries.kept
             case .attention:
-                // The experts' part is over by then.
-                let rest = norms + routed + layerWeights
-                peak = max(peak, kept + max(rest + experts, norms + heads + layerWeights) + gradients)
+                // The network's part is over by then.
+                let rest = norms + network + entries.weights
+                peak = max(peak, kept + max(rest + entries.work, norms + heads + entries.weights) + gradients)
                 kept += rest
             case .experts:
-                peak = max(peak, kept + whole + experts + gradients)
+                peak = max(peak, kept + entries.kept + entries.work + gradients)
                 kept += norms + heads - tokens * state
             case .full:
-                peak = max(peak, kept + whole + experts + gradients)
+                peak = max(peak, kept + entries.kept + entries.work + gradients)
                 kept += tokens * state
             }
         }
         // The gradients that attention works with; logits; the gradient that goes through all layers.
+        let (queries, keys) = entriesPerToken(share)
         let spread: Double = attention.mesh.tensorParallel > 1 ? 2 : 1
-        let attending = groupTokens * (2 * queries + 2 * keys + spread * state)
+        let normalized = configuration.queryKeyNorm == nil ? 0 : queries
+        let attending = groupTokens * (2 * queries + 2 * keys + normalized + spread * state)
         let working = attending + tokens * ((1 + rounded) * Double(configuration.vocabularySize) + 2 * state)
         return Int((Double(MemoryLayout<Float>.stride) * (peak + working)).rounded())
+    }
+
+    /// What a product's factor takes besides, or what only products read takes less.
+    private var rounded: Double { options.precision == .bfloat16 ? 0.5 : 0 }
+
+    /// Of the rank's queries and keys.
+    private func entriesPerToken(_ share: AttentionShares.Share) -> (queries: Double, keys: Double) {
+        (
+            Double(share.heads * configuration.headDimension), Double(share.keyValueHeads * configuration.headDimension)
+        )
+    }
+
+    private func entries(
+        ofLayer layer: Int, rank: Int, tokens: Double, groupTokens: Double, neurons: Int
+    ) -> Entries {
+        let share = attention[rank]
+        let state = Double(configuration.hiddenSize)
+        let (queries, keys) = entriesPerToken(share)
+        // Attention: both norms' inputs and outputs, of which the first is the heads' input; queries, keys, values, their sum;
+        // queries and keys before their own norm. What only products read of it is kept as they take it.
+        var entries = Entries()
+        entries.norms = tokens * (3 * state + 2)
+        var headEntries = (2 + rounded) * queries + 2 * keys + Double(share.heads)
+        if configuration.queryKeyNorm != nil {
+            headEntries += queries + keys + Double(share.heads + share.keyValueHeads)
+        }
+        entries.heads = groupTokens * ((1 - rounded) * state + headEntries)
+
+        let network = configuration.networkParameterCount(ofLayer: layer)
+        guard let index = configuration.sparseLayers.firstIndex(of: layer) else {
+            let width = Double(configuration.denseWidth ?? 0)
+            entries.norms -= tokens * rounded * state
+            entries.weights = rounded * Double(share.held + network)
+            entries.network = tokens * 2 * width
+            entries.work = tokens * (state + (1 + 3 * rounded) * width)
+            return entries
+        }
+        entries.weights = rounded * Double(share.held + network + 3 * configuration.hiddenSize * neurons)
+        // Router: probabilities and choices.
+        let router = Double(configuration.experts + 6 * configuration.expertsPerToken)
+        let (rows, neuronRows) = (layers[index].work.rows[rank], layers[index].work.work[rank])
+        // Each rank has its part of every expert's tokens.
+        let staying = rows / Double(worldSize)
+        let leaving = max(0, tokens * layers[index].copies - staying)
+        let routed = tokens * router + (2 - rounded) * rows * state + 2 * neuronRows + leaving * state
+        // Rows on their way, there and back, gradients of those that are there, and one activation of one expert.
+        let work = (leaving + 2 * rows - staying) * state + (1 + 3 * rounded) * layers[index].largest[rank]
+        // The shared expert's backward comes when the others have let go of theirs.
+        let width = Double(configuration.sharedExpertWidth ?? 0)
+        let input = configuration.sharedExpertWidth == nil ? 0 : rounded * state
+        entries.network =
+            routed + tokens * (2 * width + input + (configuration.hasSharedGate ? state + 2 : 0))
+        entries.work = max(work, tokens * (2 * state + (1 + 3 * rounded) * width) - routed)
+        return entries
     }
 }
