@@ -17,7 +17,7 @@ import Testing
                 + arguments)
     }
 
-    @Test(arguments: ["llama", "mistral"]) func transformersComputesTheSame(dense: String) throws {
+    @Test(arguments: ["llama", "mistral", "qwen2", "qwen3"]) func transformersComputesTheSame(dense: String) throws {
         try #require(FileManager.default.isExecutableFile(atPath: Self.python), "run deploy/python.sh")
         let upcycled = try upcycle(dense, "--experts", "12", "--experts-per-token", "4", "--expert-width", "10")
         #expect(upcycled.status == 0, "\(upcycled.errors)")

@@ -7,7 +7,9 @@ import Testing
 import Upcycling
 
 @Suite struct UpcycledModelTests {
-    @Test(arguments: ["llama", "mistral"], [(3, 1, nil), (5, 2, nil), (8, 4, 10), (12, 8, 5)] as [(Int, Int, Int?)])
+    @Test(
+        arguments: ["llama", "mistral", "qwen2", "qwen3"],
+        [(3, 1, nil), (5, 2, nil), (8, 4, 10), (12, 8, 5)] as [(Int, Int, Int?)])
     func computesWhatTheDenseModelComputes(name: String, experts: (count: Int, perToken: Int, width: Int?)) throws {
         let fixture = try DenseFixture(name)
         let upcycling = Upcycling(
