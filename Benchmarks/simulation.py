@@ -18,6 +18,8 @@ POLICIES = ["expert-parallel", "eplb", "load-balanced"]
 LAYERS, EXPERTS, TOP_K, WIDTH, HIDDEN, DENSE_PARAMETERS = 58, 256, 8, 2048, 7168, 16.6e9
 TOKENS = 4_194_304
 STEPS = 10
+# Before these are over the loads are known, and the first plan has been replaced.
+WARM_UP = 4
 # A rank: an H800 at two fifths of its 989e12 operations a second in bf16; NVLink within nodes of eight, a link of 400 Gbit/s
 # each between them.
 OPERATIONS = 4e14
@@ -32,7 +34,7 @@ def run(arguments):
 def simulated(program, trace, weak, plot):
     dense = 6 * DENSE_PARAMETERS * TOKENS / OPERATIONS / RANKS[0]
     command = [program, "simulate", "--trace", trace, "--ranks-per-node", 8, "--operations-per-second", OPERATIONS,
-               "--dense-seconds", dense, "--plot", plot, "-o", "json", *LINKS]
+               "--dense-seconds", dense, "--warm-up-intervals", WARM_UP, "--plot", plot, "-o", "json", *LINKS]
     for ranks in RANKS:
         command += ["--ranks", ranks]
     for policy in POLICIES:
@@ -56,7 +58,7 @@ def table(report):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--program", default=ROOT / ".build/release/moe-ctl", help="moe-ctl")
-    parser.add_argument("--intervals", type=int, default=10, help="intervals of the trace")
+    parser.add_argument("--intervals", type=int, default=16, help="intervals of the trace")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         trace = pathlib.Path(folder) / "trace.jsonl"

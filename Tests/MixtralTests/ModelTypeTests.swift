@@ -30,7 +30,9 @@ import Testing
         let losses = try small.trainingForward(lossScale: scale)
         try small.model.backward(auxiliaryProbabilityGradient: nil)
         #expect(losses.expertLoads == sample.configuration.sparseLayers.map { _ in [10, 10, 10, 10] })
-        try GradientCheck(seed: seed, step: 1.2e-2, tolerance: 1e-2, entries: 8, isFourthOrder: true).expect(
+        // The gradients of an expert with one neuron are so small that rounding shows in differences over shorter steps.
+        let step: Float = name == "widths" ? 2.4e-2 : 1.2e-2
+        try GradientCheck(seed: seed, step: step, tolerance: 1e-2, entries: 8, isFourthOrder: true).expect(
             small.model.subjects()
         ) { try small.trainingForward().lossSum * Double(scale) }
     }

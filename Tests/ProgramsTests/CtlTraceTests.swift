@@ -157,6 +157,32 @@ import Testing
         }
     }
 
+    @Test func theStartIsLeftOut() throws {
+        let trace = path("trace.jsonl")
+        _ = try CtlProgram(["trace", "generate", "--pattern", "shift", "--seed", "3", "-o", trace] + Self.small)
+        struct Report: Decodable {
+            struct Policy: Decodable {
+                struct Totals: Decodable { var steps: Int, meanBalance: Double }
+                struct Interval: Decodable { var stepCount: Int, balance: Double }
+                var totals: Totals
+                var intervals: [Interval]
+            }
+            var policies: [Policy]
+        }
+        let question = ["simulate", "--trace", trace, "--ranks", "4", "--policy", "load-balanced", "-o", "json"]
+        let answer = try CtlProgram(question + ["--warm-up-intervals", "2"])
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        let policy = try #require(decoder.decode(Report.self, from: Data(answer.output.utf8)).policies.first)
+        let counted = policy.intervals.dropFirst(2)
+        let steps = counted.reduce(0) { $0 + $1.stepCount }
+        #expect(policy.totals.steps == steps && steps > 0)
+        let balance = counted.reduce(0) { $0 + $1.balance * Double($1.stepCount) } / Double(steps)
+        #expect(abs(policy.totals.meanBalance - balance) < 1e-12)
+        let none = try CtlProgram(question + ["--warm-up-intervals", "\(policy.intervals.count)"])
+        #expect(none.status == 1 && none.errors.contains("leaves nothing of"), "\(none.errors)")
+    }
+
     @Test(arguments: [
         (["trace", "generate", "-o", "x"], "--pattern"), (["trace", "generate", "--pattern", "zipf"], "--output"),
         (["trace", "generate", "--pattern", "wild", "-o", "x"], "wild"),

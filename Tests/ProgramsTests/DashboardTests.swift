@@ -33,9 +33,7 @@ import Testing
 
     /// Where a coordinator's line says that it answers over HTTP.
     private func address(of coordinator: RunningProgram) throws -> String {
-        let line = coordinator.text.split(separator: "\n").first { $0.contains("http://") }
-        let address = line?.split(separator: " ").last { $0.hasPrefix("http://") }
-        return try String(#require(address, "\(coordinator.text)"))
+        try #require(coordinator.pastLine(after: "moe-coordinator: dashboard and health on "), "\(coordinator.text)")
     }
 
     /// Real ranks train until an allocator moves experts; then they are killed, and the coordinator goes and comes back.

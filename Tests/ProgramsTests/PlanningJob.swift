@@ -35,7 +35,8 @@ final class PlanningJob {
         guard let address = coordinator.readLine(after: "moe-coordinator: listening on ") else {
             throw WorkerInputsError(output: coordinator.text)
         }
-        guard let page = coordinator.readLine(after: "moe-coordinator: dashboard and health on ") else {
+        // It says so before it listens for ranks.
+        guard let page = coordinator.pastLine(after: "moe-coordinator: dashboard and health on ") else {
             throw WorkerInputsError(output: coordinator.text)
         }
         self.coordinator = coordinator

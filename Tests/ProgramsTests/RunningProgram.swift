@@ -85,6 +85,11 @@ final class RunningProgram {
         return nil
     }
 
+    /// As `readLine(after:)`, among the lines that were read already.
+    func pastLine(after prefix: String) -> String? {
+        text.split(separator: "\n").first { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
+    }
+
     /// Reads up to a line that contains `text`; nil when there is none.
     func readLine(containing text: String) -> String? {
         while let line = nextLine() {

@@ -39,6 +39,10 @@ struct SimulateCommand: ParsableCommand {
     var migrationBudget: Int?
     @Option(help: ArgumentHelp("Intervals of the trace to replay, from the first (default: all).", valueName: "n"))
     var intervals: Int?
+    @Option(
+        help: ArgumentHelp(
+            "First intervals that totals leave out, while policies find out what loads are like.", valueName: "n"))
+    var warmUpIntervals = 0
     @Flag(help: "Let tokens grow with the ranks: the trace's are those of the first --ranks.")
     var weakScaling = false
     @Option(
@@ -61,6 +65,7 @@ struct SimulateCommand: ParsableCommand {
             throw ValidationError("--weak-scaling compares numbers of ranks: give several --ranks")
         }
         if let intervals { try checkRange(intervals, "--intervals", in: 1...limits.integer) }
+        try checkRange(warmUpIntervals, "--warm-up-intervals", in: 0...limits.integer)
     }
 
     func run() throws {
@@ -76,7 +81,8 @@ struct SimulateCommand: ParsableCommand {
                     SimulatedPolicy(
                         $0, model: reader.header.model, cluster: cluster, costs: costs,
                         options: PlacementSimulation.Options(
-                            planningSteps: planningSteps, migrationBudgetBytes: migrationBudget))
+                            planningSteps: planningSteps, migrationBudgetBytes: migrationBudget),
+                        warmUpIntervals: warmUpIntervals)
                 })
         }
         var count = 0
@@ -91,6 +97,10 @@ struct SimulateCommand: ParsableCommand {
             }
         }
         guard count > 0 else { throw CommandFailure("\(trace) has no intervals; is it whole?") }
+        guard count > warmUpIntervals else {
+            throw CommandFailure(
+                "--warm-up-intervals \(warmUpIntervals) leaves nothing of \(count) intervals; choose fewer than these")
+        }
         for point in points { point.reportFailures(several: points.count > 1) }
         if points.count > 1 {
             let report = ScalingReport(
@@ -128,11 +138,14 @@ struct SimulatedPolicy {
     private(set) var simulation: PlacementSimulation?
     private(set) var outcomes = [IntervalOutcome]()
     private(set) var failure: String?
+    private let warmUpIntervals: Int
 
     init(
-        _ policy: String, model: ExpertModel, cluster: Cluster, costs: CostModel, options: PlacementSimulation.Options
+        _ policy: String, model: ExpertModel, cluster: Cluster, costs: CostModel, options: PlacementSimulation.Options,
+        warmUpIntervals: Int
     ) {
         self.policy = policy
+        self.warmUpIntervals = warmUpIntervals
         do {
             simulation = try PlacementSimulation(
                 policy: policy, model: model, cluster: cluster, costs: costs, options: options)
@@ -150,5 +163,8 @@ struct SimulatedPolicy {
         }
     }
 
-    var totals: SimulationTotals { simulation?.totals ?? SimulationTotals() }
+    /// Of all intervals but the first few.
+    var totals: SimulationTotals {
+        outcomes.dropFirst(warmUpIntervals).reduce(into: SimulationTotals()) { $0.add($1) }
+    }
 }
