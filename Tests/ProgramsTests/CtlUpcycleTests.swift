@@ -21,19 +21,11 @@ import Testing
         try #require(FileManager.default.isExecutableFile(atPath: Self.python), "run deploy/python.sh")
         let upcycled = try upcycle(dense, "--experts", "12", "--experts-per-token", "4", "--expert-width", "10")
         #expect(upcycled.status == 0, "\(upcycled.errors)")
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: Self.python)
-        process.arguments = [
-            Self.golden.appending(path: "check_upcycled.py").path, Self.golden.appending(path: dense).path,
+        let check = try ShellCommand([
+            Self.python, Self.golden.appending(path: "check_upcycled.py").path, Self.golden.appending(path: dense).path,
             inputs.path("mixture"),
-        ]
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardError = output
-        try process.run()
-        let text = String(decoding: try output.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0, "\(text)")
+        ])
+        #expect(check.status == 0, "\(check.output)")
     }
 
     /// The loss of the first step does not depend on the router, since experts are alike; then they learn.

@@ -31,9 +31,16 @@ import Testing
         #expect(script.waitForEnd() == 0 && script.text.hasSuffix("passed\n"), "\(script.text)")
     }
 
-    /// Where a coordinator's line says that it answers over HTTP.
-    private func address(of coordinator: RunningProgram) throws -> String {
-        try #require(coordinator.pastLine(after: "moe-coordinator: dashboard and health on "), "\(coordinator.text)")
+    /// A coordinator that listens, and where: for ranks and for browsers.
+    private func coordinator(
+        in folder: TemporaryFolder, _ more: String...
+    ) throws -> (program: RunningProgram, control: String, page: String) {
+        let program = try RunningProgram(
+            "moe-coordinator",
+            ["serve", "--database", folder.path("moe.db"), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"] + more)
+        let control = try #require(program.readLine(after: "moe-coordinator: listening on "), "\(program.text)")
+        let page = program.pastLine(after: "moe-coordinator: dashboard and health on ")
+        return (program, control, try #require(page, "\(program.text)"))
     }
 
     /// Real ranks train until an allocator moves experts; then they are killed, and the coordinator goes and comes back.
@@ -57,12 +64,8 @@ import Testing
     /// Thousands of intervals.
     @Test func aLongRunIsShownSmoothly() async throws {
         let folder = try TemporaryFolder()
-        let coordinator = try RunningProgram(
-            "moe-coordinator",
-            ["serve", "--database", folder.path("moe.db"), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+        let (coordinator, control, page) = try coordinator(in: folder)
         defer { coordinator.terminate() }
-        let control = try #require(coordinator.readLine(after: "moe-coordinator: listening on "))
-        let page = try address(of: coordinator)
         let client = try await ControlClient.connect(to: Endpoint(control))
         defer { client.close() }
         _ = try await client.send(Samples.registerRun("long", worldSize: 1))
@@ -83,17 +86,14 @@ import Testing
     @Test func aLargeRunIsShownSmoothly() async throws {
         let seed = TestRuns.seed()
         let folder = try TemporaryFolder()
-        let coordinator = try RunningProgram(
-            "moe-coordinator",
-            ["serve", "--database", folder.path("moe.db"), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+        let (coordinator, control, page) = try coordinator(in: folder)
         defer { coordinator.terminate() }
-        let control = try #require(coordinator.readLine(after: "moe-coordinator: listening on "))
         let run = try LargeRun(seed: seed)
         try await run.register(at: Endpoint(control))
         try await run.report(at: Endpoint(control))
         try await run.replace(at: Endpoint(control))
         try await run.report(at: Endpoint(control))
-        try await look("large", at: address(of: coordinator), LargeRun.name) { _ in
+        try await look("large", at: page, LargeRun.name) { _ in
             try await run.report(at: Endpoint(control))
         }
     }
@@ -103,15 +103,9 @@ import Testing
         let secret = "correct-horse-battery-staple-for-tests"
         try Data(secret.utf8).write(to: folder.url.appending(path: "token"))
         try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: folder.path("token"))
-        let coordinator = try RunningProgram(
-            "moe-coordinator",
-            [
-                "serve", "--database", folder.path("moe.db"), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0",
-                "--http-token-file", folder.path("token"),
-            ])
+        let (coordinator, control, page) = try coordinator(in: folder, "--http-token-file", folder.path("token"))
         defer { coordinator.terminate() }
-        let control = try #require(coordinator.readLine(after: "moe-coordinator: listening on "))
-        try await look("token", at: address(of: coordinator), secret) { _ in
+        try await look("token", at: page, secret) { _ in
             let client = try await ControlClient.connect(to: Endpoint(control))
             defer { client.close() }
             _ = try await client.send(Samples.registerRun())

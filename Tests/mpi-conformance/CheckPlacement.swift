@@ -53,16 +53,9 @@ private func checkMeshes(_ world: MPICommunicator, seed: UInt64) throws {
             training.tensorParallel = tensorParallel
             for recomputation in Recomputation.allCases {
                 training.recomputation = recomputation
-                let record = try training.run(
-                    on: world, plan: try plans.plan(for: training.expertModel, worldSize: world.size),
-                    dispatcher: RandomDispatcher(seed: seed))
-                do {
-                    if let reference { try record.check(against: reference, tolerance: 1e-5) }
-                } catch {
-                    throw ConformanceFailure(
-                        description: "groups of \(tensorParallel), \(keyValueHeads) key-value heads, recomputed: "
-                            + "\(recomputation) (seed \(seed)): \(error)")
-                }
+                try check(
+                    training, against: reference, &plans, world, seed: seed,
+                    "groups of \(tensorParallel), \(keyValueHeads) key-value heads, recomputed: \(recomputation)")
             }
         }
     }
@@ -90,16 +83,28 @@ private func checkModelTypes(_ world: MPICommunicator, seed: UInt64) throws {
         let reference = world.rank == 0 ? try training.reference() : nil
         for tensorParallel in 1...4 where world.size % tensorParallel == 0 {
             training.tensorParallel = tensorParallel
-            let record = try training.run(
-                on: world, plan: try plans.plan(for: training.expertModel, worldSize: world.size),
-                dispatcher: RandomDispatcher(seed: seed))
-            do {
-                if let reference { try record.check(against: reference, tolerance: 1e-5) }
-            } catch {
-                throw ConformanceFailure(
-                    description: "\(training.modelType), groups of \(tensorParallel) (seed \(seed)): \(error)")
-            }
+            try check(
+                training, against: reference, &plans, world, seed: seed,
+                "\(training.modelType), groups of \(tensorParallel)")
         }
+    }
+}
+
+/// One case under the next random plan.
+/// - Parameters:
+///   - reference: of one process, on rank 0.
+///   - name: of the case, for a failure.
+private func check(
+    _ training: InvarianceCase, against reference: TrainingRecord?, _ plans: inout RandomPlan, _ world: MPICommunicator,
+    seed: UInt64, _ name: String
+) throws {
+    let record = try training.run(
+        on: world, plan: try plans.plan(for: training.expertModel, worldSize: world.size),
+        dispatcher: RandomDispatcher(seed: seed))
+    do {
+        if let reference { try record.check(against: reference, tolerance: 1e-5) }
+    } catch {
+        throw ConformanceFailure(description: "\(name) (seed \(seed)): \(error)")
     }
 }
 
