@@ -4,7 +4,7 @@ extension LayerPlanner {
     func leastSeconds(_ shape: LayerShape) -> Double {
         let even = evenSeconds(sharding: shape.sharded)
         let exchange = exchangeSeconds.min() ?? 0
-        let fastest = (costs.slowness.min() ?? 1) / slowness(0)
+        let fastest = (costs.slowness.min() ?? 1) / costs.slowness(of: 0)
         let whole = hottest.dropFirst(shape.sharded).map { expert in
             let row = costs.secondsPerRow(neurons: widths[expert], rank: 0) * fastest + exchange
             return (width: widths[expert], seconds: loads[expert] * row)
@@ -45,15 +45,15 @@ extension LayerPlanner {
     }
 
     private func evenSeconds(sharding count: Int) -> Double {
-        let speed = (0..<worldSize).reduce(0.0) { $0 + 1 / slowness($1) }
+        let speed = (0..<worldSize).reduce(0.0) { $0 + 1 / costs.slowness(of: $1) }
         // Ranks of a large node have most of the others near.
         let exchange = exchangeSeconds.min() ?? 0
         let fastest = costs.slowness.min() ?? 1
         let replicas = Double(shardRanks.count)
         var seconds = costs.exchangeLatencySeconds
         for (place, expert) in hottest.enumerated() {
-            let whole = costs.secondsPerRow(neurons: widths[expert], rank: 0) / slowness(0)
-            let row = costs.secondsPerRow(neurons: 0, rank: 0) / slowness(0)
+            let whole = costs.secondsPerRow(neurons: widths[expert], rank: 0) / costs.slowness(of: 0)
+            let row = costs.secondsPerRow(neurons: 0, rank: 0) / costs.slowness(of: 0)
             if place < count {
                 seconds += loads[expert] * ((row * fastest + exchange) / replicas + (whole - row) / speed)
                 seconds += shardSynchronisationSeconds(width: widths[expert])

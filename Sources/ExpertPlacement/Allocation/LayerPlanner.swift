@@ -150,8 +150,6 @@ struct LayerPlanner {
         return [kept, kept == packed ? nil : packed].compactMap { $0 }.map(groups.parts)
     }
 
-    func slowness(_ rank: Int) -> Double { costs.slowness.isEmpty ? 1 : costs.slowness[rank] }
-
     private func predict(_ placement: LayerPlacement, deviations: [Double]) -> LayerPrediction {
         LayerPrediction(
             placement, loads: loads, deviations: deviations, caution: options.caution, costs: costs,
@@ -282,7 +280,7 @@ struct LayerPlanner {
         else {
             return nil
         }
-        let speeds = (0..<worldSize).map { 1 / slowness($0) }
+        let speeds = (0..<worldSize).map { 1 / costs.slowness(of: $0) }
         let total = speeds.reduce(0, +)
         let plan = ReplicaPlan(
             ranks: widths.map { _ in Array(0..<worldSize) }, fractions: widths.map { _ in speeds.map { $0 / total } })

@@ -21,8 +21,7 @@ struct ShardSpread {
         mesh = try DeviceMesh(dataParallel: nodes.count, tensorParallel: shards, ranks: nodes.flatMap { $0 })
         self.costs = costs
         self.minimumGain = minimumGain
-        func slowness(_ rank: Int) -> Double { costs.slowness.isEmpty ? 1 : costs.slowness[rank] }
-        let speeds = nodes.map { 1 / ($0.map(slowness).max() ?? 1) }
+        let speeds = nodes.map { 1 / ($0.map(costs.slowness(of:)).max() ?? 1) }
         let total = speeds.reduce(0, +)
         fractions = speeds.contains { $0 != speeds[0] } ? speeds.map { $0 / total } : nil
         isUneven = nodes.count == 1 && costs.slowness.contains { $0 != costs.slowness[0] }
@@ -64,7 +63,7 @@ struct ShardSpread {
 
     /// Cuts with which all ranks take as long for a row, as far as each has a neuron; nil: even ones.
     private func cuts(width: Int) -> [Int]? {
-        let speeds = mesh.ranks.map { 1 / (costs.slowness.isEmpty ? 1 : costs.slowness[$0]) }
+        let speeds = mesh.ranks.map { 1 / costs.slowness(of: $0) }
         let row = costs.rowSeconds
         let seconds = (costs.neuronSeconds * Double(width) + row * Double(speeds.count)) / speeds.reduce(0, +)
         // What the row itself leaves of the time; one neuron for each rank, the others by that.

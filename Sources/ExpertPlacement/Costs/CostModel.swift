@@ -51,9 +51,12 @@ public struct CostModel: Hashable, Sendable, Codable {
     /// Operations of a row and neuron: for each of three matrices 2·D forward and 4·D backward.
     public static func rowOperations(hiddenSize: Int) -> Double { 18 * Double(hiddenSize) }
 
+    /// Seconds that `rank` takes for what others take one for.
+    func slowness(of rank: Int) -> Double { slowness.isEmpty ? 1 : slowness[rank] }
+
     /// Seconds `rank` computes on a row with a shard of `neurons`.
     public func secondsPerRow(neurons: Int, rank: Int) -> Double {
-        (rowSeconds + neuronSeconds * Double(neurons)) * (slowness.isEmpty ? 1 : slowness[rank])
+        (rowSeconds + neuronSeconds * Double(neurons)) * slowness(of: rank)
     }
 
     /// Seconds a row costs a rank in exchanges: its hidden state comes, its output returns, and both gradients alike.

@@ -9,10 +9,13 @@ public struct PlacementSimulation: Sendable {
         public var planningSteps = 1
         /// What all ranks together may send before one step; nil: about what half a step takes.
         public var migrationBudgetBytes: Int?
+        /// First intervals that totals leave out.
+        public var warmUpIntervals = 0
 
-        public init(planningSteps: Int = 1, migrationBudgetBytes: Int? = nil) {
+        public init(planningSteps: Int = 1, migrationBudgetBytes: Int? = nil, warmUpIntervals: Int = 0) {
             self.planningSteps = planningSteps
             self.migrationBudgetBytes = migrationBudgetBytes
+            self.warmUpIntervals = warmUpIntervals
         }
     }
 
@@ -21,6 +24,7 @@ public struct PlacementSimulation: Sendable {
     public let cluster: Cluster
     /// What things cost in truth; the planner has to find that out from reports.
     public let costs: CostModel
+    /// Of all intervals but those of the warm-up.
     public private(set) var totals = SimulationTotals()
     /// Where experts are.
     public private(set) var plan: PlacementPlan
@@ -30,6 +34,7 @@ public struct PlacementSimulation: Sendable {
     private let isStatic: Bool
     private var underWay: PlanUnderWay?
     private var revision = 1
+    private var intervals = 0
     /// Bytes a second of all ranks in the last move.
     private var measuredRate: Double?
 
@@ -87,7 +92,8 @@ public struct PlacementSimulation: Sendable {
             report(interval, rows: rows, stepSeconds: outcome.stepSeconds, isSwitching: wasUnderWay)
             outcome.isReplanned = try propose(step: interval.firstStep + interval.stepCount - 1, outcome.stepSeconds)
         }
-        totals.add(outcome)
+        intervals += 1
+        if intervals > options.warmUpIntervals { totals.add(outcome) }
         return outcome
     }
 
@@ -131,9 +137,9 @@ public struct PlacementSimulation: Sendable {
         let steps = Double(interval.stepCount)
         for rank in 0..<cluster.worldSize {
             if isSwitching && rank > 0 { break }  // Seconds of steps between which layers switched tell nothing.
-            let slowness = costs.slowness.isEmpty ? 1 : costs.slowness[rank]
             let seconds =
-                slowness * (costs.rowSeconds * work.rows[rank] + costs.neuronSeconds * work.work[rank]) * steps
+                costs.slowness(of: rank) * (costs.rowSeconds * work.rows[rank] + costs.neuronSeconds * work.work[rank])
+                * steps
             planner.record(
                 PerformanceSample(
                     firstStep: interval.firstStep, stepCount: interval.stepCount,

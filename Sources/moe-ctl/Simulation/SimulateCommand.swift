@@ -81,8 +81,8 @@ struct SimulateCommand: ParsableCommand {
                     SimulatedPolicy(
                         $0, model: reader.header.model, cluster: cluster, costs: costs,
                         options: PlacementSimulation.Options(
-                            planningSteps: planningSteps, migrationBudgetBytes: migrationBudget),
-                        warmUpIntervals: warmUpIntervals)
+                            planningSteps: planningSteps, migrationBudgetBytes: migrationBudget,
+                            warmUpIntervals: warmUpIntervals))
                 })
         }
         var count = 0
@@ -138,14 +138,11 @@ struct SimulatedPolicy {
     private(set) var simulation: PlacementSimulation?
     private(set) var outcomes = [IntervalOutcome]()
     private(set) var failure: String?
-    private let warmUpIntervals: Int
 
     init(
-        _ policy: String, model: ExpertModel, cluster: Cluster, costs: CostModel, options: PlacementSimulation.Options,
-        warmUpIntervals: Int
+        _ policy: String, model: ExpertModel, cluster: Cluster, costs: CostModel, options: PlacementSimulation.Options
     ) {
         self.policy = policy
-        self.warmUpIntervals = warmUpIntervals
         do {
             simulation = try PlacementSimulation(
                 policy: policy, model: model, cluster: cluster, costs: costs, options: options)
@@ -163,8 +160,5 @@ struct SimulatedPolicy {
         }
     }
 
-    /// Of all intervals but the first few.
-    var totals: SimulationTotals {
-        outcomes.dropFirst(warmUpIntervals).reduce(into: SimulationTotals()) { $0.add($1) }
-    }
+    var totals: SimulationTotals { simulation?.totals ?? SimulationTotals() }
 }
