@@ -217,29 +217,14 @@ import WorkerRuntime
 
     // MARK: - What ends the job
 
-    /// The one reason that the ranks of a job give, which all end with the same code.
     private func failure(
         _ setting: Setting = Setting(), directory: String, exitCode: Int32 = 1,
         _ change: (inout TrainingOptions) -> Void
     ) throws -> String {
-        var options = fixture.options(steps: Self.steps)
-        options.checkpointDirectory = directory
-        change(&options)
-        let final = options
-        let results = try outcomes(worldSize: setting.worldSize) { communicator in
-            try Trainer(options: final, communicator: communicator, nodes: communicator.nodes()).run()
+        try fixture.failure(worldSize: setting.worldSize, steps: Self.steps, exitCode: exitCode) {
+            $0.checkpointDirectory = directory
+            change(&$0)
         }
-        var reasons = [String]()
-        for result in results {
-            guard case .failure(let error as JobFailure) = result else {
-                Issue.record("\(result)")
-                continue
-            }
-            #expect(error.exitCode == exitCode)
-            if let reason = error.reason { reasons.append("\(reason)") }
-        }
-        #expect(reasons.count == 1)
-        return reasons.first ?? ""
     }
 
     /// All that is in a directory, with contents.

@@ -1,6 +1,7 @@
 import Foundation
 import MessagePassing
 import Mixtral
+import Testing
 import WorkerRuntime
 
 /// A folder with a little data and a model of a few thousand parameters. Removed with the value, so a suite holds it.
@@ -79,5 +80,28 @@ extension TrainingFixture {
         return try String(contentsOfFile: metrics, encoding: .utf8).split(separator: "\n").map {
             try JSONDecoder().decode(StepMetrics.self, from: Data($0.utf8))
         }
+    }
+
+    /// The one reason that the ranks of a job give, which all end with the same code.
+    func failure(
+        worldSize: Int, steps: Int = 12, exitCode: Int32, _ change: (inout TrainingOptions) -> Void
+    ) throws -> String {
+        var options = options(steps: steps)
+        change(&options)
+        let final = options
+        let results = try outcomes(worldSize: worldSize) { communicator in
+            try Trainer(options: final, communicator: communicator, nodes: communicator.nodes()).run()
+        }
+        var reasons = [String]()
+        for result in results {
+            guard case .failure(let error as JobFailure) = result else {
+                Issue.record("\(result)")
+                continue
+            }
+            #expect(error.exitCode == exitCode)
+            if let reason = error.reason { reasons.append("\(reason)") }
+        }
+        #expect(reasons.count == 1)
+        return reasons.first ?? ""
     }
 }
