@@ -7,7 +7,7 @@ import Testing
 
 /// One pass of the model in one process against transformers' `MixtralForCausalLM`, and the classes of the other types.
 @Suite struct GoldenValueTests {
-    static let otherTypes = ["tied", "olmoe", "qwen2-moe", "qwen3-moe", "qwen3-moe-tied", "dots1"]
+    static let otherTypes = ["tied", "olmoe", "qwen2-moe", "qwen3-moe", "qwen3-moe-tied", "dots1", "deepseek"]
 
     @Test(arguments: ["base", "sharded", "fused", "top-1", "top-3"] + otherTypes)
     func logitsAndLossAreThoseOfTransformers(name: String) throws {

@@ -10,7 +10,7 @@ struct GoldenValues: Decodable {
         /// One row a sequence: its tokens, and one more, so that the targets are the tokens from the second on.
         let tokens: [[Int32]]
         let loss: Double
-        /// Nil for types of model that transformers has none for.
+        /// Nil for types of model that transformers has no batch-wise one for.
         let auxiliaryLoss: Double?
         /// Coefficients of the auxiliary loss that there are gradients for, as Python prints them.
         let coefficients: [Double]

@@ -11,7 +11,8 @@ import torch
 import transformers
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
-from transformers import AutoConfig, AutoModelForCausalLM, MixtralForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM, MixtralForCausalLM
+from transformers.models.deepseek_v2.modeling_deepseek_v2 import DeepseekV2Moe
 
 FOLDER = pathlib.Path(__file__).parent
 SEQUENCES, LENGTH = 3, 11
@@ -78,10 +79,19 @@ VARIANTS = {
         routed_scaling_factor=1.5, max_position_embeddings=16,
     ),
 }
+# transformers has no class for DeepSeekMoE's first models: a Llama with the networks of DeepSeek-V2 in all layers but the first
+# is one. Two shared experts; heads as wide as hidden / heads.
+DEEPSEEK = dict(
+    model_type="deepseek", vocab_size=37, hidden_size=24, intermediate_size=13, num_hidden_layers=3,
+    num_attention_heads=4, num_key_value_heads=2, moe_intermediate_size=5, n_shared_experts=2, n_routed_experts=6,
+    num_experts_per_tok=3, first_k_dense_replace=1, moe_layer_freq=1, norm_topk_prob=False, scoring_func="softmax",
+    max_position_embeddings=16, rms_norm_eps=1e-6, rope_theta=10000.0, hidden_act="silu", aux_loss_alpha=0.001,
+    seq_aux=True, tie_word_embeddings=False,
+)
 # Seeds for which no expert is chosen narrowly; `expected` checks it.
 VARIANT_SEEDS = {
     "top-1": 53, "top-3": 46, "tied": 20, "olmoe": 21, "qwen2-moe": 20, "qwen3-moe": 77, "qwen3-moe-tied": 10,
-    "dots1": 4}
+    "dots1": 4, "deepseek": 103}
 
 
 def make_model(config: dict, seed: int):
@@ -91,7 +101,21 @@ def make_model(config: dict, seed: int):
     config = AutoConfig.for_model(
         **config, **auxiliary, output_router_logits=True, attn_implementation="eager", experts_implementation="eager",
         bos_token_id=None, eos_token_id=None)
-    model = AutoModelForCausalLM.from_config(config).float()
+    return fill(AutoModelForCausalLM.from_config(config).float())
+
+
+def make_deepseek(seed: int):
+    torch.manual_seed(seed)
+    options = dict(attn_implementation="eager", experts_implementation="eager")
+    shapes = {name: value for name, value in DEEPSEEK.items() if name not in ("model_type", "rope_theta")}
+    model = LlamaForCausalLM(AutoConfig.for_model("llama", **shapes, **options))
+    networks = AutoConfig.for_model("deepseek_v2", **shapes, topk_method="greedy", routed_scaling_factor=1.0, **options)
+    for layer in model.model.layers[DEEPSEEK["first_k_dense_replace"]:]:
+        layer.mlp = DeepseekV2Moe(networks)
+    return fill(model.float())
+
+
+def fill(model):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
@@ -115,7 +139,7 @@ def draw_tokens(vocabulary: int, seed: int, steps: int = 1) -> torch.Tensor:
 def losses(model, batch):
     """Cross-entropy over all tokens, auxiliary loss or None, and the output; row b is a sequence and its targets."""
     output = model(input_ids=batch[:, :-1])
-    return cross_entropy(output.logits.flatten(0, 1), batch[:, 1:].flatten()), output.aux_loss, output
+    return cross_entropy(output.logits.flatten(0, 1), batch[:, 1:].flatten()), output.get("aux_loss"), output
 
 
 def margin(model, batch) -> float:
@@ -149,25 +173,28 @@ def margin(model, batch) -> float:
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
-    """Gradients under the names of the published checkpoints."""
-    is_mixtral = model.config.model_type == "mixtral"
+    return published(model.config, {name: parameter.grad for name, parameter in model.named_parameters()})
+
+
+def published(config, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copies under the names of the published checkpoints, which have each expert's matrices apart."""
+    is_mixtral = config.model_type == "mixtral"
     gate, up, down = ("w1", "w3", "w2") if is_mixtral else ("gate_proj", "up_proj", "down_proj")
     result = {}
-    for name, parameter in model.named_parameters():
-        gradient = parameter.grad
+    for name, tensor in tensors.items():
         if is_mixtral:
             name = name.replace(".mlp.", ".block_sparse_moe.")
         if name.endswith("experts.gate_up_proj"):
             experts = name.removesuffix("gate_up_proj")
-            width = gradient.shape[1] // 2
-            for expert, both in enumerate(gradient):
+            width = tensor.shape[1] // 2
+            for expert, both in enumerate(tensor):
                 result[f"{experts}{expert}.{gate}.weight"] = both[:width].clone()
                 result[f"{experts}{expert}.{up}.weight"] = both[width:].clone()
         elif name.endswith("experts.down_proj"):
-            for expert, one in enumerate(gradient):
+            for expert, one in enumerate(tensor):
                 result[f"{name.removesuffix('down_proj')}{expert}.{down}.weight"] = one.clone()
         else:
-            result[name] = gradient.clone()
+            result[name] = tensor.clone()
     return result
 
 
@@ -185,6 +212,16 @@ def save(model, folder: str, **options) -> None:
     (path / "generation_config.json").unlink(missing_ok=True)
     for file in path.iterdir():
         file.chmod(0o644)
+
+
+def save_deepseek(model, folder: str) -> None:
+    path = FOLDER / folder
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    (path / "config.json").write_text(
+        json.dumps({"architectures": ["DeepseekForCausalLM"], **DEEPSEEK}, indent=2, sort_keys=True) + "\n")
+    save_file(published(model.config, model.state_dict()), path / "model.safetensors", metadata={"format": "pt"})
+    (path / "model.safetensors").chmod(0o644)
 
 
 def expected(name: str, model, batch, coefficients: list[float]) -> dict:
@@ -253,6 +290,12 @@ def main() -> None:
         coefficient = COEFFICIENT if hasattr(model.config, "router_aux_loss_coef") else 0.0
         golden["models"][name] = expected(
             name, model, draw_tokens(config["vocab_size"], seed=seed)[0], [coefficient])
+
+    seed = VARIANT_SEEDS["deepseek"]
+    deepseek = make_deepseek(seed)
+    save_deepseek(deepseek, "deepseek")
+    golden["models"]["deepseek"] = expected(
+        "deepseek", deepseek, draw_tokens(DEEPSEEK["vocab_size"], seed=seed)[0], [0.0])
 
     batches = draw_tokens(BASE["vocab_size"], seed=27, steps=STEPS)
     golden["batches"] = batches.tolist()
