@@ -6,6 +6,10 @@
 trains the model of `make train` under each placement on two ranks, with a coordinator, and records a trace of each run. The
 trace of the first placement alone says how fast ranks compute, what the rest of a step takes and what messages cost; with
 that moe-ctl simulate predicts the others, whose own traces say what they took. Leave the machine alone meanwhile.
+
+With more --ranks than cores, seconds of the clock say nothing of a rank. Then it is CPU seconds that are held against each other:
+those of attention and router, the mean of the ranks, and those of the experts, of the rank that computes longest in each layer. How
+fast ranks compute is known from the first placement's CPU seconds, and exchanges count as nothing, whose waiting takes CPU seconds, too.
 """
 
 import argparse
@@ -24,6 +28,8 @@ CONFIGURATION = ROOT / "deploy/shakespeare/config.json"
 CALIBRATED = "tensor-parallel"
 PREDICTED = ["expert-parallel", "replicated", "load-balanced"]
 GOAL = 0.1
+# Bytes a second of links that take no time.
+FREE_LINK = 1e18
 
 
 def call(*command):
@@ -84,7 +90,7 @@ def measured(trace, skipped):
 
 
 class ProcessorTime:
-    """CPU seconds of the experts in the steps past the first few."""
+    """CPU seconds of a run's steps past the first few."""
 
     def __init__(self, metrics, skipped_steps):
         lines = [json.loads(line) for line in metrics.read_text().splitlines()]
@@ -95,26 +101,31 @@ class ProcessorTime:
         self.seconds = [sum(step["rank_cpu_seconds"][rank] for step in self.steps) for rank in ranks]
         self.work = [sum(layer[rank] for step in self.steps for layer in step["rank_work"]) for rank in ranks]
 
+    def dense(self):
+        """Of attention and router: the mean of the ranks, the median of the steps."""
+        return statistics.median(statistics.mean(step["rank_dense_cpu_seconds"]) for step in self.steps)
+
     def operations_per_second(self, hidden_size):
         """Of a rank; a row takes 18 operations a neuron and entry of the hidden state."""
         return 18 * hidden_size * sum(self.work) / sum(self.seconds)
 
     def step(self):
-        """Of the longest rank of each layer, added up: the median of the steps."""
+        """With the experts of the longest rank of each layer, added up: the median of the steps."""
         each = [seconds / work if work else 0 for seconds, work in zip(self.seconds, self.work)]
-        return statistics.median(
+        return self.dense() + statistics.median(
             sum(max(work * cost for work, cost in zip(layer, each)) for layer in step["rank_work"])
             for step in self.steps)
 
 
-def predicted(arguments, trace, field, *options):
+def predicted(arguments, trace, *options):
     """The same as the simulator has it, by policy."""
     command = [arguments.programs / "moe-ctl", "simulate", "--trace", trace, "-o", "json", *options]
     for policy in [CALIBRATED] + PREDICTED:
         command += ["--policy", policy]
     policies = json.loads(call(*command))["policies"]
     return {
-        policy["policy"]: statistics.median(interval[field] for interval in policy["intervals"][arguments.skip:])
+        policy["policy"]: statistics.median(
+            interval["step_seconds"] for interval in policy["intervals"][arguments.skip:])
         for policy in policies}
 
 
@@ -138,16 +149,15 @@ def main():
                 for allocator in [CALIBRATED] + PREDICTED}
         trace, metrics = runs[CALIBRATED]
         if arguments.ranks <= len(os.sched_getaffinity(0)):
-            expected = predicted(arguments, trace, "step_seconds")
+            expected = predicted(arguments, trace)
             found = {allocator: measured(trace, arguments.skip) for allocator, (trace, _) in runs.items()}
         else:
             skipped = arguments.skip * arguments.interval
             hidden_size = json.loads(CONFIGURATION.read_text())["hidden_size"]
-            operations = ProcessorTime(metrics, skipped).operations_per_second(hidden_size)
-            # Links that take no time leave what ranks compute.
+            calibration = ProcessorTime(metrics, skipped)
             expected = predicted(
-                arguments, trace, "expert_seconds", "--operations-per-second", operations, "--bandwidth", 1e18,
-                "--latency", 0)
+                arguments, trace, "--dense-seconds", calibration.dense(), "--operations-per-second",
+                calibration.operations_per_second(hidden_size), "--bandwidth", FREE_LINK, "--latency", 0)
             found = {allocator: ProcessorTime(metrics, skipped).step() for allocator, (_, metrics) in runs.items()}
         print("| placement | predicted, ms | measured, ms | ratio | |\n|---|---|---|---|---|")
         for allocator, seconds in found.items():

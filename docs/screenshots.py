@@ -125,7 +125,7 @@ def main():
             subprocess.run([*planning, "freeze", *place, "to see what this plan brings"], check=True)
             wait(job, "nine tenths of the steps", lambda: step() >= steps * 9 // 10)
             # While it runs: the page says how long it has left.
-            take(page, 1280, "light", 1190, 1)
+            take(page, 1280, "light", 1172, 1)
             take(page, 360, "dark", 1200, 2)
         finally:
             for program in (job, coordinator):

@@ -9,6 +9,8 @@ public struct RankMetrics: Sendable, Equatable {
     /// Seconds of the experts' forward and backward, and those of them in which the rank had a processor, W entries.
     public var expertSeconds = [Double]()
     public var processorSeconds = [Double]()
+    /// Seconds of attention, dense networks and router in which the rank had a processor, W entries.
+    public var denseProcessorSeconds = [Double]()
     /// Seconds of dispatch and combine, waiting for other ranks included, W entries.
     public var exchangeSeconds = [Double]()
 
@@ -21,6 +23,7 @@ public struct RankMetrics: Sendable, Equatable {
         var work: [Int]
         var expertSeconds: Double
         var processorSeconds: Double
+        var denseProcessorSeconds: Double
         var exchangeSeconds: Double
     }
 
@@ -30,13 +33,14 @@ public struct RankMetrics: Sendable, Equatable {
         // Counts are exact in a Double up to 2^53.
         let block =
             own.rows.map(Double.init) + own.work.map(Double.init)
-            + [own.expertSeconds, own.processorSeconds, own.exchangeSeconds]
+            + [own.expertSeconds, own.processorSeconds, own.denseProcessorSeconds, own.exchangeSeconds]
         let all = try communicator.allGather(block)
         let ranks = (0..<communicator.size).map { Array(all[$0 * block.count..<($0 + 1) * block.count]) }
         rows = (0..<layers).map { layer in ranks.map { Int($0[layer]) } }
         work = (0..<layers).map { layer in ranks.map { Int($0[layers + layer]) } }
         expertSeconds = ranks.map { $0[2 * layers] }
         processorSeconds = ranks.map { $0[2 * layers + 1] }
-        exchangeSeconds = ranks.map { $0[2 * layers + 2] }
+        denseProcessorSeconds = ranks.map { $0[2 * layers + 2] }
+        exchangeSeconds = ranks.map { $0[2 * layers + 3] }
     }
 }

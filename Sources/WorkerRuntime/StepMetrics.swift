@@ -83,6 +83,7 @@ extension StepMetrics: Codable {
         case rankWork = "rank_work"
         case rankExpertSeconds = "rank_expert_seconds"
         case rankProcessorSeconds = "rank_cpu_seconds"
+        case rankDenseProcessorSeconds = "rank_dense_cpu_seconds"
         case rankExchangeSeconds = "rank_exchange_seconds"
     }
 
@@ -112,6 +113,7 @@ extension StepMetrics: Codable {
         ranks.work = try values.decode([[Int]].self, forKey: .rankWork)
         ranks.expertSeconds = try values.decode([Double].self, forKey: .rankExpertSeconds)
         ranks.processorSeconds = try values.decode([Double].self, forKey: .rankProcessorSeconds)
+        ranks.denseProcessorSeconds = try values.decode([Double].self, forKey: .rankDenseProcessorSeconds)
         ranks.exchangeSeconds = try values.decode([Double].self, forKey: .rankExchangeSeconds)
     }
 
@@ -144,6 +146,7 @@ extension StepMetrics: Codable {
         try values.encode(ranks.work, forKey: .rankWork)
         try values.encode(ranks.expertSeconds, forKey: .rankExpertSeconds)
         try values.encode(ranks.processorSeconds, forKey: .rankProcessorSeconds)
+        try values.encode(ranks.denseProcessorSeconds, forKey: .rankDenseProcessorSeconds)
         try values.encode(ranks.exchangeSeconds, forKey: .rankExchangeSeconds)
     }
 }

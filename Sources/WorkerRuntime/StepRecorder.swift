@@ -30,6 +30,7 @@ package final class StepRecorder {
         var isSwitched = false
 
         func seconds(of phase: Phase) -> Double { phases[phase]?.seconds ?? 0 }
+        func processorSeconds(of phase: Phase) -> Double { phases[phase]?.processorSeconds ?? 0 }
     }
     private var measurement = Measurement()
     private var skippedSteps: Int
@@ -199,7 +200,9 @@ package final class StepRecorder {
             RankMetrics.Own(
                 rows: measurement.work.map(\.rows), work: measurement.work.map(\.neuronRows),
                 expertSeconds: measurement.seconds(of: .experts),
-                processorSeconds: measurement.phases[.experts]?.processorSeconds ?? 0,
+                processorSeconds: measurement.processorSeconds(of: .experts),
+                denseProcessorSeconds: measurement.processorSeconds(of: .attention)
+                    + measurement.processorSeconds(of: .router),
                 exchangeSeconds: measurement.seconds(of: .dispatch) + measurement.seconds(of: .combine)),
             communicator: context.communicator)
     }
