@@ -6,11 +6,10 @@ struct FastestRanks {
     private let secondsPerRow: [Double]
     /// Experts that each has room for.
     private var room: [Int]
-    /// How soon each would be done; infinite where it has no room.
+    /// Rows of each; infinite where it has no room.
+    private var rows: [Double]
+    /// How soon each would be done.
     private var levels: [Double]
-    /// Levels and orders added up: of two ranks the one with the lower sum is never the worse one, but sums may be equal
-    /// where levels and orders are not.
-    private var sums: [Double]
     /// Where nodes begin, and the end of the last.
     private let bounds: [Int]
     /// Ranks that were taken for being the best of their nodes, by node, -1 where none was.
@@ -19,17 +18,18 @@ struct FastestRanks {
     private let nodes: [Int]
 
     /// - Parameters:
+    ///   - rankLoads: rows that each rank has already.
     ///   - nodes: of each rank, counted from 0; nil: all are on one.
     ///   - room: experts that each rank has room for.
-    init(secondsPerRow: [Double], nodes: [Int]?, nodeCount: Int, room: [Int]) {
+    init(rankLoads: [Double], secondsPerRow: [Double], nodes: [Int]?, nodeCount: Int, room: [Int]) {
         let nodes = nodes ?? [Int](repeating: 0, count: room.count)
         let ranks = room.indices.sorted { (nodes[$0], $0) < (nodes[$1], $1) }
         self.nodes = nodes
         self.ranks = ranks
         self.secondsPerRow = ranks.map { secondsPerRow[$0] }
         self.room = ranks.map { room[$0] }
+        rows = ranks.map { room[$0] > 0 ? rankLoads[$0] : .infinity }
         levels = [Double](repeating: 0, count: ranks.count)
-        sums = levels
         var bounds = [Int](repeating: 0, count: nodeCount + 1)
         for node in nodes { bounds[node + 1] += 1 }
         for node in 0..<nodeCount { bounds[node + 1] += bounds[node] }
@@ -39,80 +39,85 @@ struct FastestRanks {
 
     /// Takes ranks for pieces of an expert that none holds yet, fewer than `count` when others have no room.
     /// - Parameters:
-    ///   - rankLoads: rows of each rank.
+    ///   - load: rows of the expert, in equal pieces.
     ///   - inverseGrain: levels count in whole ones of this many parts of a second, and among equal ones a fixed
     ///     pseudo-random order decides; nil: levels count as they are.
     /// - Returns: of equals those first that come first in that order, and then by their numbers.
-    mutating func take(
-        _ count: Int, for expert: Int, piece: Double, rankLoads: [Double], inverseGrain: Double?
-    ) -> [Int] {
-        Self.measure(&levels, piece, rankLoads, ranks, secondsPerRow, room)
-        if let inverseGrain { Self.mix(&sums, &levels, expert, ranks, inverseGrain: inverseGrain) }
+    mutating func take(_ count: Int, for expert: Int, load: Double, inverseGrain: Double?) -> [Int] {
+        Self.measure(&levels, rows, load / Double(count), secondsPerRow)
+        if let inverseGrain { Self.round(&levels, inverseGrain) }
         let isMixed = inverseGrain != nil
-        let (best, spread) = search(count, for: expert, isMixed ? sums : levels, isMixed: isMixed)
-        for entry in spread.entries { firsts[nodes[ranks[entry.place]]] = entry.place }
+        let spread = bestOfNodes(count, for: expert, isMixed: isMixed)
         var places = spread.entries.map(\.place)
-        for entry in best.entries where places.count < count && firsts[nodes[ranks[entry.place]]] != entry.place {
-            places.append(entry.place)
+        // More pieces than nodes that have room.
+        if places.count < count {
+            for place in places { firsts[nodes[ranks[place]]] = place }
+            let best = best(count, for: expert, isMixed: isMixed)
+            for entry in best.entries where places.count < count && firsts[nodes[ranks[entry.place]]] != entry.place {
+                places.append(entry.place)
+            }
+            for entry in spread.entries { firsts[nodes[ranks[entry.place]]] = -1 }
         }
-        for entry in spread.entries { firsts[nodes[ranks[entry.place]]] = -1 }
-        for place in places { room[place] -= 1 }
+        let share = 1 / Double(places.count)
+        for place in places {
+            room[place] -= 1
+            rows[place] = room[place] > 0 ? rows[place] + share * load : .infinity
+        }
         return places.map { ranks[$0] }
     }
 
-    private static func measure(
-        _ levels: inout [Double], _ piece: Double, _ rankLoads: [Double], _ ranks: [Int], _ secondsPerRow: [Double],
-        _ room: [Int]
-    ) {
-        let (rankLoads, ranks, secondsPerRow, room) = (rankLoads.span, ranks.span, secondsPerRow.span, room.span)
+    private static func measure(_ levels: inout [Double], _ rows: [Double], _ piece: Double, _ secondsPerRow: [Double])
+    {
+        let (rows, secondsPerRow) = (rows.span, secondsPerRow.span)
         var levels = levels.mutableSpan
-        precondition(ranks.count == levels.count && secondsPerRow.count == levels.count && room.count == levels.count)
-        for place in levels.indices {
-            let level = (rankLoads[ranks[place]] + piece) * secondsPerRow[place]
-            levels[place] = room[place] > 0 ? level : .infinity
-        }
+        precondition(rows.count == levels.count && secondsPerRow.count == levels.count)
+        for place in levels.indices { levels[place] = (rows[place] + piece) * secondsPerRow[place] }
     }
 
-    private static func mix(
-        _ sums: inout [Double], _ levels: inout [Double], _ expert: Int, _ ranks: [Int], inverseGrain: Double
-    ) {
-        let ranks = ranks.span
+    private static func round(_ levels: inout [Double], _ inverseGrain: Double) {
         var levels = levels.mutableSpan
-        var sums = sums.mutableSpan
-        precondition(ranks.count == levels.count && sums.count == levels.count)
-        for place in levels.indices {
-            let level = (levels[place] * inverseGrain).rounded(.down)
-            levels[place] = level
-            sums[place] = level + fixedFraction(expert, ranks[place])
-        }
+        for place in levels.indices { levels[place] = (levels[place] * inverseGrain).rounded(.down) }
     }
 
-    /// - Returns: the best ranks whatever their nodes, and the best of those that are the best of their nodes.
-    private func search(
-        _ count: Int, for expert: Int, _ sums: [Double], isMixed: Bool
-    ) -> (best: LeastFew<RankLevel>, spread: LeastFew<RankLevel>) {
-        var best = LeastFew<RankLevel>(count: count)
-        var spread = LeastFew<RankLevel>(count: min(count, firsts.count))
-        // No rank with a larger sum is among them.
-        var (bestSum, spreadSum) = (Double.infinity, Double.infinity)
-        let (levels, sums, ranks, bounds) = (levels.span, sums.span, ranks.span, bounds.span)
+    /// The best of the ranks that are the best of their nodes.
+    private func bestOfNodes(_ count: Int, for expert: Int, isMixed: Bool) -> LeastFew<RankLevel> {
+        var best = LeastFew<RankLevel>(count: min(count, firsts.count))
+        var bestSum = Double.infinity
+        let (levels, ranks, bounds) = (levels.span, ranks.span, bounds.span)
         for node in 0..<bounds.count - 1 {
             let places = bounds[node]..<bounds[node + 1]
             var least = Double.infinity
-            for place in places { least = min(least, sums[place]) }
-            // Most nodes are passed over by their best rank alone.
-            guard least <= max(bestSum, spreadSum), least < .infinity else { continue }
-            var first: RankLevel?
-            for place in places where sums[place] <= max(bestSum, least) && sums[place] < .infinity {
-                let entry = RankLevel(
-                    level: levels[place], order: isMixed ? fixedFraction(expert, ranks[place]) : 0, rank: ranks[place],
-                    place: place)
-                if sums[place] <= bestSum, best.offer(entry), let last = best.last { bestSum = sums[last.place] }
-                if sums[place] == least, first.map({ entry < $0 }) ?? true { first = entry }
+            for place in places { least = min(least, levels[place]) }
+            // Most nodes are passed over by their least level alone.
+            guard least <= bestSum, least < .infinity else { continue }
+            var order = Double.infinity
+            // Without branches, which nobody could predict.
+            for place in places {
+                let fraction = isMixed ? fixedFraction(expert, ranks[place]) : 0
+                order = min(order, levels[place] > least ? .infinity : fraction)
             }
-            if let first, spread.offer(first), let last = spread.last { spreadSum = sums[last.place] }
+            guard least + order <= bestSum else { continue }
+            for place in places where levels[place] == least {
+                if isMixed, fixedFraction(expert, ranks[place]) != order { continue }
+                let entry = RankLevel(level: least, order: order, rank: ranks[place], place: place)
+                if best.offer(entry), let last = best.last { bestSum = last.sum }
+                break
+            }
         }
-        return (best, spread)
+        return best
+    }
+
+    /// The best ranks, whatever their nodes.
+    private func best(_ count: Int, for expert: Int, isMixed: Bool) -> LeastFew<RankLevel> {
+        var best = LeastFew<RankLevel>(count: count)
+        var bestSum = Double.infinity
+        let (levels, ranks) = (levels.span, ranks.span)
+        for place in levels.indices where levels[place] <= bestSum && levels[place] < .infinity {
+            let order = isMixed ? fixedFraction(expert, ranks[place]) : 0
+            let entry = RankLevel(level: levels[place], order: order, rank: ranks[place], place: place)
+            if entry.sum <= bestSum, best.offer(entry), let last = best.last { bestSum = last.sum }
+        }
+        return best
     }
 }
 
@@ -123,6 +128,10 @@ private struct RankLevel: Comparable {
     let rank: Int
     /// Where it stands among the ranks.
     let place: Int
+
+    /// Of two ranks the one with the lower sum is never the worse one, but sums may be equal where levels and orders are not: no rank
+    /// with a larger sum than the last of the best is among them, nor one whose level alone is larger.
+    var sum: Double { level + order }
 
     static func < (a: RankLevel, b: RankLevel) -> Bool { (a.level, a.order, a.rank) < (b.level, b.order, b.rank) }
 }

@@ -26,7 +26,7 @@ extension ReplicaAssignment {
         {
             placeFirst(expert)
         }
-        balance()
+        balance(tolerance: startingTolerance)
         // Of too many replicas those go that are missed least; where there are many, some were left out above.
         while replicaCount > replicaLimit, let spare = spares(seconds: rankSeconds).first {
             remove(spare.expert, from: spare.rank)
@@ -65,18 +65,16 @@ extension ReplicaAssignment {
             return a == b ? left < right : a > b
         }
         var search = FastestRanks(
-            secondsPerRow: secondsPerRow, nodes: nodes, nodeCount: nodeCount,
+            rankLoads: rankLoads, secondsPerRow: secondsPerRow, nodes: nodes, nodeCount: nodeCount,
             room: slots.indices.map { slots[$0] - residents.count($0) })
         for expert in order {
-            let piece = loads[expert] / Double(counts[expert])
             let mixed = inverseGrain.isFinite && counts[expert] > 1
             // Ranks have room for an expert once, so those for all its pieces are found together.
             let ranks = search.take(
-                counts[expert], for: expert, piece: piece, rankLoads: rankLoads,
-                inverseGrain: mixed ? inverseGrain : nil)
+                counts[expert], for: expert, load: loads[expert], inverseGrain: mixed ? inverseGrain : nil)
             for rank in ranks { place(expert, on: rank, share: 1 / Double(ranks.count)) }
         }
-        balance()
+        balance(tolerance: startingTolerance)
     }
 
     /// Puts up to three replicas elsewhere, by fixed pseudo-random numbers, and in every other round gives one of an

@@ -61,6 +61,9 @@ struct ReplicaAssignment {
 
     static func isLarge(ranks: Int, experts: Int) -> Bool { ranks * experts > 4096 }
 
+    /// How exactly shares are balanced before replicas change.
+    var startingTolerance: Double { isLarge ? 1e-3 : 1e-4 }
+
     /// Whether there is time to try much.
     var isSmall: Bool { slots.count * loads.count <= 96 }
 
@@ -195,6 +198,15 @@ struct ReplicaAssignment {
             residents, &due, least: least)
     }
 
+    /// A replica that is filled.
+    private struct Vessel {
+        let rank: Int
+        /// Rows of the rank's other experts, and how long these take.
+        let base: Double
+        let height: Double
+        let conductance: Double
+    }
+
     private static func fill(
         _ replicas: inout [Replica], _ range: Range<Int>, load: Double, penalty: Double, _ rankLoads: inout [Double],
         _ secondsPerRow: [Double], _ residents: PackedLists<Int>, _ due: inout [Bool], least: Double
@@ -206,53 +218,58 @@ struct ReplicaAssignment {
         var rankLoads = rankLoads.mutableSpan
         var due = due.mutableSpan
         let secondsPerRow = secondsPerRow.span
-        for index in range { rankLoads[elements[index].rank] -= elements[index].share * load }
-        // From here on rank loads are what the other experts leave, and a share is (level / c_r - load_r) · gain.
-        var level = Double.infinity
-        while true {
-            var bases = 1 / gain
-            var conductance = 0.0
-            var highest = -Double.infinity
-            for index in range {
-                let rank = elements[index].rank
-                let base = idle ? 0 : rankLoads[rank]
-                let seconds = secondsPerRow[rank]
-                if base * seconds < level {
-                    bases += base
-                    conductance += 1 / seconds
-                    highest = max(highest, base * seconds)
+        return withUnsafeTemporaryAllocation(of: Vessel.self, capacity: range.count) { vessels in
+            var (bases, conductance, highest) = (1 / gain, 0.0, -Double.infinity)
+            for (place, index) in range.enumerated() {
+                let replica = elements[index]
+                rankLoads[replica.rank] -= replica.share * load
+                let base = idle ? 0 : rankLoads[replica.rank]
+                let seconds = secondsPerRow[replica.rank]
+                let vessel = Vessel(rank: replica.rank, base: base, height: base * seconds, conductance: 1 / seconds)
+                vessels.initializeElement(at: place, to: vessel)
+                bases += base
+                conductance += vessel.conductance
+                highest = max(highest, vessel.height)
+            }
+            // A share is (level / c_r - base) · gain. Leaving out ranks above the level lowers it, so none of them has to come
+            // back.
+            var level = bases / conductance
+            while highest >= level {
+                (bases, conductance, highest) = (1 / gain, 0, -Double.infinity)
+                for vessel in vessels where vessel.height < level {
+                    bases += vessel.base
+                    conductance += vessel.conductance
+                    highest = max(highest, vessel.height)
+                }
+                let next = bases / conductance
+                if !(next < level) { break }
+                level = next
+            }
+            var sum = 0.0
+            var change = 0.0
+            for (place, index) in range.enumerated() {
+                let vessel = vessels[place]
+                let share = max(0, (level / secondsPerRow[vessel.rank] - vessel.base) * gain)
+                let difference = abs(share - elements[index].share)
+                elements[index].share = share
+                sum += share
+                change = max(change, difference)
+                if difference * load > least {
+                    for place in residents.range(vessel.rank) { due[residents.elements[place]] = true }
                 }
             }
-            // Leaving out ranks above the level lowers it, so none of them has to come back.
-            let next = bases / conductance
-            if !(next < level) { break }
-            level = next
-            if highest < level { break }
-        }
-        var sum = 0.0
-        var change = 0.0
-        for index in range {
-            let replica = elements[index]
-            let base = idle ? 0 : rankLoads[replica.rank]
-            let share = max(0, (level / secondsPerRow[replica.rank] - base) * gain)
-            elements[index].share = share
-            sum += share
-            let difference = abs(share - replica.share)
-            change = max(change, difference)
-            if difference * load > least {
-                for place in residents.range(replica.rank) { due[residents.elements[place]] = true }
+            // Rows so few beside others' that they do not change a sum go anywhere.
+            if !(sum > 0 && sum.isFinite) {
+                for index in range { elements[index].share = 1 }
+                sum = Double(range.count)
             }
+            for (place, index) in range.enumerated() {
+                let share = elements[index].share / sum
+                elements[index].share = share
+                rankLoads[vessels[place].rank] += share * load
+            }
+            return change * load
         }
-        // Rows so few beside others' that they do not change a sum go anywhere.
-        if !(sum > 0 && sum.isFinite) {
-            for index in range { elements[index].share = 1 }
-            sum = Double(range.count)
-        }
-        for index in range {
-            elements[index].share /= sum
-            rankLoads[elements[index].rank] += elements[index].share * load
-        }
-        return change * load
     }
 
     /// Fills all experts in turn until no rank's rows change by more than `tolerance` of the mean, or `limit` times:
