@@ -1,7 +1,8 @@
 import ExpertPlacement
 
 /// The DP × TP grid of ranks for what all tokens go through. A row is a tensor-parallel group, of neighbours: it has a block of the
-/// batch's sequences, whose tokens are spread over its ranks, and computes their attention together, some heads each.
+/// batch's sequences, whose tokens are spread over its ranks, and computes their attention together, some heads each, and their dense
+/// networks and shared experts, some neurons each.
 ///
 /// It has nothing to do with the meshes of experts, which are cut and placed as a plan says.
 public struct DenseMesh: Hashable, Sendable {

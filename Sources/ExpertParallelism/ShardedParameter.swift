@@ -14,6 +14,22 @@ public struct ShardedParameter {
             self.rows = rows
             self.columns = columns
         }
+
+        /// All of a parameter.
+        init(allOf shape: [Int]) {
+            self.init(rows: 0..<(shape.count == 2 ? shape[0] : 1), columns: 0..<shape[shape.count - 1])
+        }
+
+        /// What some outputs of a projection have of its weight, (out, in), or of a vector with an entry for each output.
+        init(outputs: Range<Int>, of shape: [Int]) {
+            let all = Part(allOf: shape)
+            self = shape.count == 2 ? Part(rows: outputs, columns: all.columns) : Part(rows: all.rows, columns: outputs)
+        }
+
+        /// What some inputs of a projection have of its weight.
+        init(inputs: Range<Int>, of shape: [Int]) {
+            self.init(rows: Part(allOf: shape).rows, columns: inputs)
+        }
     }
 
     /// Below the module that has it.
@@ -43,6 +59,22 @@ public struct ShardedParameter {
             own.rows.count == parameter.rows && own.columns.count == parameter.columns,
             "\(name) is not the part's shape")
         holders = try dense.holders(parts.map { parts.firstIndex(of: $0) ?? 0 })
+    }
+
+    /// The parameters of a module, of which each rank of the group has a part. Collective.
+    /// - Parameters:
+    ///   - local: this rank's part of `whole`, with the same names.
+    ///   - part: what a place in the group has of a parameter.
+    static func all(
+        of local: any Module, partOf whole: any Module, dense: DenseParallelContext,
+        _ part: (_ name: String, _ shape: [Int], _ place: Int) -> Part
+    ) throws -> [ShardedParameter] {
+        try zip(local.namedParameters(), whole.namedParameters()).map { own, whole in
+            let shape = whole.parameter.shape
+            return try ShardedParameter(
+                name: own.name, parameter: own.parameter, shape: shape,
+                parts: (0..<dense.group.size).map { part(own.name, shape, $0) }, dense: dense)
+        }
     }
 
     var own: Part { parts[dense.group.rank] }
@@ -104,6 +136,12 @@ public protocol TensorParallelModule: Module {
 
 extension TensorParallelModule {
     public var ownWeights: [(name: String, shape: [Int])] { sharded.map { ($0.name, $0.shape) } }
+
+    /// Loads what this rank has of the weights of `whole`, if that has any.
+    func takeOver(_ whole: any Module) throws {
+        guard whole.namedParameters().contains(where: \.parameter.isMaterialized) else { return }
+        try loadOwnWeights(from: ModuleWeights(whole), path: "")
+    }
 
     /// Loads what this rank has, and no more.
     public func loadOwnWeights(from source: any WeightSource, path: String) throws {

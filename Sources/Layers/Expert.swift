@@ -49,6 +49,10 @@ public final class Expert: Module {
         w3 = Linear(inputSize: hiddenSize, outputSize: width)
     }
 
+    /// A network of some of the neurons, without weights yet: what those of all neurons give adds up to what this one gives.
+    public func part(width: Int) -> Expert { Expert(hiddenSize: hiddenSize, width: width, names: names) }
+
+    public var hiddenSize: Int { w1.inputSize }
     /// F.
     public var width: Int { w1.outputSize }
     public var children: [(name: String, module: any Module)] {

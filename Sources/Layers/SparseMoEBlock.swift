@@ -26,8 +26,9 @@ public final class SparseMoEBlock: Module {
     /// Of the last forward pass that saved for backward.
     public var statistics: Router.Statistics? { gate.statistics }
 
-    /// "experts" can be replaced, by an `ExpertGroup` of the same number of experts and the same D.
+    /// "experts" can be replaced, by an `ExpertGroup` of the same number of experts and the same D, and a shared expert by a `FeedForward`.
     public func replaceChild(_ name: String, with module: any Module) throws {
+        if let shared, shared.replaceChild(name, with: module) { return }
         guard name == "experts", let group = module as? any ExpertGroup, group.expertCount == experts.expertCount,
             group.hiddenSize == experts.hiddenSize
         else {
@@ -40,11 +41,12 @@ public final class SparseMoEBlock: Module {
     ///   - x: (T, D); kept by reference until `backward`, so it must not change. With T = 0 the experts are asked
     ///     as well, because they may have other ranks' tokens to compute.
     ///   - sequenceLength: L, a divisor of T; nil: the tokens are one sequence.
+    ///   - tokens: of all ranks among which a shared expert is spread; nil: T.
     ///   - recomputing: whether a second pass of the same x comes before `backward`: of this one nothing but `statistics` is
     ///     kept.
     /// - Returns: y, (T, D)
     public func forward(
-        _ x: Tensor, sequenceLength: Int? = nil, savingForBackward: Bool, recomputing: Bool = false
+        _ x: Tensor, sequenceLength: Int? = nil, tokens: Int? = nil, savingForBackward: Bool, recomputing: Bool = false
     ) throws -> Tensor {
         let routing = try timer.measure(.router) {
             try gate.forward(
@@ -53,7 +55,11 @@ public final class SparseMoEBlock: Module {
         if recomputing { gate.discardSaved() }
         let saves = savingForBackward && !recomputing
         let y = try experts.forward(x, routing: routing, savingForBackward: saves)
-        if let shared { timer.measure(.attention) { shared.forward(x, addingTo: y, savingForBackward: saves) } }
+        if let shared {
+            try timer.measure(.attention) {
+                try shared.forward(x, tokens: tokens ?? x.rows, addingTo: y, savingForBackward: saves)
+            }
+        }
         return y
     }
 
@@ -67,7 +73,7 @@ public final class SparseMoEBlock: Module {
         _ outputGradient: Tensor, probabilityGradient: [Float]?, scales: RouterLossScales = RouterLossScales()
     ) throws -> Tensor {
         let (inputGradient, weightGradient) = try experts.backward(outputGradient)
-        if let shared { timer.measure(.attention) { shared.backward(outputGradient, addingTo: inputGradient) } }
+        if let shared { try timer.measure(.attention) { try shared.backward(outputGradient, addingTo: inputGradient) } }
         timer.measure(.router) {
             gate.backward(
                 weightGradient: weightGradient, probabilityGradient: probabilityGradient, scales: scales,

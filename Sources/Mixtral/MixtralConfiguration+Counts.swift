@@ -19,18 +19,16 @@ extension MixtralConfiguration {
         return 3 * hiddenSize * neurons
     }
 
-    /// Of a layer, counted with the dense ones, without the experts that its router chooses: attention, two norms, and either router and
-    /// shared expert or the dense network.
+    /// Of a layer, counted with the dense ones, without the experts that its router chooses: attention, two norms, and either router,
+    /// shared expert and its gate, or the dense network.
     public func denseParameterCount(ofLayer layer: Int) -> Int {
-        attentionParameterCount + 2 * hiddenSize + networkParameterCount(ofLayer: layer)
-            + (sparseLayers.contains(layer) ? experts * hiddenSize : 0)
+        let routing = sparseLayers.contains(layer) ? experts + (hasSharedGate ? 1 : 0) : 0
+        return attentionParameterCount + (2 + 3 * networkWidth(ofLayer: layer) + routing) * hiddenSize
     }
 
-    /// Of a layer's network that all tokens go through, dense or shared, with a gate.
-    public func networkParameterCount(ofLayer layer: Int) -> Int {
-        guard sparseLayers.contains(layer) else { return 3 * hiddenSize * (denseWidth ?? 0) }
-        guard let sharedExpertWidth else { return 0 }
-        return 3 * hiddenSize * sharedExpertWidth + (hasSharedGate ? hiddenSize : 0)
+    /// Neurons of a layer's network that all tokens go through, dense or shared.
+    public func networkWidth(ofLayer layer: Int) -> Int {
+        (sparseLayers.contains(layer) ? sharedExpertWidth : denseWidth) ?? 0
     }
 
     /// Whether the shared expert has a gate.

@@ -5,10 +5,10 @@ import Tensors
 final class MixtralDecoderLayer: Module {
     private enum Network {
         case sparse(SparseMoEBlock)
-        case dense(Expert)
+        case dense(any FeedForward)
     }
     private var attention: any Attention
-    private let network: Network
+    private var network: Network
     private let networkName: String
     private let inputNorm: RMSNormLayer
     private let postAttentionNorm: RMSNormLayer
@@ -68,7 +68,7 @@ final class MixtralDecoderLayer: Module {
         let module: any Module =
             switch network {
             case .sparse(let block): block
-            case .dense(let expert): expert
+            case .dense(let dense): dense
             }
         return [
             ("self_attn", attention), (networkName, module), ("input_layernorm", inputNorm),
@@ -76,12 +76,15 @@ final class MixtralDecoderLayer: Module {
         ]
     }
 
-    /// "self_attn" can be replaced, by an `Attention` of the same D.
+    /// "self_attn" can be replaced, by an `Attention` of the same D, and a dense network by a `FeedForward` of the same D.
     func replaceChild(_ name: String, with module: any Module) throws {
-        guard name == "self_attn", let attention = module as? any Attention else {
+        if name == "self_attn", let attention = module as? any Attention {
+            self.attention = attention
+        } else if name == networkName, case .dense = network, let dense = module as? any FeedForward {
+            network = .dense(dense)
+        } else {
             throw ModuleError.cannotReplace(child: name, in: "\(Self.self)", with: "\(type(of: module))")
         }
-        self.attention = attention
     }
 
     /// Which of all tokens this rank has.
@@ -112,7 +115,7 @@ final class MixtralDecoderLayer: Module {
                 sequenceLength: sequenceLength, rotary: rotary)
         }
         let y = try transform(
-            hidden, sequenceLength: sequenceLength, savingForBackward: savingForBackward,
+            hidden, sequences: sequences, sequenceLength: sequenceLength, savingForBackward: savingForBackward,
             recomputing: savingForBackward && recomputation.coversExperts)
         Rows.add(hidden, into: y)
         return y
@@ -133,22 +136,21 @@ final class MixtralDecoderLayer: Module {
 
     /// What is added to h, (T, D).
     private func transform(
-        _ hidden: Tensor, sequenceLength: Int, savingForBackward: Bool, recomputing: Bool = false
+        _ hidden: Tensor, sequences: Int, sequenceLength: Int, savingForBackward: Bool, recomputing: Bool = false
     ) throws -> Tensor {
+        let tokens = sequences * sequenceLength
         let normalized = timer.measure(.router) {
             postAttentionNorm.forward(hidden, savingForBackward: savingForBackward && !recomputing)
         }
         switch network {
         case .sparse(let block):
             return try block.forward(
-                normalized, sequenceLength: sequenceLength, savingForBackward: savingForBackward,
+                normalized, sequenceLength: sequenceLength, tokens: tokens, savingForBackward: savingForBackward,
                 recomputing: recomputing)
-        case .dense(let expert):
-            let y = Tensor(rows: hidden.rows, columns: hidden.columns)
-            timer.measure(.attention) {
-                expert.forward(normalized, into: y, savingForBackward: savingForBackward && !recomputing)
+        case .dense(let dense):
+            return try timer.measure(.attention) {
+                try dense.forward(normalized, tokens: tokens, savingForBackward: savingForBackward && !recomputing)
             }
-            return y
         }
     }
 
@@ -160,10 +162,7 @@ final class MixtralDecoderLayer: Module {
         switch network {
         case .sparse(let block):
             return try block.backward(gradient, probabilityGradient: probabilityGradient, scales: scales)
-        case .dense(let expert):
-            let inputGradient = Tensor(rows: gradient.rows, columns: gradient.columns)
-            timer.measure(.attention) { expert.backward(gradient, into: inputGradient) }
-            return inputGradient
+        case .dense(let dense): return try timer.measure(.attention) { try dense.backward(gradient) }
         }
     }
 
@@ -174,7 +173,8 @@ final class MixtralDecoderLayer: Module {
         self.kept = nil
         if let kept, recomputation.coversExperts {
             _ = try transform(
-                kept.hidden ?? attend(kept), sequenceLength: kept.sequenceLength, savingForBackward: true)
+                kept.hidden ?? attend(kept), sequences: kept.sequences, sequenceLength: kept.sequenceLength,
+                savingForBackward: true)
         }
         let networkGradient = try networkBackward(
             gradient, probabilityGradient: probabilityGradient, scales: scales)

@@ -5,8 +5,8 @@ import Tensors
 /// the names of its checkpoints. Weights take memory when they are loaded, and the experts can be replaced before (`parallelizeExperts`).
 ///
 /// S sequences of L tokens lie one after the other; T = S·L. S may be 0: a rank without tokens takes part in the experts'
-/// work on other ranks' all the same. Where attention is spread over ranks, each has some of the T tokens: T is their number then,
-/// and S and L are of all.
+/// work on other ranks' all the same. Where attention and networks are spread over ranks (`parallelizeDense`), each has some of the T tokens:
+/// T is their number then, and S and L are of all.
 public final class MixtralModel: Module {
     public let configuration: MixtralConfiguration
     private let backbone: MixtralBackbone

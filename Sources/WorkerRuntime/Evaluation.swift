@@ -14,7 +14,7 @@ public struct Evaluation {
     let batchLimit: Int
     let mesh: DenseMesh
 
-    /// - Parameter mesh: that of the model's attention; nil: it is not spread over ranks.
+    /// - Parameter mesh: that the model's dense layers are spread over; nil: they are not.
     public init(
         model: MixtralModel, context: ExpertParallelContext, batches: BatchSource, batchLimit: Int = 0,
         mesh: DenseMesh? = nil

@@ -82,7 +82,7 @@ public final class Trainer {
         let model = MixtralModel(configuration: inputs.configuration, timer: context.timer)
         model.recomputation = options.recomputation
         let mesh = inputs.mesh
-        try parallelizeAttention(in: model, mesh: mesh, context: context)
+        try parallelizeDense(in: model, mesh: mesh, context: context)
         try communicator.agree {
             try parallelizeExperts(
                 in: model, matching: MixtralModel.expertsPattern,
@@ -230,13 +230,12 @@ public final class Trainer {
     private func introduce(_ model: MixtralModel, control: ControlPlane, mesh: DenseMesh) {
         guard let display else { return }
         let parameters = model.namedWeights().reduce(0) { $0 + $1.shape.reduce(1, *) }
-        let attention =
-            mesh.tensorParallel == 1 ? "" : "attention on \(mesh.dataParallel) × \(mesh.tensorParallel), "
+        let meshText = mesh.tensorParallel == 1 ? "" : "mesh \(mesh.dataParallel) × \(mesh.tensorParallel), "
         display.say(
             "run \(control.run): \(parameters) parameters, \(model.configuration.layerSummary), "
                 + "top \(model.configuration.expertsPerToken); "
                 + "\(communicator.size) rank\(communicator.size == 1 ? "" : "s"), "
-                + attention
+                + meshText
                 + "\(options.threads) thread\(options.threads == 1 ? "" : "s") a rank, "
                 + "\(options.precision.rawValue), \(BLASInfo.description)")
         display.say("placement revision \(control.plan.revision) from \(control.origin)")

@@ -8,7 +8,7 @@ import TokenData
 /// What a run reads before it starts: checked whole, so that bad input ends the job before the first step.
 struct TrainingInputs {
     let configuration: MixtralConfiguration
-    /// Of attention.
+    /// Of what all tokens go through.
     let mesh: DenseMesh
     let weights: any WeightSource
     let training: BatchSource

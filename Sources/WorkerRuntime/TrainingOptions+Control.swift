@@ -6,7 +6,7 @@ import Layers
 import Tensors
 
 extension TrainingOptions {
-    /// The mesh of attention on `worldSize` ranks.
+    /// The mesh of what all tokens go through, on `worldSize` ranks.
     /// - Throws: `WorkerError` that names the flags and what they can be.
     func mesh(worldSize: Int) throws(WorkerError) -> DenseMesh {
         for (flag, value) in [("dp", dataParallel), ("tp", tensorParallel)] {

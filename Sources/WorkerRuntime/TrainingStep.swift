@@ -42,7 +42,7 @@ public final class TrainingStep {
     /// Of each layer.
     private let routers: [Router]
 
-    /// - Parameter mesh: that of the model's attention; nil: it is not spread over ranks.
+    /// - Parameter mesh: that the model's dense layers are spread over; nil: they are not.
     public init(
         model: MixtralModel, optimizer: MoEOptimizer, context: ExpertParallelContext, batches: BatchSource,
         options: TrainingOptions, mesh: DenseMesh? = nil

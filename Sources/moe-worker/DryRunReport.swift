@@ -11,8 +11,7 @@ struct DryRunReport {
     private var heading: Table {
         let nodes = Set(dryRun.plan.nodes).count
         let tokens = dryRun.batchSize * dryRun.sequenceLength
-        let attention =
-            dryRun.tensorParallel == 1 ? "" : "; attention on \(dryRun.dataParallel) × \(dryRun.tensorParallel)"
+        let mesh = dryRun.tensorParallel == 1 ? "" : "; mesh \(dryRun.dataParallel) × \(dryRun.tensorParallel)"
         let denseLayers = dryRun.layers - dryRun.expertLayers
         let widths = dryRun.expertWidths
         let dense = dryRun.parameters - dryRun.expertParameters
@@ -34,7 +33,7 @@ struct DryRunReport {
                     "\(dryRun.parameters): \(dense) dense, \(dryRun.expertParameters) of experts; a token meets "
                         + "\(dryRun.activeParameters)"
                 ),
-                ("Ranks", "\(dryRun.plan.worldSize) on \(nodes) node\(nodes == 1 ? "" : "s")\(attention)"),
+                ("Ranks", "\(dryRun.plan.worldSize) on \(nodes) node\(nodes == 1 ? "" : "s")\(mesh)"),
                 (
                     "Batch",
                     "\(dryRun.batchSize) × \(dryRun.sequenceLength) tokens (\(tokens)) in \(dryRun.microBatches) "

@@ -32,7 +32,8 @@ struct PlacementOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Neighbouring ranks that share a group's sequences: each has some of their tokens, and some heads of attention "
-                + "with their weights (default: the ranks divided by --dp, or 1).", valueName: "n"))
+                + "and some neurons of dense layers and shared experts, with their weights (default: the ranks divided by "
+                + "--dp, or 1).", valueName: "n"))
     var tp: Int?
 
     @Option(

@@ -18,6 +18,8 @@ public struct InvarianceCase: Sendable {
     public var width = 12
     /// F of each expert, when it is not the same.
     public var widths: ExpertWidths?
+    /// Of dense layers, which a Mixtral has none of.
+    public var denseWidth = 9
     public var sharedExpertWidth: Int?
     public var hasAttentionBiases = false
     public var tiesEmbeddings = false
@@ -68,7 +70,7 @@ public struct InvarianceCase: Sendable {
         model.recomputation = recomputation
         let mesh = DenseMesh(
             dataParallel: communicator.size / tensorParallel, tensorParallel: tensorParallel)
-        try parallelizeAttention(in: model, mesh: mesh, context: context)
+        try parallelizeDense(in: model, mesh: mesh, context: context)
         let recorder = RecordingDispatcher(dispatcher)
         if let plan {
             try parallelizeExperts(
@@ -180,7 +182,8 @@ public struct InvarianceCase: Sendable {
             modelType: modelType, vocabularySize: Self.vocabularySize, hiddenSize: Self.hiddenSize,
             intermediateSize: width, layers: layers, heads: heads, keyValueHeads: keyValueHeads, headDimension: 4,
             hasAttentionBiases: hasAttentionBiases, experts: experts, expertsPerToken: expertsPerToken, widths: widths,
-            denseLayers: denseLayers, denseWidth: modelType == .mixtral ? nil : 9, sharedExpertWidth: sharedExpertWidth,
+            denseLayers: denseLayers, denseWidth: modelType == .mixtral ? nil : denseWidth,
+            sharedExpertWidth: sharedExpertWidth,
             tiesEmbeddings: tiesEmbeddings, maximumPositions: 32, routing: routing)
     }
 

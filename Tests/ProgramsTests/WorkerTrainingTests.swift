@@ -63,7 +63,18 @@ import Testing
     }
 
     /// Attention on a mesh of ranks learns as that of one process; its checkpoints are whole, and go on elsewhere.
-    @Test func trainsOnAMesh() throws {
+    /// A Mixtral, and a model with a dense layer and shared experts.
+    @Test(arguments: [false, true]) func trainsOnAMesh(hasNetworks: Bool) throws {
+        if hasNetworks {
+            let file = inputs.folder.appending(path: "config.json")
+            let fields = #"""
+                "model_type": "qwen2_moe", "num_experts": 4, "moe_intermediate_size": 9, "mlp_only_layers": [0],
+                "shared_expert_intermediate_size": 11
+                """#
+            try String(contentsOf: file, encoding: .utf8)
+                .replacing(#""model_type": "mixtral""#, with: fields).replacing(#""num_local_experts": 4,"#, with: "")
+                .write(to: file, atomically: true, encoding: .utf8)
+        }
         func train(ranks: Int, _ name: String, _ changes: [String: String?]) throws -> [Double] {
             let job = try RunningProgram(
                 "moe-worker",
@@ -76,7 +87,7 @@ import Testing
         #expect(expected.count == 8)
         for (ranks, mesh) in [
             (2, ["--dp": "1", "--tp": "2"]), (4, ["--dp": "2", "--tp": "2", "--recompute": "full"]),
-        ] {
+        ] where ranks == 4 || !hasNetworks {
             let checkpoints = inputs.path("checkpoints-\(ranks)")
             let losses = try train(
                 ranks: ranks, "\(ranks).jsonl",

@@ -26,7 +26,7 @@ public struct DryRun: Sendable, Encodable {
     public let parameters: Int
     public let expertParameters: Int
     public let activeParameters: Int
-    /// Groups of ranks, and ranks of a group, that share attention.
+    /// Groups of ranks, and ranks of a group, that share what all tokens go through.
     public let dataParallel: Int
     public let tensorParallel: Int
     /// Sequences of all ranks in a step, and tokens of each.

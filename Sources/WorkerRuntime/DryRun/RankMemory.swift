@@ -64,18 +64,17 @@ extension RankMemory {
         let value = MemoryLayout<Float>.stride
         let holdings = RankHoldings.all(
             plan, hiddenSize: configuration.hiddenSize, ownership: options.optimizerPlacement)
-        let attention = AttentionShares(configuration, mesh: mesh)
-        let layers = configuration.layers
-        let whole = configuration.parameterCount - configuration.expertParameterCount - layers * attention.whole
+        let shares = DenseShares(configuration, mesh: mesh)
+        let whole = configuration.parameterCount - configuration.expertParameterCount - shares.whole.reduce(0, +)
         let worldSize = plan.worldSize
-        let activations = Activations(configuration, plan: plan, options: options, attention: attention)
-        let arriving = arrivingGradients(configuration, plan: plan, options: options, attention: attention)
+        let activations = Activations(configuration, plan: plan, options: options, shares: shares)
+        let arriving = arrivingGradients(configuration, plan: plan, options: options, shares: shares)
         return holdings.map { held in
-            let share = attention[held.rank]
-            let dense = whole + layers * share.held
+            let share = shares[held.rank]
+            let dense = whole + share.sum(\.held)
             let ownedWhole = evenPart(held.rank, of: worldSize, in: 0..<whole).count
-            let owned = value * (ownedWhole + layers * share.owned)
-            let sums = value * ((worldSize > 1 ? ownedWhole : 0) + layers * share.sums)
+            let owned = value * (ownedWhole + share.sum(\.owned))
+            let sums = value * ((worldSize > 1 ? ownedWhole : 0) + share.sum(\.sums))
             return RankMemory(
                 rank: held.rank, node: held.node, weightBytes: value * dense + held.weightBytes,
                 gradientBytes: value * dense + sums + held.weightBytes,
@@ -90,18 +89,18 @@ extension RankMemory {
 extension RankMemory {
     /// Entries of gradients that arrive for each stage, [stage][rank].
     private static func arrivingGradients(
-        _ configuration: MixtralConfiguration, plan: PlacementPlan, options: TrainingOptions, attention: AttentionShares
+        _ configuration: MixtralConfiguration, plan: PlacementPlan, options: TrainingOptions, shares: DenseShares
     ) -> [[Double]] {
         let worldSize = plan.worldSize
         let ends = configuration.vocabularySize * configuration.hiddenSize
         let dense =
-            [ends] + (0..<configuration.layers).map { configuration.denseParameterCount(ofLayer: $0) - attention.whole }
+            [ends] + shares.whole.enumerated().map { configuration.denseParameterCount(ofLayer: $0) - $1 }
             + [(configuration.tiesEmbeddings ? 0 : ends) + configuration.hiddenSize]
         var stages = dense.map { count in
             (0..<worldSize).map { Double((worldSize - 1) * evenPart($0, of: worldSize, in: 0..<count).count) }
         }
         for layer in 0..<configuration.layers {
-            for rank in 0..<worldSize { stages[layer + 1][rank] += Double(attention[rank].arriving) }
+            for rank in 0..<worldSize { stages[layer + 1][rank] += Double(shares[rank].layers[layer].arriving) }
         }
         for (index, placement) in plan.layers.enumerated() {
             let stage = configuration.sparseLayers[index] + 1
@@ -114,19 +113,38 @@ extension RankMemory {
     }
 }
 
-/// What ranks have of a layer's attention, in entries.
-private struct AttentionShares {
-    struct Share {
-        let heads: Int
-        let keyValueHeads: Int
+/// What ranks have of what is cut over the groups of a mesh, attention and the networks that all tokens go through, in entries.
+private struct DenseShares {
+    struct Weights {
         /// Weights; of these, what the rank owns; sums of gradients that are not the gradients themselves; gradients that arrive.
         var held = 0
         var owned = 0
         var sums = 0
         var arriving = 0
+
+        /// - Parameters:
+        ///   - count: weights that as many ranks have.
+        ///   - index: which of them the rank is.
+        mutating func add(_ count: Int, ranks: Int, index: Int) {
+            let owned = evenPart(index, of: ranks, in: 0..<count).count
+            held += count
+            self.owned += owned
+            sums += ranks > 1 ? owned : 0
+            arriving += (ranks - 1) * owned
+        }
     }
-    /// Weights of all heads, without those that all ranks have: norms, and the last projection's bias.
-    let whole: Int
+    struct Share {
+        let heads: Int
+        let keyValueHeads: Int
+        /// By layer, as are the neurons of its network.
+        var layers = [Weights]()
+        var neurons = [Int]()
+
+        func sum(_ entries: KeyPath<Weights, Int>) -> Int { layers.reduce(0) { $0 + $1[keyPath: entries] } }
+    }
+    /// Weights of each layer that are cut: those of all heads without what all ranks have, norms and the last projection's bias; and
+    /// those of all neurons.
+    let whole: [Int]
     let mesh: DenseMesh
     /// By place in a group.
     private let shares: [[Share]]
@@ -136,7 +154,9 @@ private struct AttentionShares {
         let perHead = 2 * configuration.headDimension * configuration.hiddenSize
         // Biases of queries, of keys and values.
         let bias = configuration.hasAttentionBiases ? configuration.headDimension : 0
-        whole = configuration.heads * (perHead + bias) + configuration.keyValueHeads * (perHead + 2 * bias)
+        let attention = configuration.heads * (perHead + bias) + configuration.keyValueHeads * (perHead + 2 * bias)
+        let widths = (0..<configuration.layers).map { configuration.networkWidth(ofLayer: $0) }
+        whole = widths.map { attention + 3 * configuration.hiddenSize * $0 }
         let cut = HeadCut(
             heads: configuration.heads, keyValueHeads: configuration.keyValueHeads, ranks: mesh.tensorParallel)
         shares = (0..<mesh.dataParallel).map { group in
@@ -144,19 +164,17 @@ private struct AttentionShares {
                 var share = Share(heads: part.heads.count, keyValueHeads: part.keyValueHeads.count)
                 // Queries and output, keys and values: those of a key-value head may be on several ranks of a group.
                 let sharing = cut.parts.indices.filter { cut.parts[$0].keyValueHeads == part.keyValueHeads }
-                let weights: [(count: Int, ranks: Int, index: Int)] = [
-                    (share.heads * (perHead + bias), mesh.dataParallel, group),
-                    (
-                        share.keyValueHeads * (perHead + 2 * bias), mesh.dataParallel * sharing.count,
-                        group * sharing.count + place - sharing[0]
-                    ),
-                ]
-                for (count, ranks, index) in weights {
-                    let owned = evenPart(index, of: ranks, in: 0..<count).count
-                    share.held += count
-                    share.owned += owned
-                    share.sums += ranks > 1 ? owned : 0
-                    share.arriving += (ranks - 1) * owned
+                var heads = Weights()
+                heads.add(share.heads * (perHead + bias), ranks: mesh.dataParallel, index: group)
+                heads.add(
+                    share.keyValueHeads * (perHead + 2 * bias), ranks: mesh.dataParallel * sharing.count,
+                    index: group * sharing.count + place - sharing[0])
+                for width in widths {
+                    let neurons = evenPart(place, of: mesh.tensorParallel, in: 0..<width).count
+                    share.neurons.append(neurons)
+                    var weights = heads
+                    weights.add(3 * configuration.hiddenSize * neurons, ranks: mesh.dataParallel, index: group)
+                    share.layers.append(weights)
                 }
                 return share
             }
@@ -195,14 +213,14 @@ private struct Activations {
 
     private let configuration: MixtralConfiguration
     private let options: TrainingOptions
-    private let attention: AttentionShares
+    private let shares: DenseShares
     private let worldSize: Int
     private let layers: [Layer]
 
     init(
-        _ configuration: MixtralConfiguration, plan: PlacementPlan, options: TrainingOptions, attention: AttentionShares
+        _ configuration: MixtralConfiguration, plan: PlacementPlan, options: TrainingOptions, shares: DenseShares
     ) {
-        self.attention = attention
+        self.shares = shares
         self.configuration = configuration
         self.options = options
         worldSize = plan.worldSize
@@ -228,12 +246,12 @@ private struct Activations {
     ///   - residentNeurons: that the rank computes with, of all layers.
     ///   - arriving: entries of gradients from other ranks, by stage: embedding, layers, head.
     func bytes(of rank: Int, residentNeurons: Int, arriving: [Double]) -> Int {
-        let blocks = BatchBlocks(options, rank: rank, mesh: attention.mesh)
+        let blocks = BatchBlocks(options, rank: rank, mesh: shares.mesh)
         let own = (0..<blocks.microBatches).map { blocks.own(microBatch: $0) }
         // Of the rank, and of its group, whose tokens its heads see all.
         let tokens = Double(own.map(\.tokens.count).max() ?? 0)
         let groupTokens = Double((own.map(\.sequences.count).max() ?? 0) * options.sequenceLength)
-        let share = attention[rank]
+        let share = shares[rank]
         let state = Double(configuration.hiddenSize)
         let head = Double(configuration.vocabularySize) * state
         let neurons = residentNeurons / max(1, layers.count)
@@ -274,16 +292,18 @@ private struct Activations {
     private var rounded: Double { options.precision == .bfloat16 ? 0.5 : 0 }
 
     /// Of the rank's queries and keys.
-    private func entriesPerToken(_ share: AttentionShares.Share) -> (queries: Double, keys: Double) {
+    private func entriesPerToken(_ share: DenseShares.Share) -> (queries: Double, keys: Double) {
         (
             Double(share.heads * configuration.headDimension), Double(share.keyValueHeads * configuration.headDimension)
         )
     }
 
+    /// Rows for each token of a group that what is cut over it takes while backward is at it: what went out and what comes in.
+    private var spread: Double { shares.mesh.tensorParallel > 1 ? 2 : 1 }
+
     /// The gradients that attention works with.
-    private func attending(_ share: AttentionShares.Share, groupTokens: Double) -> Double {
+    private func attending(_ share: DenseShares.Share, groupTokens: Double) -> Double {
         let (queries, keys) = entriesPerToken(share)
-        let spread: Double = attention.mesh.tensorParallel > 1 ? 2 : 1
         let normalized = configuration.queryKeyNorm == nil ? 0 : queries
         return groupTokens
             * (2 * queries + 2 * keys + normalized + spread * Double(configuration.hiddenSize))
@@ -292,7 +312,7 @@ private struct Activations {
     private func entries(
         ofLayer layer: Int, rank: Int, tokens: Double, groupTokens: Double, neurons: Int
     ) -> Entries {
-        let share = attention[rank]
+        let share = shares[rank]
         let state = Double(configuration.hiddenSize)
         let (queries, keys) = entriesPerToken(share)
         // Attention: both norms' inputs and outputs, of which the first is the heads' input; queries, keys, values, their sum;
@@ -305,19 +325,19 @@ private struct Activations {
         }
         entries.heads = groupTokens * ((1 - rounded) * state + headEntries)
 
-        let network = configuration.networkParameterCount(ofLayer: layer)
+        let (width, held) = (Double(share.neurons[layer]), share.layers[layer].held)
         guard let index = configuration.sparseLayers.firstIndex(of: layer) else {
-            let width = Double(configuration.denseWidth ?? 0)
-            entries.norms -= tokens * rounded * state
-            entries.weights = rounded * Double(share.held + network)
-            entries.network = tokens * 2 * width
+            // The network's input is the second norm's output, of all tokens of the group.
+            entries.norms -= tokens * state
+            entries.weights = rounded * Double(held)
+            entries.network = groupTokens * ((1 - rounded) * state + 2 * width)
             // Attention's gradients, which are counted for all layers, come when the network has let go of all its own.
             entries.work = max(
-                tokens * (state + (1 + 3 * rounded) * width) - attending(share, groupTokens: groupTokens),
+                groupTokens * (spread * state + (1 + 3 * rounded) * width) - attending(share, groupTokens: groupTokens),
                 -entries.network)
             return entries
         }
-        entries.weights = rounded * Double(share.held + network + 3 * configuration.hiddenSize * neurons)
+        entries.weights = rounded * Double(held + 3 * configuration.hiddenSize * neurons)
         // Router: probabilities and choices.
         let router = Double(configuration.experts + 6 * configuration.expertsPerToken)
         let (rows, neuronRows) = (layers[index].work.rows[rank], layers[index].work.work[rank])
@@ -327,12 +347,16 @@ private struct Activations {
         let routed = tokens * router + (2 - rounded) * rows * state + 2 * neuronRows + leaving * state
         // Rows on their way, there and back, gradients of those that are there, and one activation of one expert.
         let work = (leaving + 2 * rows - staying) * state + (1 + 3 * rounded) * layers[index].largest[rank]
-        // The shared expert's backward comes when the others have let go of theirs.
-        let width = Double(configuration.sharedExpertWidth ?? 0)
-        let input = configuration.sharedExpertWidth == nil ? 0 : rounded * state
-        entries.network =
-            routed + tokens * (2 * width + input + (configuration.hasSharedGate ? state + 2 : 0))
-        entries.work = max(work, tokens * (2 * state + (1 + 3 * rounded) * width) - routed)
+        entries.network = routed
+        entries.work = work
+        guard configuration.sharedExpertWidth != nil else { return entries }
+        // Its input is the router's, unless it is that of all tokens of the group.
+        let input = shares.mesh.tensorParallel > 1 ? 1 - rounded : rounded
+        entries.network += groupTokens * (input * state + 2 * width)
+        entries.network += configuration.hasSharedGate ? tokens * (state + 2) : 0
+        // Its backward comes when the others have let go of theirs.
+        entries.work = max(
+            work, tokens * state + groupTokens * (spread * state + (1 + 3 * rounded) * width) - routed)
         return entries
     }
 }

@@ -1,0 +1,30 @@
+import Layers
+
+/// Spreads what all tokens go through over tensor-parallel groups: the heads of all attention in a model, and the neurons of all
+/// feed-forward networks that are no group's experts. What is spread already stays as it is. Weights that exist are taken over; those that
+/// have no memory yet get it only for this rank's part. Collective.
+/// - Parameters:
+///   - mesh: of as many ranks as there are.
+///   - context: that of the experts.
+/// - Throws: `ParallelizationError` when there are more ranks in a group than heads, or heads have a norm together.
+public func parallelizeDense(in model: any Module, mesh: DenseMesh, context: ExpertParallelContext) throws {
+    if mesh.tensorParallel == 1 { return }
+    let dense = try DenseParallelContext(mesh: mesh, context: context)
+    for (path, parent) in model.namedModules() where !(parent is any ExpertGroup) {
+        for (name, module) in parent.children {
+            switch module {
+            case let attention as SelfAttention:
+                try check(attention, path: join(path, name), ranks: mesh.tensorParallel)
+                try parent.replaceChild(name, with: TensorParallelAttention(attention, dense: dense))
+            case let network as Expert:
+                try parent.replaceChild(name, with: TensorParallelFeedForward(network, dense: dense))
+            default: break
+            }
+        }
+    }
+}
+
+private func check(_ attention: SelfAttention, path: String, ranks: Int) throws(ParallelizationError) {
+    guard ranks <= attention.heads else { throw .heads(path: path, ranks: ranks, heads: attention.heads) }
+    guard attention.norm?.scope != .allHeads else { throw .normOfAllHeads(path: path, ranks: ranks) }
+}
