@@ -1,4 +1,5 @@
 import ExpertPlacement
+import Layers
 import MessagePassing
 import Tensors
 
@@ -68,5 +69,14 @@ public final class DenseParallelContext {
             if rank == 0 { sum.copy(from: rows(from: rank)) } else { Rows.add(rows(from: rank), into: sum) }
         }
         return sum
+    }
+}
+
+extension DenseParallelContext: SequenceGroup {
+    public func ownTokens(of count: Int) -> Range<Int> { tokens(ofPlace: group.rank, count: count) }
+
+    public func sum(_ values: inout [Double]) throws {
+        var span = values.mutableSpan
+        try group.allReduce(&span, .sum)
     }
 }

@@ -9,7 +9,6 @@ public enum ParallelizationError: Error, Equatable, CustomStringConvertible {
     case expertCount(path: String, expected: Int, found: Int)
     case hiddenSize(path: String, expected: Int, found: Int)
     case heads(path: String, ranks: Int, heads: Int)
-    case normOfAllHeads(path: String, ranks: Int)
     case otherContext(path: String)
     case placedOtherwise(path: String)
     case noPlan
@@ -37,9 +36,6 @@ public enum ParallelizationError: Error, Equatable, CustomStringConvertible {
             "the experts of \(path) have the hidden size \(found), those of the first layer \(expected)"
         case .heads(let path, let ranks, let heads):
             "\(path) has \(heads) heads, too few for the \(ranks) ranks of a tensor-parallel group; use at most \(heads)"
-        case .normOfAllHeads(let path, let ranks):
-            "\(path) has a norm over all heads together, which the \(ranks) ranks of a tensor-parallel group cannot cut; use groups "
-                + "of one rank"
         case .otherContext(let path):
             "\(path) is parallelised already, in another context; parallelise the rest of the model in the same one"
         case .placedOtherwise(let path):

@@ -6,7 +6,7 @@ import Layers
 /// - Parameters:
 ///   - mesh: of as many ranks as there are.
 ///   - context: that of the experts.
-/// - Throws: `ParallelizationError` when there are more ranks in a group than heads, or heads have a norm together.
+/// - Throws: `ParallelizationError` when there are more ranks in a group than heads.
 public func parallelizeDense(in model: any Module, mesh: DenseMesh, context: ExpertParallelContext) throws {
     if mesh.tensorParallel == 1 { return }
     let dense = try DenseParallelContext(mesh: mesh, context: context)
@@ -14,7 +14,10 @@ public func parallelizeDense(in model: any Module, mesh: DenseMesh, context: Exp
         for (name, module) in parent.children {
             switch module {
             case let attention as SelfAttention:
-                try check(attention, path: join(path, name), ranks: mesh.tensorParallel)
+                guard mesh.tensorParallel <= attention.heads else {
+                    throw ParallelizationError.heads(
+                        path: join(path, name), ranks: mesh.tensorParallel, heads: attention.heads)
+                }
                 try parent.replaceChild(name, with: TensorParallelAttention(attention, dense: dense))
             case let network as Expert:
                 try parent.replaceChild(name, with: TensorParallelFeedForward(network, dense: dense))
@@ -22,9 +25,4 @@ public func parallelizeDense(in model: any Module, mesh: DenseMesh, context: Exp
             }
         }
     }
-}
-
-private func check(_ attention: SelfAttention, path: String, ranks: Int) throws(ParallelizationError) {
-    guard ranks <= attention.heads else { throw .heads(path: path, ranks: ranks, heads: attention.heads) }
-    guard attention.norm?.scope != .allHeads else { throw .normOfAllHeads(path: path, ranks: ranks) }
 }

@@ -18,8 +18,10 @@ public final class TensorParallelAttention: Attention, TensorParallelModule {
         self.dense = dense
         let cut = HeadCut(heads: whole.heads, keyValueHeads: whole.keyValueHeads, ranks: dense.mesh.tensorParallel)
         let own = cut.parts[dense.group.rank]
+        let firstWithKeys = cut.parts.firstIndex { $0.keyValueHeads == own.keyValueHeads }
         let local = whole.part(
-            heads: own.heads.count, keyValueHeads: own.keyValueHeads.count, addsOutputBias: dense.group.rank == 0)
+            heads: own.heads.count, keyValueHeads: own.keyValueHeads.count, addsOutputBias: dense.group.rank == 0,
+            group: dense, countsKeys: firstWithKeys == dense.group.rank)
         self.local = local
         sharded = try ShardedParameter.all(of: local, partOf: whole, dense: dense) { name, shape, place in
             let part = cut.parts[place]
@@ -29,16 +31,14 @@ public final class TensorParallelAttention: Attention, TensorParallelModule {
             case "o_proj.weight": .init(inputs: entries, of: shape)
             // Whole on each rank, as are norms of single heads.
             case "o_proj.bias": .init(allOf: shape)
-            case _ where name.hasSuffix("norm.weight"): .init(allOf: shape)
+            case _ where name.hasSuffix("norm.weight") && whole.norm?.scope == .head: .init(allOf: shape)
             default: .init(outputs: entries, of: shape)
             }
         }
         try takeOver(whole)
     }
 
-    public func ownTokens(of count: Int) -> Range<Int> {
-        dense.mesh.tokens(of: dense.context.communicator.rank, count: count)
-    }
+    public func ownTokens(of count: Int) -> Range<Int> { dense.ownTokens(of: count) }
 
     public func forward(
         _ x: Tensor, sequences: Int, sequenceLength: Int, rotary: RotaryEmbedding, savingForBackward: Bool

@@ -42,6 +42,8 @@ public final class SelfAttention: Module {
     public let headDimension: Int
     public let biases: ProjectionBiases
     public let norm: QueryKeyNorm?
+    /// Of a part whose heads have a norm together with those of the other parts.
+    private var normOfAllHeads: NormOfAllHeads?
 
     private struct Saved {
         let query: Tensor
@@ -84,11 +86,21 @@ public final class SelfAttention: Module {
     ///   - heads: how many.
     ///   - keyValueHeads: a divisor of them.
     ///   - addsOutputBias: whether this sum has the last projection's bias, which one of them has.
-    public func part(heads: Int, keyValueHeads: Int, addsOutputBias: Bool) -> SelfAttention {
+    ///   - group: the ranks that have all parts, for a norm over all heads.
+    ///   - countsKeys: whether the key-value heads count in it here: they do in one of the parts that have the same.
+    public func part(
+        heads: Int, keyValueHeads: Int, addsOutputBias: Bool, group: (any SequenceGroup)? = nil, countsKeys: Bool = true
+    ) -> SelfAttention {
+        precondition(norm?.scope != .allHeads || group != nil, "a norm over heads that are nowhere")
         let part = SelfAttention(
             hiddenSize: hiddenSize, heads: heads, keyValueHeads: keyValueHeads, headDimension: headDimension,
             biases: biases, norm: norm)
         part.output.addsBias = addsOutputBias
+        if norm?.scope == .allHeads, let group {
+            part.normOfAllHeads = NormOfAllHeads(
+                group: group, queryEntries: self.heads * headDimension, keyEntries: self.keyValueHeads * headDimension,
+                countsKeys: countsKeys)
+        }
         return part
     }
 
@@ -107,12 +119,11 @@ public final class SelfAttention: Module {
     /// - Returns: y, (T, D)
     public func forward(
         _ x: Tensor, sequences: Int, sequenceLength: Int, rotary: RotaryEmbedding, savingForBackward: Bool
-    ) -> Tensor {
+    ) throws -> Tensor {
         let input = query.factor(x)
-        let q = normalized(
-            query.forward(input, savingForBackward: savingForBackward), queryNorm, savingForBackward: savingForBackward)
-        let k = normalized(
-            key.forward(input, savingForBackward: savingForBackward), keyNorm, savingForBackward: savingForBackward)
+        let (q, k) = try normalized(
+            query.forward(input, savingForBackward: savingForBackward),
+            key.forward(input, savingForBackward: savingForBackward), savingForBackward: savingForBackward)
         let v = value.forward(input, savingForBackward: savingForBackward)
         rotary.apply(q, heads: heads, sequenceLength: sequenceLength)
         rotary.apply(k, heads: keyValueHeads, sequenceLength: sequenceLength)
@@ -133,7 +144,7 @@ public final class SelfAttention: Module {
     /// Adds to the weights' gradients.
     /// - Parameter outputGradient: dL/dy, (T, D)
     /// - Returns: dL/dx, (T, D)
-    public func backward(_ outputGradient: Tensor) -> Tensor {
+    public func backward(_ outputGradient: Tensor) throws -> Tensor {
         guard let saved else { preconditionFailure("backward without a forward pass that saved for it") }
         self.saved = nil
         let attendedGradient = output.backward(outputGradient)
@@ -150,24 +161,44 @@ public final class SelfAttention: Module {
         // A rotation's transpose is its inverse.
         saved.rotary.apply(queryGradient, heads: heads, sequenceLength: saved.sequenceLength, inverse: true)
         saved.rotary.apply(keyGradient, heads: keyValueHeads, sequenceLength: saved.sequenceLength, inverse: true)
-        let inputGradient = query.backward(beforeNorm(queryGradient, queryNorm))
-        key.backward(beforeNorm(keyGradient, keyNorm), into: inputGradient, adds: true)
+        let means = try productMeans(queryGradient, keyGradient)
+        let inputGradient = query.backward(beforeNorm(queryGradient, queryNorm, means?.queries))
+        key.backward(beforeNorm(keyGradient, keyNorm, means?.keys), into: inputGradient, adds: true)
         value.backward(valueGradient, into: inputGradient, adds: true)
         return inputGradient
     }
 
-    /// What a norm makes of queries or keys, (T, n·d): of a row for each head of each token, or for each token.
-    private func normalized(_ x: Tensor, _ norm: RMSNormLayer?, savingForBackward: Bool) -> Tensor {
-        guard let norm else { return x }
-        return norm.forward(rows(x, of: norm), savingForBackward: savingForBackward)
-            .reshaped(rows: x.rows, columns: x.columns)
+    /// What norms make of queries and keys, (T, n·d): of a row for each head of each token, or for each token.
+    private func normalized(
+        _ queries: Tensor, _ keys: Tensor, savingForBackward: Bool
+    ) throws -> (queries: Tensor, keys: Tensor) {
+        guard let queryNorm, let keyNorm else { return (queries, keys) }
+        let means = try normOfAllHeads?.meanSquares(queries, keys)
+        func normalized(_ x: Tensor, _ norm: RMSNormLayer, _ meanSquares: [Float]?) -> Tensor {
+            norm.forward(rows(x, of: norm), meanSquares: meanSquares, savingForBackward: savingForBackward)
+                .reshaped(rows: x.rows, columns: x.columns)
+        }
+        return (normalized(queries, queryNorm, means?.queries), normalized(keys, keyNorm, means?.keys))
+    }
+
+    /// What the norms of parts need of each other in backward; nil: nothing.
+    private func productMeans(
+        _ queryGradient: Tensor, _ keyGradient: Tensor
+    ) throws -> (queries: [Float], keys: [Float])? {
+        guard let normOfAllHeads, let queryNorm, let keyNorm else { return nil }
+        return try normOfAllHeads.productMeans(
+            queryNorm.weightBackward(queryGradient), keyNorm.weightBackward(keyGradient))
     }
 
     /// The gradient of what the norm got, from that of what it made.
-    private func beforeNorm(_ gradient: Tensor, _ norm: RMSNormLayer?) -> Tensor {
+    private func beforeNorm(_ gradient: Tensor, _ norm: RMSNormLayer?, _ productMeans: [Float]?) -> Tensor {
         guard let norm else { return gradient }
         let inputGradient = Tensor(rows: gradient.rows, columns: gradient.columns, repeating: 0)
-        norm.backward(rows(gradient, of: norm), addingTo: rows(inputGradient, of: norm))
+        if let productMeans {
+            norm.inputBackward(gradient, productMeans: productMeans, addingTo: inputGradient)
+        } else {
+            norm.backward(rows(gradient, of: norm), addingTo: rows(inputGradient, of: norm))
+        }
         return inputGradient
     }
 

@@ -39,11 +39,6 @@ struct TrainingInputs {
                 "a tensor-parallel group of \(mesh.tensorParallel) ranks (--tp) is more than the model's \(configuration.heads) "
                     + "attention heads, of which each rank needs one; use --tp \(configuration.heads) at most")
         }
-        guard mesh.tensorParallel == 1 || configuration.queryKeyNorm?.scope != .allHeads else {
-            throw WorkerError.usage(
-                "models of the type \(configuration.modelType.rawValue) normalise all heads together, which a tensor-parallel group "
-                    + "(--tp) cannot cut; use --tp 1")
-        }
         guard options.sequenceLength <= configuration.maximumPositions else {
             throw WorkerError.usage(
                 "--sequence-length \(options.sequenceLength) is longer than the model's "

@@ -231,6 +231,13 @@ import Testing
         #expect(abs(said - found) * 10 <= found, "\(said) bytes were said, \(found) are resident")
     }
 
+    /// So is that of a norm whose weights are cut with the heads.
+    @Test func memoryOfANormOfAllHeadsIsWhatWasSaid() throws {
+        let model = #""model_type": "olmoe", "num_experts": 8, "intermediate_size": 320"#
+        guard let (said, found) = try memory(["--allocator": "replicated", "--tp": "2"], model: model) else { return }
+        #expect(abs(said - found) * 20 <= found, "\(said) bytes were said, \(found) are resident")
+    }
+
     @Test func tellsOfLayersAndWidths() throws {
         let configuration = #"""
             {"model_type": "qwen2_moe", "vocab_size": 17, "hidden_size": 16, "intermediate_size": 20, "num_hidden_layers": 3,

@@ -78,8 +78,12 @@ private func checkModelTypes(_ world: MPICommunicator, seed: UInt64) throws {
     dots.hasAttentionBiases = true
     dots.routing.score = .sigmoid
     dots.routing.biasUpdateRate = 0.02
+    var olmoe = InvarianceCase()
+    olmoe.modelType = .olmoe
+    olmoe.keyValueHeads = 2
+    olmoe.hasAttentionBiases = true
     var plans = RandomPlan(seed: seed)
-    for var training in [qwen, dots] {
+    for var training in [qwen, dots, olmoe] {
         let reference = world.rank == 0 ? try training.reference() : nil
         for tensorParallel in 1...4 where world.size % tensorParallel == 0 {
             training.tensorParallel = tensorParallel

@@ -142,8 +142,8 @@ private struct DenseShares {
 
         func sum(_ entries: KeyPath<Weights, Int>) -> Int { layers.reduce(0) { $0 + $1[keyPath: entries] } }
     }
-    /// Weights of each layer that are cut: those of all heads without what all ranks have, norms and the last projection's bias; and
-    /// those of all neurons.
+    /// Weights of each layer that are cut: those of all heads without what all ranks have, norms of single heads and the last
+    /// projection's bias; and those of all neurons.
     let whole: [Int]
     let mesh: DenseMesh
     /// By place in a group.
@@ -152,9 +152,11 @@ private struct DenseShares {
     init(_ configuration: MixtralConfiguration, mesh: DenseMesh) {
         self.mesh = mesh
         let perHead = 2 * configuration.headDimension * configuration.hiddenSize
-        // Biases of queries, of keys and values.
+        // Biases of queries, of keys and values, and the weights of a norm over all heads.
         let bias = configuration.hasAttentionBiases ? configuration.headDimension : 0
-        let attention = configuration.heads * (perHead + bias) + configuration.keyValueHeads * (perHead + 2 * bias)
+        let norm = configuration.queryKeyNorm?.scope == .allHeads ? configuration.headDimension : 0
+        let (perQuery, perKey) = (perHead + bias + norm, perHead + 2 * bias + norm)
+        let attention = configuration.heads * perQuery + configuration.keyValueHeads * perKey
         let widths = (0..<configuration.layers).map { configuration.networkWidth(ofLayer: $0) }
         whole = widths.map { attention + 3 * configuration.hiddenSize * $0 }
         let cut = HeadCut(
@@ -165,9 +167,9 @@ private struct DenseShares {
                 // Queries and output, keys and values: those of a key-value head may be on several ranks of a group.
                 let sharing = cut.parts.indices.filter { cut.parts[$0].keyValueHeads == part.keyValueHeads }
                 var heads = Weights()
-                heads.add(share.heads * (perHead + bias), ranks: mesh.dataParallel, index: group)
+                heads.add(share.heads * perQuery, ranks: mesh.dataParallel, index: group)
                 heads.add(
-                    share.keyValueHeads * (perHead + 2 * bias), ranks: mesh.dataParallel * sharing.count,
+                    share.keyValueHeads * perKey, ranks: mesh.dataParallel * sharing.count,
                     index: group * sharing.count + place - sharing[0])
                 for width in widths {
                     let neurons = evenPart(place, of: mesh.tensorParallel, in: 0..<width).count
