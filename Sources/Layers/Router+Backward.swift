@@ -24,7 +24,7 @@ extension Router {
         precondition(weightGradient.count == saved.routing.count, "one gradient for each routing row")
         precondition(probabilityGradient.map { $0.count == expertCount } ?? true, "one gradient for each expert")
         let probabilities = ProbabilityGradient(
-            probabilityGradient, sequenceScale: policy.balancesSequences ? scales.sequenceLoss : 0, saved, policy)
+            probabilityGradient, sequenceScale: scales.sequenceLoss, saved)
         let logitGradient =
             switch policy.score {
             case .softmax: softmaxGradient(saved, weightGradient, probabilities, zScale: scales.zLoss)
@@ -161,25 +161,23 @@ extension Router {
 private struct ProbabilityGradient {
     let values: [Float]
     /// Nil: they are the same for all tokens.
-    private let sequenceLength: Int?
+    private let balance: SequenceBalance?
     private let expertCount: Int
 
-    init?(_ ofAll: [Float]?, sequenceScale: Float, _ saved: Router.Saved, _ policy: RoutingPolicy) {
-        expertCount = saved.routing.expertCount
-        guard sequenceScale != 0, saved.routing.tokenCount > 0 else {
+    init?(_ ofAll: [Float]?, sequenceScale: Float, _ saved: Router.Saved) {
+        let expertCount = saved.routing.expertCount
+        self.expertCount = expertCount
+        guard sequenceScale != 0, let balance = saved.balance else {
             guard let ofAll else { return nil }
             values = ofAll
-            sequenceLength = nil
+            self.balance = nil
             return
         }
-        let length = saved.sequenceLength
-        let scale = Double(sequenceScale) / Double(length)
-        values = SequenceBalance.fractions(saved.routing, sequenceLength: length, policy).enumerated().map {
-            Float(scale * $1) + (ofAll?[$0 % saved.routing.expertCount] ?? 0)
-        }
-        sequenceLength = length
+        let scale = Double(sequenceScale) / Double(balance.length)
+        values = balance.fractions.enumerated().map { Float(scale * $1) + (ofAll?[$0 % expertCount] ?? 0) }
+        self.balance = balance
     }
 
     /// Where the entries for a token begin.
-    func firstIndex(token: Int) -> Int { sequenceLength.map { token / $0 * expertCount } ?? 0 }
+    func firstIndex(token: Int) -> Int { balance.map { $0.sequence(ofToken: token) * expertCount } ?? 0 }
 }

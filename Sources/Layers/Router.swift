@@ -15,6 +15,8 @@ public final class Router: Module {
     /// For benchmarks only: choice k of token t is expert t·K + k mod E in place of a probable one, so that all experts get
     /// as many tokens. Weights and gradients are those that the router has for these experts.
     public var assignsEvenly = false
+    /// The ranks that have the other tokens of the sequences; nil: this one has all.
+    public var sequenceGroup: (any SequenceGroup)?
 
     /// What losses of the router need of one pass, over this rank's tokens.
     public struct Statistics: Sendable {
@@ -26,7 +28,7 @@ public final class Router: Module {
         public var droppedLoads = [Int]()
         /// Sum over tokens of the squared log-sum-exp of the logits; 0 when the policy has no z-loss.
         public var zLossSum = 0.0
-        /// Sum over sequences of their balance losses; 0 when the policy balances the batch.
+        /// Sum over sequences of what these tokens have of their balance losses; 0 when the policy balances the batch.
         public var sequenceLossSum = 0.0
     }
     /// Of the last forward pass that saved for backward.
@@ -40,7 +42,8 @@ public final class Router: Module {
         /// All that was chosen, and which rows of it were not dropped; nil: all.
         let routing: Routing
         let kept: [Bool]?
-        let sequenceLength: Int
+        /// For balance by sequence.
+        let balance: SequenceBalance?
         /// For the z-loss.
         var logSumExp: LogSumExp?
         /// What the input was multiplied with.
@@ -75,12 +78,14 @@ public final class Router: Module {
 
     /// - Parameters:
     ///   - x: (T, D); kept by reference until `backward`, so it must not change.
-    ///   - sequenceLength: L, a divisor of T, for balance by sequence; nil: the tokens are one sequence.
+    ///   - sequenceLength: L, for balance by sequence; nil: the tokens are one sequence.
+    ///   - tokens: of all sequences, on other ranks as well, a multiple of L; nil: T.
     ///   - group: the ranks that route their tokens together; nil: there is but this process.
     /// - Returns: rows for each token: of token choice K, the one with the largest s + b first, of equal ones that of the lower index;
     ///   of expert choice any number, experts ascending. Dropped rows are left out.
     public func forward(
-        _ x: Tensor, sequenceLength: Int? = nil, among group: (any TokenGroup)? = nil, savingForBackward: Bool
+        _ x: Tensor, sequenceLength: Int? = nil, tokens: Int? = nil, among group: (any TokenGroup)? = nil,
+        savingForBackward: Bool
     ) throws -> Routing {
         let noise = savingForBackward && policy.jitter > 0 ? noise(x, group ?? SingleProcess()) : nil
         let (input, weight) = (gate.factor(noise?.product ?? x), gate.factor(gate.weight.value))
@@ -96,21 +101,27 @@ public final class Router: Module {
             (saved, statistics) = (nil, nil)
             return all
         }
-        let length = sequenceLength ?? x.rows
-        guard !policy.balancesSequences || x.rows.isMultiple(of: length) else {
-            throw RouterError.partialSequences(tokens: x.rows, sequenceLength: length)
-        }
+        let balance =
+            try policy.balancesSequences
+            ? balance(all, sequenceLength: sequenceLength, tokens: tokens ?? x.rows) : nil
         var statistics = Statistics(expertLoads: all.expertLoads, probabilitySums: probabilitySums(scores))
         if let logSumExp { statistics.zLossSum = logSumExp.sumOfSquares }
-        if policy.balancesSequences {
-            statistics.sequenceLossSum = sequenceLossSum(scores, all, sequenceLength: length)
-        }
+        if let balance { statistics.sequenceLossSum = sequenceLossSum(scores, balance) }
         let (routing, kept) = try drop(all, among: group, adding: &statistics)
         self.statistics = statistics
         saved = Saved(
-            input: input, weight: weight, scores: scores, routing: all, kept: kept, sequenceLength: length,
+            input: input, weight: weight, scores: scores, routing: all, kept: kept, balance: balance,
             logSumExp: logSumExp, noise: noise?.factors)
         return routing
+    }
+
+    private func balance(_ all: Routing, sequenceLength: Int?, tokens: Int) throws -> SequenceBalance {
+        let length = sequenceLength ?? tokens
+        guard tokens.isMultiple(of: length) else {
+            throw RouterError.partialSequences(tokens: tokens, sequenceLength: length)
+        }
+        return try SequenceBalance(
+            all, tokens: tokens, sequenceLength: length, policy: policy, group: sequenceGroup)
     }
 
     /// Lets go of what `backward` would need, but not of `statistics`.

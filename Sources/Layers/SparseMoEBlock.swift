@@ -40,8 +40,8 @@ public final class SparseMoEBlock: Module {
     /// - Parameters:
     ///   - x: (T, D); kept by reference until `backward`, so it must not change. With T = 0 the experts are asked
     ///     as well, because they may have other ranks' tokens to compute.
-    ///   - sequenceLength: L, a divisor of T; nil: the tokens are one sequence.
-    ///   - tokens: of all ranks among which a shared expert is spread; nil: T.
+    ///   - sequenceLength: L; nil: the tokens are one sequence.
+    ///   - tokens: of all sequences, on other ranks as well, a multiple of L; nil: T.
     ///   - recomputing: whether a second pass of the same x comes before `backward`: of this one nothing but `statistics` is
     ///     kept.
     /// - Returns: y, (T, D)
@@ -50,7 +50,8 @@ public final class SparseMoEBlock: Module {
     ) throws -> Tensor {
         let routing = try timer.measure(.router) {
             try gate.forward(
-                x, sequenceLength: sequenceLength, among: experts.tokenGroup, savingForBackward: savingForBackward)
+                x, sequenceLength: sequenceLength, tokens: tokens, among: experts.tokenGroup,
+                savingForBackward: savingForBackward)
         }
         if recomputing { gate.discardSaved() }
         let saves = savingForBackward && !recomputing

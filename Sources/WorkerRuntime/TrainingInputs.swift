@@ -29,11 +29,6 @@ struct TrainingInputs {
             weights = RandomWeights(seed: options.seed, standardDeviation: configuration.initializerRange)
         }
         mesh = try options.mesh(worldSize: worldSize)
-        guard mesh.tensorParallel == 1 || !configuration.routing.balancesSequences else {
-            throw WorkerError.usage(
-                "the model balances its experts in each sequence (\"seq_aux\" in config.json), and a tensor-parallel group "
-                    + "(--tp) cuts sequences; use --tp 1, or \"seq_aux\": false")
-        }
         guard mesh.tensorParallel <= configuration.heads else {
             throw WorkerError.usage(
                 "a tensor-parallel group of \(mesh.tensorParallel) ranks (--tp) is more than the model's \(configuration.heads) "

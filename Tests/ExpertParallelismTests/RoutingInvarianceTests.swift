@@ -29,8 +29,8 @@ import Testing
         }
     }
 
-    /// Tokens, and what routers say of them, are spread over the ranks that share attention.
-    @Test(arguments: RoutingVariant.all.filter { !$0.training.routing.balancesSequences }, [(2, 2), (3, 3), (4, 2)])
+    /// Tokens, and what routers say of them, are spread over the ranks that share attention, also those of a sequence that is balanced.
+    @Test(arguments: RoutingVariant.all, [(2, 2), (3, 3), (4, 2)])
     func oneStepOnAMeshIsThatOfOneProcess(variant: RoutingVariant, ranks: (worldSize: Int, tensorParallel: Int)) throws
     {
         let seed = TestRuns.seed("\(variant) on \(ranks)")

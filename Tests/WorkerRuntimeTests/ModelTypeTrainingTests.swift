@@ -46,13 +46,12 @@ import WorkerRuntime
     /// Neither mesh, placement nor number of ranks shows in what a run that goes on does.
     @Test(arguments: try models()) func runsGoOn(model: Model) throws {
         try write(model)
-        let cutsAttention = model.configuration.modelType != .deepseek
         let directory = fixture.path("checkpoints")
         let whole = try fixture.train(worldSize: 4, steps: 8) {
             $0.checkpointDirectory = directory
             $0.checkpointInterval = 4
             $0.allocator = "expert-parallel"
-            if cutsAttention { ($0.dataParallel, $0.tensorParallel) = (2, 2) }
+            ($0.dataParallel, $0.tensorParallel) = (2, 2)
         }
         #expect(whole.map(\.loss).max()! < 4 && whole[7].loss < whole[0].loss)
         // Metrics speak of the layers that have experts.
@@ -66,7 +65,7 @@ import WorkerRuntime
                 $0.checkpointDirectory = copy
                 $0.allocator = "tensor-parallel"
                 $0.recomputation = .full
-                if cutsAttention, worldSize > 1 { $0.tensorParallel = worldSize }
+                $0.tensorParallel = worldSize
             }
             #expect(rest.map(\.step) == Array(5...8))
             for (line, expected) in zip(rest, whole.suffix(4)) {
