@@ -73,6 +73,8 @@ import Testing
         let with = try run(training, plan)
         try with.check(against: without, tolerance: 1e-6)
         #expect(with.bytesSent == without.bytesSent && with.droppedTokens == without.droppedTokens)
+        // Of 30 tokens with 2 experts each, an expert of 6 takes 0.9 · 10; a rank has as many experts of both layers as another.
+        #expect(with.rows == 2 * 6 / worldSize * 9 && without.rows < with.rows)
     }
 
     private func check(

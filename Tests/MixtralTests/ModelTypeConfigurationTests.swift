@@ -76,6 +76,7 @@ import Testing
     @Test func absentFieldsAreThoseOfTheType() throws {
         let olmoe = try Self.read("olmoe")
         #expect(olmoe.queryKeyNorm?.scope == .allHeads && olmoe.projectionBiases == .none)
+        #expect(olmoe.queryKeyNorm?.epsilon == 1e-5)
         #expect(olmoe.widths == .uniform(200) && olmoe.denseWidth == nil && olmoe.rmsNormEpsilon == 1e-5)
         #expect(olmoe.ropeTheta == 1e4 && !olmoe.routing.renormalizes && olmoe.routerAuxiliaryLossCoefficient == 0.01)
         let qwen2 = try Self.read("qwen2_moe")

@@ -108,6 +108,76 @@ import WorkerRuntime
         #expect(bias.array.allSatisfy { abs(($0 / 0.05).rounded() * 0.05 - $0) < 1e-6 && abs($0) < 0.51 })
     }
 
+    /// Micro-batches that are alike have the losses and the gradient of one of them, whatever is added to the loss.
+    @Test(arguments: [1, 2], [false, true])
+    func lossesAreMeansOverMicroBatches(worldSize: Int, balancesSequences: Bool) throws {
+        // Every other sequence is the same.
+        try fixture.write((0..<600).map { UInt16($0 % 16 * 5 % 13) }, to: "train.bin")
+        var routing = RoutingPolicy()
+        routing.zLossCoefficient = 0.1
+        routing.balancesSequences = balancesSequences
+        routing.biasUpdateRate = 0.01
+        let file = try configuration(routing, auxiliaryLoss: 0.5)
+        func train(microBatches: Int) throws -> [StepMetrics] {
+            try fixture.train(worldSize: worldSize, steps: 1) { options in
+                options.modelConfiguration = file
+                options.dataOrder = .sequential
+                options.microBatches = microBatches
+                options.batchSize = 2 * microBatches
+            }
+        }
+        let (one, three) = (try train(microBatches: 1)[0], try train(microBatches: 3)[0])
+        #expect(three.expertLoad == one.expertLoad.map { $0.map { 3 * $0 } })
+        for (name, found, expected) in [
+            ("loss", three.loss, one.loss), ("auxiliary loss", three.auxiliaryLoss, one.auxiliaryLoss),
+            ("z-loss", three.zLoss, one.zLoss), ("gradient norm", three.gradientNorm, one.gradientNorm),
+        ] { #expect(abs(found - expected) < 1e-4 * expected, "\(name): \(found) instead of \(expected)") }
+        // Of two layers; a token has four logits of about 1.
+        #expect((2...10).contains(one.zLoss), "\(one.zLoss)")
+    }
+
+    /// Noise is that of a token's place in the batch, whatever rank has it and in whichever micro-batch.
+    @Test(arguments: [(1, 1, 3), (2, 2, 1), (4, 2, 3), (3, 1, 1)])
+    func noiseIsTheTokens(worldSize: Int, tensorParallel: Int, microBatches: Int) throws {
+        var routing = RoutingPolicy()
+        routing.jitter = 0.5
+        let file = try configuration(routing, auxiliaryLoss: 0)
+        func train(_ worldSize: Int, _ tensorParallel: Int, _ microBatches: Int) throws -> [StepMetrics] {
+            try fixture.train(worldSize: worldSize, steps: 2) { options in
+                options.modelConfiguration = file
+                options.tensorParallel = tensorParallel
+                options.microBatches = microBatches
+            }
+        }
+        let reference = try train(1, 1, 1)
+        for (found, expected) in zip(try train(worldSize, tensorParallel, microBatches), reference) {
+            #expect(abs(found.loss - expected.loss) < 1e-4 && found.expertLoad == expected.expertLoad)
+        }
+    }
+
+    /// Biases follow what tokens chose, also where most of it finds no place.
+    @Test func biasesFollowWhatWasChosen() throws {
+        var routing = RoutingPolicy()
+        routing.biasUpdateRate = 0.05
+        let file = try configuration(routing)
+        let directory = fixture.path("checkpoints")
+        let metrics = try fixture.train(steps: 1) { options in
+            options.modelConfiguration = file
+            options.capacity = ExpertCapacity(factor: 0.01)
+            options.checkpointDirectory = directory
+        }
+        let weights = try MixtralCheckpoint(directory: "\(directory)/step-1").weights
+        for layer in 0..<2 {
+            let bias = Tensor(rows: 1, columns: 4)
+            try weights.load(
+                "model.layers.\(layer).block_sparse_moe.gate.e_score_correction_bias", shape: [4], rows: 0..<1,
+                columns: 0..<4, into: bias)
+            // 96 choices of 4 experts.
+            #expect(bias.array == metrics[0].expertLoad[layer].map { 0.05 * Float((24 - $0).signum()) })
+            #expect(bias.array.contains { $0 != 0 })
+        }
+    }
+
     @Test func expertChoiceGivesEvenLoads() throws {
         let file = try configuration(Self.expertChoice, auxiliaryLoss: 0)
         let reference = try fixture.train(steps: 40) { $0.modelConfiguration = file }

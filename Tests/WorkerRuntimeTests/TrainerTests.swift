@@ -33,6 +33,7 @@ import WorkerRuntime
             // 6 sequences of 8 tokens, each to 2 experts.
             #expect(line.expertLoad.map { $0.reduce(0, +) } == [96, 96])
         }
+        #expect(abs(lines[0].gradientNorm - reference[0].gradientNorm) < 1e-5 * reference[0].gradientNorm)
         #expect(lines.filter { $0.validationLoss != nil }.map(\.step) == [5, 10, 12])
         let validation = try #require(lines.last?.validationLoss)
         #expect(try abs(validation - #require(reference.last?.validationLoss)) < 1e-3)
