@@ -50,6 +50,22 @@ import Testing
         #expect(losses.allSatisfy { $0[19] < 0.9 * $0[0] }, "\(losses)")
     }
 
+    @Test func noiseAndSeedAreInTheWeights() throws {
+        func weights(_ options: [String]) throws -> Data {
+            let path = inputs.path("mixture-\(options.joined())")
+            let program = try CtlProgram(
+                [
+                    "model", "upcycle", Self.golden.appending(path: "llama").path, "--output", path, "--experts", "2",
+                    "--experts-per-token", "1",
+                ] + options)
+            #expect(program.status == 0, "\(program.errors)")
+            return try Data(contentsOf: URL(fileURLWithPath: "\(path)/model.safetensors"))
+        }
+        let plain = try weights([])
+        #expect(try weights(["--noise", "0", "--seed", "0"]) == plain)
+        #expect(try weights(["--noise", "0.1"]) != plain && weights(["--seed", "1"]) != plain)
+    }
+
     @Test(arguments: ["table", "json", "yaml"]) func output(format: String) throws {
         // In the folder, so that no path is printed.
         let program = try CtlProgram(

@@ -28,6 +28,8 @@ import Upcycling
         let files = try model.write(to: fixture.path("mixture"))
         #expect(files.map(\.name) == ["config.json", "model.safetensors"])
         #expect(try fixture.names(in: "mixture") == ["config.json", "model.safetensors"])
+        let json = try String(contentsOfFile: fixture.path("mixture/config.json"), encoding: .utf8)
+        #expect(json.contains("\"dtype\": \"bfloat16\"") && json.contains("\"torch_dtype\": \"bfloat16\""))
         let (dense, mixture) = (try fixture.tensors(in: "mistral"), try fixture.tensors(in: "mixture"))
         #expect(mixture.values.reduce(0) { $0 + 2 * $1.values.count } == model.bytes)
         var copies = 0
@@ -53,6 +55,17 @@ import Upcycling
             #expect(tensor.shape == original.shape && tensor.values.array == original.values.array, "\(name)")
         }
         #expect(copies == 2 * 3 * 3)
+    }
+
+    /// What the dense model's file does not say is what transformers takes for the dense model, not for the mixture.
+    @Test func absentFieldsAreTheDenseModels() throws {
+        let fixture = try DenseFixture("llama")
+        try fixture.configure([
+            "rope_parameters": nil, "rms_norm_eps": nil, "max_position_embeddings": nil, "bos_token_id": nil,
+        ])
+        let model = try UpcycledModel(dense: fixture.dense, Upcycling(experts: 2, expertsPerToken: 1))
+        #expect(model.configuration.ropeTheta == 1e4 && model.configuration.rmsNormEpsilon == 1e-6)
+        #expect(model.configuration.maximumPositions == 2048 && model.configuration.beginToken == 1)
     }
 
     /// Experts 2c and 2c + 1 are the halves of a copy, and the router cannot tell them from each other.
