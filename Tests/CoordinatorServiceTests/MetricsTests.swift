@@ -144,6 +144,11 @@ struct MetricsTests {
             #expect(
                 Dictionary(uniqueKeysWithValues: phases.map { (String($0.1), Double($0.2)) })
                     == ["experts": 0.025, "dispatch": 0.0125, "other": 0.75])
+            // When it starts again, it is heard of, before any report.
+            _ = try await client.send(Samples.registerRun(registration: "again"))
+            let again = try #require(try await value("last_report_timestamp_seconds"))
+            #expect(again > Double(reported[0]) / 1_000)
+            #expect(try await value("oldest_report_timestamp_seconds") == again)
         }
     }
 
