@@ -102,6 +102,27 @@ import Testing
         let plan = try allocator.allocateExperts(current: scattered, model: model, cluster: cluster, step: 1)
         let first = try #require(plan).layers[0].experts[0..<4].flatMap(\.mesh.ranks)
         #expect(Set(first.map { cluster.nodes[$0] }).count == 1, "\(first)")
+        // So does one that has more groups on a node than on the other, though both have as much to do.
+        var even = try Allocators.make(named: "load-balanced:groups=4")
+        let heap = try PlacementPlan(
+            revision: 1, worldSize: 4, nodes: cluster.nodes,
+            layers: model.layers.map { widths in
+                LayerPlacement(
+                    experts: try widths.enumerated().map { expert, width in
+                        let rank = expert < 12 ? expert % 2 : 2 + expert % 2
+                        return try ExpertPlacement(
+                            width: width, mesh: DeviceMesh(dataParallel: 1, tensorParallel: 1, ranks: [rank]))
+                    })
+            })
+        even.collectPerformance(
+            PerformanceSample(
+                firstStep: 1, stepCount: 1, planRevision: 1, stepSeconds: 1, phaseSeconds: [:], bytesSent: 0, tokens: 0,
+                residentBytes: 0, expertLoads: model.layers.map { $0.indices.map { $0 < 12 ? 100 : 300 } }), rank: 0)
+        let spread = try #require(try even.allocateExperts(current: heap, model: model, cluster: cluster, step: 1))
+        for layer in spread.layers {
+            let homes = (0..<4).map { cluster.nodes[layer.experts[4 * $0].mesh.ranks[0]] }
+            #expect(homes.reduce(0, +) == 2, "\(homes)")
+        }
         for groups in [3, 6] {
             var refused = try Allocators.make(named: "load-balanced:groups=\(groups)")
             #expect(throws: PlacementError.self) {
@@ -133,6 +154,14 @@ import Testing
         #expect(abs(idle.rankSeconds[0] - bytes * (0.5 / 1000 + 0.5 / 10)) < 1e-9)
         #expect(abs(idle.rankSeconds[3] - bytes / 10) < 1e-9)
         #expect(idle.rankSeconds[2] == 0)
+        // Two replicas of two shards: those of the first are on one node, those of the second on two.
+        let square = try DeviceMesh(dataParallel: 2, tensorParallel: 2, ranks: [0, 1, 2, 3])
+        let cut = LayerPrediction(
+            LayerPlacement(experts: [try ExpertPlacement(width: 4, mesh: square)]), loads: [0], deviations: [0],
+            caution: 0, costs: costs, hiddenSize: 2, worldSize: 4)
+        for (rank, rate) in [1000.0, 10, 1000, 10].enumerated() {
+            #expect(abs(cut.rankSeconds[rank] - bytes / 2 / rate) < 1e-9, "rank \(rank)")
+        }
         #expect(throws: PlacementError.self) { try costs.validate(worldSize: 5) }
     }
 

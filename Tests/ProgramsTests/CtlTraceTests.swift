@@ -147,6 +147,21 @@ import Testing
         }
         let weak = try report(["--weak-scaling"])
         #expect(weak.scaling == "weak" && weak.points.map(\.tokens) == [1, 2, 8])
+        for point in weak.points {
+            // As if a trace with so many times as many rows had been asked about on these ranks alone.
+            let scaled = try file("scaled.jsonl", Self.scaled(trace, by: Int(point.tokens)))
+            let alone = try CtlProgram(
+                [
+                    "simulate", "--trace", scaled, "--ranks", "\(point.ranks)", "--ranks-per-node", "2", "--policy",
+                    "load-balanced", "--operations-per-second", "1e9", "--bandwidth", "1e8", "--latency", "1e-5",
+                    "--dense-seconds", "0.01", "-o", "json",
+                ])
+            let totals = try decoder.decode(Single.self, from: Data(alone.output.utf8)).policies[0].totals
+            let policy = point.policies[1]
+            #expect(abs(policy.totals.meanStepSeconds / totals.meanStepSeconds - 1) < 1e-9)
+            let efficiency = weak.points[0].policies[1].totals.meanStepSeconds / policy.totals.meanStepSeconds
+            #expect(abs((policy.efficiency ?? 0) / efficiency - 1) < 1e-9)
+        }
         for (few, many) in zip(strong.points, weak.points) {
             for (few, many) in zip(few.policies, many.policies) where few.totals.steps > 0 {
                 // What is not of the experts is the same on every rank.
@@ -154,6 +169,58 @@ import Testing
                 #expect(dense > 0.0099, "\(many)")
                 #expect(many.totals.meanExpertSeconds >= few.totals.meanExpertSeconds * (1 - 1e-9))
             }
+        }
+    }
+
+    /// A trace with so many times as many rows.
+    private static func scaled(_ trace: String, by factor: Int) throws -> String {
+        try String(contentsOfFile: trace, encoding: .utf8).split(separator: "\n").map { line in
+            var values = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
+            if let loads = values["expert_loads"] as? [[Int]] {
+                values["expert_loads"] = loads.map { $0.map { factor * $0 } }
+            }
+            return String(decoding: try JSONSerialization.data(withJSONObject: values), as: UTF8.self)
+        }.joined(separator: "\n") + "\n"
+    }
+
+    /// Ranks of a trace compute as fast as they were found to, the slow one slowly, and other ranks as fast as their mean.
+    @Test func recordedSecondsAreTakenOver() throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        func interval(_ step: Int, revision: Int, seconds: [Double]) -> String {
+            let ranks = seconds.enumerated().map { rank, seconds in
+                #"{"rank":\#(rank),"step_seconds":\#(seconds + 0.7),"expert_work":1000,"#
+                    + #""phase_seconds":{"experts":\#(seconds),"dispatch":0.125,"combine":0.075}}"#
+            }
+            return #"{"type":"interval","incarnation":1,"first_step":\#(step),"step_count":1,"#
+                + #""plan_revision":\#(revision),"expert_loads":[[100,100]],"ranks":[\#(ranks.joined(separator: ","))]}"#
+                + "\n"
+        }
+        let header =
+            #"{"type":"trace","version":1,"source":"recorded","model":{"hidden_size":4,"layers":[[8,8]]},"#
+            + #""cluster":{"nodes":[0,0],"ownership":"colocated"}}"# + "\n"
+        // While layers switch, seconds of experts tell nothing.
+        let trace = try file(
+            "recorded.jsonl",
+            header + interval(1, revision: 1, seconds: [0.2, 0.4])
+                + interval(2, revision: 0, seconds: [9, 9]))
+        struct Report: Decodable {
+            struct Policy: Decodable {
+                struct Totals: Decodable { var meanStepSeconds: Double, meanExpertSeconds: Double }
+                var totals: Totals
+            }
+            var policies: [Policy]
+        }
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        // A row and neuron takes 0.6 s / 2000; one rank has all rows, and what else two ranks did.
+        for (ranks, experts, dense) in [(2, 800 * 3e-4 * 4 / 3, 0.5), (1, 1600 * 3e-4, 1)] {
+            let call = try CtlProgram([
+                "simulate", "--trace", trace, "--policy", "expert-parallel", "--ranks", "\(ranks)",
+                "--bandwidth", "1e18", "--latency", "0", "-o", "json",
+            ])
+            let totals = try decoder.decode(Report.self, from: Data(call.output.utf8)).policies[0].totals
+            #expect(abs(totals.meanExpertSeconds - experts) < 1e-9, "\(ranks) ranks: \(totals)")
+            #expect(abs(totals.meanStepSeconds - experts - dense) < 1e-9, "\(ranks) ranks: \(totals)")
         }
     }
 
