@@ -105,6 +105,58 @@ import Testing
         #expect(moved > 0)
     }
 
+    /// With two ranks one of them sends or receives half of the bytes at least.
+    @Test func movesBetweenNodesTakeLonger() throws {
+        let cluster = Cluster(
+            nodes: [0, 1], memoryLimits: nil, exchange: ExchangeCosts(latencySeconds: 0, bytesPerSecond: 1e9),
+            exchangeBetweenNodes: ExchangeCosts(latencySeconds: 0, bytesPerSecond: 1e7))
+        var simulation = try PlacementSimulation(
+            policy: "load-balanced:life=1000000", model: Self.model, cluster: cluster,
+            costs: CostEstimate().costs(model: Self.model, cluster: cluster))
+        let loads = Self.model.layers.map { $0.indices.map { $0 % 2 == 0 ? 8000 : 40 } }
+        for number in 0..<4 {
+            _ = try simulation.advance(
+                SimulatedInterval(firstStep: 1 + 10 * number, stepCount: 10, expertLoads: loads))
+        }
+        let bytes = Double(simulation.totals.bytesMoved)
+        #expect(bytes > 0 && simulation.totals.moveSeconds >= MigrationBudget.slowness * bytes / 2 / 1e7 * (1 - 1e-9))
+    }
+
+    /// Before a step moves what half a step takes, once something has moved by how fast that was.
+    @Test func budgetsFollowTheLastMove() throws {
+        let cluster = Cluster(
+            nodes: [0, 0, 0, 0], memoryLimits: nil,
+            exchange: ExchangeCosts(latencySeconds: 0, bytesPerSecond: 1e9))
+        var simulation = try PlacementSimulation(
+            policy: "load-balanced:life=1000000", model: Self.model, cluster: cluster,
+            costs: CostEstimate().costs(model: Self.model, cluster: cluster))
+        let outcomes = try (0..<16).map { number in
+            let loads = Self.model.layers.map { $0.indices.map { $0 % 4 == number / 8 ? 1000 : 1 } }
+            return try simulation.advance(
+                SimulatedInterval(firstStep: 1 + number, stepCount: 1, expertLoads: loads))
+        }
+        #expect(outcomes[8].isReplanned && outcomes[7].planRevision == 2)
+        let first = outcomes[..<8]
+        let rate = Double(first.reduce(0) { $0 + $1.bytesMoved }) / first.reduce(0) { $0 + $1.moveSeconds }
+        let second = outcomes[9...].filter { $0.bytesMoved > 0 }
+        #expect(second.count > 1)
+        for outcome in second { #expect(Double(outcome.bytesMoved) <= 0.5 * outcomes[8].stepSeconds * rate) }
+    }
+
+    /// The planner learns from reports which rank is slow, and gives it less.
+    @Test func slowRanksGetLess() throws {
+        let cluster = Cluster(worldSize: 4)
+        var costs = CostEstimate().costs(model: Self.model, cluster: cluster)
+        costs.slowness = [1, 1, 1, 2]
+        var simulation = try PlacementSimulation(
+            policy: "load-balanced:life=1000000", model: Self.model, cluster: cluster, costs: costs)
+        let loads = Self.model.layers.map { $0.map { _ in 5000 } }
+        let outcomes = try (0..<10).map {
+            try simulation.advance(SimulatedInterval(firstStep: 1 + 10 * $0, stepCount: 10, expertLoads: loads))
+        }
+        #expect(outcomes[9].expertSeconds < 0.8 * outcomes[0].expertSeconds, "\(outcomes.map(\.expertSeconds))")
+    }
+
     /// A layer a step: two steps are too few for three layers, so the third switches in the next interval.
     @Test func plansTakeSeveralSteps() throws {
         let cluster = Cluster(worldSize: 4)
