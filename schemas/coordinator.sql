@@ -100,7 +100,7 @@ CREATE TABLE loads (
     first_step INTEGER NOT NULL,
     step_count INTEGER NOT NULL,
     plan_revision INTEGER NOT NULL,
-    expert_loads_json TEXT NOT NULL,
+    expert_loads_json TEXT NOT NULL, dropped_tokens_json TEXT,
     PRIMARY KEY (run_id, number)
 ) STRICT;
 
@@ -169,7 +169,7 @@ CREATE TABLE intervals (
     tokens INTEGER NOT NULL,
     bytes_sent INTEGER NOT NULL,
     -- Of a step: sum over ranks, and largest.
-    phase_seconds_json TEXT NOT NULL,
+    phase_seconds_json TEXT NOT NULL, dropped_share REAL,
     PRIMARY KEY (run_id, incarnation, first_step)
 ) STRICT, WITHOUT ROWID;
 

@@ -75,6 +75,7 @@ extension PerformanceSample {
         var (stepSeconds, loss): (Double?, Double?)
         var phases: [String: Double]?
         var loads: [[Int]]?
+        var dropped: [Int]?
         let isRead = json.object { key, json in
             switch key {
             case "first_step": json.integer().fill(&firstStep)
@@ -86,6 +87,7 @@ extension PerformanceSample {
             case "tokens": json.integer().fill(&tokens)
             case "resident_bytes": json.integer().fill(&residentBytes)
             case "expert_loads": json.array({ json in json.array { $0.integer() } }).fill(&loads)
+            case "dropped_tokens": json.array({ $0.integer() }).fill(&dropped)
             case "loss": json.number().fill(&loss)
             case "expert_rows": json.integer().fill(&expertRows)
             case "expert_work": json.integer().fill(&expertWork)
@@ -98,8 +100,7 @@ extension PerformanceSample {
         self.init(
             firstStep: firstStep, stepCount: stepCount, planRevision: planRevision, stepSeconds: stepSeconds,
             phaseSeconds: phases, bytesSent: bytesSent, tokens: tokens, residentBytes: residentBytes,
-            expertLoads: loads,
-            loss: loss, expertRows: expertRows, expertWork: expertWork)
+            expertLoads: loads, droppedTokens: dropped, loss: loss, expertRows: expertRows, expertWork: expertWork)
     }
 }
 

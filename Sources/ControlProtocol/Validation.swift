@@ -82,6 +82,24 @@ struct Validation {
             for load in row { try count(load, "a load in sample.expert_loads[\(layer)]") }
         }
     }
+
+    /// Pairs by layer that found no place, of those that chose the layer's experts.
+    /// - Parameter loads: what the experts computed, by [layer][expert]; so nothing can be dropped that was not routed.
+    func dropped(_ dropped: [Int], beside loads: [[Int]]?) throws(ControlError) {
+        guard let loads, dropped.count == loads.count else {
+            throw ControlError(
+                .badRequest,
+                "sample.dropped_tokens has \(dropped.count) numbers, but must have one for each layer of "
+                    + "sample.expert_loads, with which it is sent")
+        }
+        for (layer, pairs) in dropped.enumerated() {
+            try count(pairs, "sample.dropped_tokens[\(layer)]")
+            guard pairs == 0 || !loads[layer].isEmpty else {
+                throw ControlError(
+                    .badRequest, "sample.dropped_tokens[\(layer)] is \(pairs), but the layer has no experts")
+            }
+        }
+    }
 }
 
 /// The rule for names of runs: they stand in file names, URLs and shell commands.

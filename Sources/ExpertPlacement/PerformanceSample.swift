@@ -17,6 +17,9 @@ public struct PerformanceSample: Hashable, Sendable, Codable {
     /// Rows for each expert, [layer][expert], summed over all ranks and the steps; each (token, expert) pair counts once,
     /// before dispatch. A step that was skipped counts with the mean of the others; nil when all were. Sent by rank 0 only.
     public var expertLoads: [[Int]]?
+    /// Pairs that found no place at their expert, by layer, counted like `expertLoads`, which are without them; nil: experts
+    /// take all that come. Sent with `expertLoads` only.
+    public var droppedTokens: [Int]?
     /// Mean cross-entropy of the last step over all ranks. Sent by rank 0 only.
     public var loss: Double?
     /// Rows that this rank computed with all its experts of all layers, each shard's rows by themselves; nil: not counted.
@@ -26,8 +29,8 @@ public struct PerformanceSample: Hashable, Sendable, Codable {
 
     public init(
         firstStep: Int, stepCount: Int, planRevision: Int, stepSeconds: Double, phaseSeconds: [String: Double],
-        bytesSent: Int, tokens: Int, residentBytes: Int, expertLoads: [[Int]]? = nil, loss: Double? = nil,
-        expertRows: Int? = nil, expertWork: Int? = nil
+        bytesSent: Int, tokens: Int, residentBytes: Int, expertLoads: [[Int]]? = nil, droppedTokens: [Int]? = nil,
+        loss: Double? = nil, expertRows: Int? = nil, expertWork: Int? = nil
     ) {
         self.firstStep = firstStep
         self.stepCount = stepCount
@@ -38,6 +41,7 @@ public struct PerformanceSample: Hashable, Sendable, Codable {
         self.tokens = tokens
         self.residentBytes = residentBytes
         self.expertLoads = expertLoads
+        self.droppedTokens = droppedTokens
         self.loss = loss
         self.expertRows = expertRows
         self.expertWork = expertWork
@@ -66,6 +70,7 @@ public struct PerformanceSample: Hashable, Sendable, Codable {
         case tokens
         case residentBytes = "resident_bytes"
         case expertLoads = "expert_loads"
+        case droppedTokens = "dropped_tokens"
         case loss
         case expertRows = "expert_rows"
         case expertWork = "expert_work"

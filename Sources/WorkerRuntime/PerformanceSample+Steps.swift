@@ -23,17 +23,23 @@ extension PerformanceSample {
         self.tokens += tokens
     }
 
-    /// Adds the (token, expert) pairs of one step.
-    mutating func add(expertLoads loads: [[Int]]) {
+    /// Adds the (token, expert) pairs of one step: those that experts computed, and those that found no place.
+    /// - Parameter droppedLoads: [layer][expert]; empty without a capacity.
+    mutating func add(expertLoads loads: [[Int]], droppedLoads: [[Int]]) {
         expertLoads = expertLoads.map { $0.adding(loads) } ?? loads
+        guard !droppedLoads.isEmpty else { return }
+        let dropped = droppedLoads.map { $0.reduce(0, +) }
+        droppedTokens = droppedTokens.map { zip($0, dropped).map(+) } ?? dropped
     }
 
     /// The same with loads for all its steps, as far as those that were skipped would have had the mean of the others.
     /// - Parameter loadedSteps: those whose loads were added.
     func completingLoads(loadedSteps: Int) -> PerformanceSample {
         guard loadedSteps > 0, loadedSteps < stepCount else { return self }
+        func complete(_ pairs: Int) -> Int { (pairs * stepCount + loadedSteps / 2) / loadedSteps }
         var sample = self
-        sample.expertLoads = expertLoads?.map { $0.map { ($0 * stepCount + loadedSteps / 2) / loadedSteps } }
+        sample.expertLoads = expertLoads?.map { $0.map(complete) }
+        sample.droppedTokens = droppedTokens?.map(complete)
         return sample
     }
 }

@@ -129,7 +129,7 @@ package final class StepRecorder {
             sample.loss = outcome.loss.isFinite ? outcome.loss : nil
             // A step that was skipped may have ended before all its micro-batches.
             if !outcome.isSkipped {
-                sample.add(expertLoads: outcome.computedLoads)
+                sample.add(expertLoads: outcome.computedLoads, droppedLoads: outcome.droppedLoads)
                 loadedSteps += 1
             }
         }

@@ -69,12 +69,34 @@ struct HostileRequestTests {
             ("step_seconds", "NaN"), ("step_seconds", 1e300), ("phase_seconds", ["experts": 1e308]),
             ("phase_seconds", ["x": -1]), ("phase_seconds", [1]), ("expert_loads", [[-1]]),
             ("expert_loads", [1]), ("expert_loads", [[0.5]]), ("loss", "inf"), ("tokens", .null),
+            ("dropped_tokens", [-1, 0]), ("dropped_tokens", [0.5, 0]), ("dropped_tokens", [1]),
+            ("dropped_tokens", [1, 2, 3]), ("dropped_tokens", [0, 9_007_199_254_740_994]), ("dropped_tokens", 1),
+            ("dropped_tokens", [[1, 2], [3]]),
         ] as [(String, JSONValue)])
     func wrongSamplesAreRefused(field: String, value: JSONValue) throws {
         var message = try JSONValue(payload(Samples.report()))
         message["sample"]?[field] = value
         let data = try message.data
         #expect(throws: ControlError.self) { try MessageCodec.request(data).request.get() }
+    }
+
+    /// What was dropped was routed: to experts, of layers that have loads.
+    @Test(
+        arguments: [
+            ([4], [[1, 2, 3], [4]], "one for each layer"), ([4, 0], nil, "one for each layer"),
+            ([], nil, "one for each layer"), ([4, 1], [[1, 2, 3], []], "the layer has no experts"),
+            ([4, -1], [[1], [2]], "sample.dropped_tokens[1] is -1"), ([4, 0], [[0], []], nil),
+            ([0, 9], [[1], [2]], nil),
+        ] as [([Int], [[Int]]?, String?)])
+    func droppedTokensComeWithLoads(dropped: [Int], loads: [[Int]]?, problem: String?) throws {
+        let report = Samples.report(sample: Samples.sample(loads: loads, dropped: dropped))
+        let result = MessageCodec.request(try payload(report)).request
+        guard let problem else {
+            #expect(result == .success(.report(report)))
+            return
+        }
+        let error = #expect(throws: ControlError.self) { try result.get() }
+        #expect(error?.code == .badRequest && error?.message.contains(problem) == true, "\(result)")
     }
 
     @Test func numbersBeyondDoublesAreRefused() throws {

@@ -18,6 +18,7 @@ struct PlainReportTests {
         if Bool.random(using: &random) { sample.expertRows = Int.random(in: 0...1 << 53, using: &random) }
         if Bool.random(using: &random) { sample.expertWork = 0 }
         if Bool.random(using: &random) { sample.expertLoads = [[1, 2, 3], [], [0]] }
+        if sample.expertLoads != nil, Bool.random(using: &random) { sample.droppedTokens = [1 << 53, 0, 1] }
         return Samples.report(
             rank: Int.random(in: 0..<100, using: &random), sequence: Int.random(in: 1...1 << 53, using: &random),
             sample: sample)

@@ -19,13 +19,16 @@ extension Samples {
         let interval = Interval(
             number: 3, incarnation: 1, firstStep: 11, stepCount: 10, planRevision: 1, receivedAt: time, loss: 2.5,
             stepSeconds: 0.5, tokens: 15360, tokensPerSecond: 3072, bytesSent: 8192, balance: 0.5, loadBalance: 0.75,
-            phases: phases, ranks: 2)
+            droppedShare: 0.125, phases: phases, ranks: 2)
         let first = Interval(
             number: 1, incarnation: 1, firstStep: 1, stepCount: 0, planRevision: 0, receivedAt: time, stepSeconds: 0,
             tokens: 0, bytesSent: 0, phases: [:], ranks: 1)
         let loads = IntervalLoads(
             number: 3, incarnation: 1, firstStep: 11, stepCount: 10, planRevision: 1,
             expertLoads: [[1, 2, 3], [4, 5, 6]])
+        let dropping = IntervalLoads(
+            number: 4, incarnation: 1, firstStep: 21, stepCount: 10, planRevision: 1,
+            expertLoads: [[1, 2, 3], [4, 5, 6]], droppedTokens: [3, 0])
         let rank = RankTimings(
             rank: 0, stepSeconds: 0.5, seconds: [0.125, 0.25], bytesSent: 4096, residentBytes: 1 << 20, tokens: 7680)
         var working = rank
@@ -37,7 +40,7 @@ extension Samples {
         return [
             Intervals(run: "shakespeare", intervals: [first, interval], truncated: true),
             Intervals(run: "shakespeare", intervals: [], truncated: false),
-            Loads(run: "shakespeare", loads: [loads], truncated: true),
+            Loads(run: "shakespeare", loads: [loads, dropping], truncated: true),
             Loads(run: "shakespeare", loads: [], truncated: false),
             Timings(
                 run: "shakespeare", incarnation: 1, firstStep: 11, stepCount: 10, planRevision: 1,

@@ -21,11 +21,13 @@ public enum Samples {
         RegisterWorker(run: run, incarnation: incarnation, rank: rank, host: "node-1", processID: 4711 + rank)
     }
 
-    public static func sample(firstStep: Int = 11, loads: [[Int]]? = nil, loss: Double? = nil) -> PerformanceSample {
+    public static func sample(
+        firstStep: Int = 11, loads: [[Int]]? = nil, dropped: [Int]? = nil, loss: Double? = nil
+    ) -> PerformanceSample {
         PerformanceSample(
             firstStep: firstStep, stepCount: 10, planRevision: 1, stepSeconds: 0.5,
             phaseSeconds: ["experts": 0.25, "dispatch": 0.125], bytesSent: 4096, tokens: 7680, residentBytes: 1 << 20,
-            expertLoads: loads, loss: loss)
+            expertLoads: loads, droppedTokens: dropped, loss: loss)
     }
 
     public static func report(
@@ -68,8 +70,8 @@ public enum Samples {
         get throws {
             [
                 registerRun(), registerRun(worldSize: 4, nodes: [0, 0, 1, 1], plan: try plan), registerWorker(rank: 1),
-                report(), report(rank: 1, sequence: 2, sample: sample()), finishRun(),
-                reports(1...2),
+                report(), report(rank: 1, sequence: 2, sample: sample()), finishRun(), reports(1...2),
+                report(sequence: 3, sample: sample(loads: [[1, 2, 3], [4, 5, 6]], dropped: [4, 0], loss: 2.5)),
                 FinishRun(run: "r", incarnation: 2, outcome: .failed, step: 5, reason: "loss at step 5 is not finite"),
                 ListRuns(), ShowRun(), ShowRun(run: "shakespeare"), ShowPlacement(),
                 ShowPlacement(run: "shakespeare", layer: 1, revision: 2), ListWorkers(),

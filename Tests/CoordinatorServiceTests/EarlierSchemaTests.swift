@@ -69,7 +69,7 @@ struct EarlierSchemaTests {
     }
 
     /// Since the second, plans in flight and planning are recorded.
-    @Test(arguments: 2...5) func laterSchemas(schema: Int) async throws {
+    @Test(arguments: 2...6) func laterSchemas(schema: Int) async throws {
         let store = try open(schema: schema)
         let state = try #require(try await store.state(of: "old"))
         #expect(state.plan.revision == 2)
@@ -83,6 +83,9 @@ struct EarlierSchemaTests {
         #expect(state.usedIncarnation == 0 && state.incarnation == 1)
         let report = try #require(try await store.reports(of: "old", incarnation: 1, limit: 9).first)
         #expect(report.sample.expertRows == 17 && report.sample.expertWork == 18)
+        #expect(report.sample.expertLoads == [[20]] && report.sample.droppedTokens == nil)
+        let interval = try #require(try await store.intervals(ListIntervals(), limits: .standard).intervals.first)
+        #expect(interval.number == 1 && interval.loadBalance == 1 && interval.droppedShare == nil)
         try await goOn(store, state)
     }
 
@@ -90,11 +93,15 @@ struct EarlierSchemaTests {
     private func goOn(_ store: CoordinatorStore, _ state: RunState) async throws {
         var core = CoordinatorCore()
         _ = core.handle(.restored(state), at: .now())
-        let report = Samples.report("old", sequence: 2, sample: Samples.sample(loads: [[20]]))
+        // Since the seventh, what experts drop is recorded.
+        let report = Samples.report("old", sequence: 2, sample: Samples.sample(loads: [[15]], dropped: [5]))
         let actions = core.handle(.requested(.report(report), Ticket(0)), at: .now())
         try await store.commit(actions.compactMap { if case .store(let change) = $0 { change } else { nil } })
         #expect(try await store.reports(of: "old", incarnation: 1, limit: 9).last == report)
-        #expect(try await store.intervals(ListIntervals(), limits: .standard).intervals.map(\.firstStep) == [1, 11])
+        let intervals = try await store.intervals(ListIntervals(), limits: .standard).intervals
+        #expect(intervals.map(\.firstStep) == [1, 11] && intervals.map(\.droppedShare) == [nil, 0.25])
+        let loads = try await store.loads(ListLoads(), limits: .standard).loads
+        #expect(loads.map(\.expertLoads) == [[[20]], [[15]]] && loads.map(\.droppedTokens) == [nil, [5]])
         try store.close()
     }
 }

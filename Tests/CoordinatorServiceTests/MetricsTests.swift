@@ -32,7 +32,9 @@ struct MetricsTests {
         _ = try await client.send(Samples.registerRun(run))
         for rank in 0..<2 { _ = try await client.send(Samples.registerWorker(run, rank: rank)) }
         for rank in 0..<2 {
-            let sample = Samples.sample(loads: rank == 0 ? [[1, 2, 3], [4, 4, 4]] : nil, loss: rank == 0 ? 2.5 : nil)
+            let sample =
+                rank == 0
+                ? Samples.sample(loads: [[1, 2, 3], [4, 4, 4]], dropped: [6, 0], loss: 2.5) : Samples.sample()
             _ = try await client.send(Samples.report(run, rank: rank, sample: sample))
         }
         _ = try await client.send(
@@ -78,7 +80,7 @@ struct MetricsTests {
                     "moe_run_step_seconds{run=\"shakespeare\"} 0.05",
                     "moe_run_phase_seconds{phase=\"experts\",run=\"shakespeare\"} 0.025",
                     "moe_run_slowest_phase_seconds{phase=\"dispatch\",run=\"shakespeare\"} 0.0125",
-                    "moe_run_balance_ratio{run=\"shakespeare\"} 1",
+                    "moe_run_balance_ratio{run=\"shakespeare\"} 1", "moe_run_dropped_ratio{run=\"shakespeare\"} 0.25",
                     "moe_run_migration_bytes_total{run=\"shakespeare\"} 2048",
                     "moe_run_migration_seconds_total{run=\"shakespeare\"} 0.5",
                     "moe_coordinator_requests_total{type=\"report\"} 2",
@@ -163,8 +165,8 @@ struct MetricsTests {
                 return Set(body.matches(of: /(?m)^moe_run_([a-z_]+)/).map { String($0.1) })
             }
             let measured: Set = [
-                "tokens_per_second", "step_seconds", "balance_ratio", "load_balance_ratio", "phase_seconds",
-                "slowest_phase_seconds", "reported_ranks",
+                "tokens_per_second", "step_seconds", "balance_ratio", "load_balance_ratio", "dropped_ratio",
+                "phase_seconds", "slowest_phase_seconds", "reported_ranks",
             ]
             let before = try await names()
             #expect(before.isSuperset(of: measured))
@@ -173,9 +175,15 @@ struct MetricsTests {
                 _ = try await client.send(Samples.report(rank: 1, sequence: sequence, sample: sample))
             }
             #expect(try await names() == before.subtracting(measured))
-            let sample = Samples.sample(firstStep: 81, loads: [[1, 2, 3], [4, 4, 4]], loss: 2)
+            let sample = Samples.sample(firstStep: 81, loads: [[1, 2, 3], [4, 4, 4]], dropped: [0, 0], loss: 2)
             _ = try await client.send(Samples.report(sequence: 2, sample: sample))
             #expect(try await names() == before)
+            // Without a capacity nothing is said of it.
+            for rank in 0..<2 {
+                let sample = Samples.sample(firstStep: 91, loads: rank == 0 ? [[1, 2, 3], [4, 4, 4]] : nil)
+                _ = try await client.send(Samples.report(rank: rank, sequence: 9, sample: sample))
+            }
+            #expect(try await names() == before.subtracting(["dropped_ratio"]))
         }
     }
 
@@ -298,7 +306,7 @@ struct MetricsTests {
         let alerts = try String(contentsOf: Self.prometheus.appending(path: "alerts.yml"), encoding: .utf8)
             .matches(of: /alert: (\w+)/).map { String($0.1) }
         let tests = try String(contentsOf: Self.prometheus.appending(path: "alerts_test.yml"), encoding: .utf8)
-        #expect(alerts.count == 12)
+        #expect(alerts.count == 13)
         for alert in alerts { #expect(tests.contains("alertname: \(alert)\n        exp_alerts:"), "\(alert)") }
     }
 

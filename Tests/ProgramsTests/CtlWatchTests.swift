@@ -14,6 +14,8 @@ import Testing
         private let addedEvents = Mutex([NumberedEvent]())
         let timings: Mutex<Timings>
         let loads: Mutex<IntervalLoads>
+        /// Of the newest intervals, which experts with a capacity drop.
+        let droppedShares = Mutex([Double]())
 
         init() {
             shown = Mutex(samples.shown)
@@ -47,10 +49,17 @@ import Testing
                 }
                 let page = all.filter { $0.number > after }
                 return Events(run: "shakespeare", events: Array(page.prefix(2)), truncated: page.count > 2)
+            case .listIntervals:
+                guard var intervals = try samples.answer(request) as? Intervals else { break }
+                for (index, share) in droppedShares.withLock({ $0 }).reversed().enumerated() {
+                    intervals.intervals[intervals.intervals.count - 1 - index].droppedShare = share
+                }
+                return intervals
             case .showTimings: return timings.withLock { $0 }
             case .listLoads: return Loads(run: "shakespeare", loads: [loads.withLock { $0 }], truncated: false)
-            default: return try samples.answer(request)
+            default: break
             }
+            return try samples.answer(request)
         }
     }
 
@@ -179,6 +188,17 @@ import Testing
         #expect(lines.filter { $0.contains("40.0 ms") && $0.contains("███") }.count == 1, "\(page)")
         #expect(lines.filter { $0.contains("█ 0.1") }.count == 1, "\(page)")
         #expect(page.contains("-59 ") && page.contains("-1023 "), "\(page)")
+    }
+
+    /// What experts with a capacity drop has a curve, which other runs do without.
+    @Test func whatExpertsDrop() throws {
+        defer { coordinator.stop() }
+        stage.droppedShares.withLock { $0 = [0.25, 0, 0.125] }
+        let page = try TerminalSession(arguments).wait(for: "dropped")
+        #expect(page.contains(/\ndropped .*█.* 12\.5% of 0\.0% to 25\.0%\n/), "\(page)")
+        stage.shown.withLock { $0.summary.state = .completed }
+        let call = try CtlProgram(arguments)
+        #expect(call.output.contains("balance 0.963  dropped 12.5%  plan 3\n"), "\(call.output)")
     }
 
     // MARK: - Without a page

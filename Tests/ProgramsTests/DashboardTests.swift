@@ -82,7 +82,7 @@ import Testing
         try await look("long", at: page, "long") { _ in try await report(1) }
     }
 
-    /// 60 layers of 256 experts on 1,024 ranks of 128 nodes.
+    /// 60 layers of 256 experts, which have a capacity, on 1,024 ranks of 128 nodes.
     @Test func aLargeRunIsShownSmoothly() async throws {
         let seed = TestRuns.seed()
         let folder = try TemporaryFolder()
@@ -181,6 +181,7 @@ private final class LargeRun {
         let loads = (0..<Self.layers).map { _ in
             (0..<Self.experts).map { _ in Int.random(in: 500...20_000, using: &generator) }
         }
+        let dropped = (0..<Self.layers).map { _ in Int.random(in: 0...500_000, using: &generator) }
         let seconds = (0..<Self.ranks).map { _ in Double.random(in: 0.3...0.5, using: &generator) }
         @Sendable func report(_ rank: Int) -> Report {
             let sample = PerformanceSample(
@@ -190,7 +191,7 @@ private final class LargeRun {
                     "combine": 0.05, "gradients": 0.2, "optimizer": 0.1,
                 ],
                 bytesSent: 1 << 20, tokens: 4_096, residentBytes: 1 << 30, expertLoads: rank == 0 ? loads : nil,
-                loss: rank == 0 ? 4 / Double(sequence) : nil)
+                droppedTokens: rank == 0 ? dropped : nil, loss: rank == 0 ? 4 / Double(sequence) : nil)
             return Samples.report(Self.name, rank: rank, sequence: sequence, sample: sample)
         }
         try await forEachRank(at: endpoint) { client, rank in

@@ -67,6 +67,9 @@ import Testing
         #expect(try history("python", access).plans.map(\.state) == ["active", "superseded"])
         let runs = try CtlProgram(["run", "list"] + access).output
         #expect(runs.contains("completed") && runs.contains("2.0000"), "\(runs)")
+        // A hundred of the 2,100 pairs of a step.
+        let log = try CtlProgram(["watch", "python"] + access).output
+        #expect(log.contains("  dropped 4.8%  plan 2\n"), "\(log)")
     }
 
     @Test func whatKeepsItFromTheCoordinatorIsSaid() throws {

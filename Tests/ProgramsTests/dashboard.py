@@ -7,7 +7,7 @@ import re
 import sys
 from importlib.resources import files
 
-from dashboard_page import Dashboard, check_against_api, count, expect, rounded, wait
+from dashboard_page import Dashboard, check_against_api, check_dropped, count, expect, rounded, wait
 from playwright.sync_api import sync_playwright
 
 # No task of the page may keep keys and pointer waiting for longer, in milliseconds.
@@ -164,6 +164,7 @@ def large(browser, base, run):
     dashboard.wait_for("#placement .caption", "A row is several ranks")
     dashboard.wait_for("#phases .caption", "the slowest last")
     watch_update(dashboard)
+    check_dropped(dashboard, run)
     page = dashboard.page
     page.focus("#placement .map")
     page.keyboard.press("Control+Home")

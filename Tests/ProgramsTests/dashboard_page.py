@@ -133,6 +133,9 @@ class Dashboard:
         found = self.page.locator(f"#{section} .scroll tbody tr").evaluate_all(cells)
         return [[plain(cell) for cell in row] for row in found]
 
+    def titles(self, section):
+        return [plain(it) for it in self.page.locator(f"#{section} thead th").all_text_contents()]
+
     def settled(self):
         """Waits until nothing is drawn any more."""
         self.page.wait_for_load_state("load")
@@ -183,7 +186,7 @@ def compare_with_api(dashboard, run):
         return interval["first_step"] + interval["step_count"] - 1
 
     expect(
-        [[row[0], row[3], row[4], row[5], row[6], row[9]] for row in dashboard.rows("training")],
+        [[row[0], row[3], row[4], row[5], row[6], row[-1]] for row in dashboard.rows("training")],
         [
             [
                 f"{count(it['first_step'])}–{count(last(it))}", rounded(it["loss"], 4) if "loss" in it else "–",
@@ -202,6 +205,9 @@ def compare_with_api(dashboard, run):
             ] for layer, own in enumerate(loads["expert_loads"])
         ], "loads")
 
+    # No expert of this run has a capacity.
+    expect([dashboard.titles(it)[-1] for it in ("training", "loads")], ["Ranks", "Mean / largest"], "last columns")
+
     placement = dashboard.api(f"{path}/placement")["plan"]
     expect(
         [row[:4] for row in dashboard.rows("placement")],
@@ -216,7 +222,7 @@ def compare_with_api(dashboard, run):
 
     timings = dashboard.api(f"{path}/timings")
     rows = dashboard.rows("phases")
-    titles = [plain(it) for it in dashboard.page.locator("#phases thead th").all_text_contents()]
+    titles = dashboard.titles("phases")
     expect(set(titles), {"Rank", "Step", "rest", *timings["phases"]}, "names of phases")
     expect(
         [row[:2] + [row[titles.index(name)] for name in timings["phases"]] for row in rows],
@@ -269,6 +275,26 @@ def compare_with_api(dashboard, run):
             for it in reversed(dashboard.api(f"{path}/events?after=0")["events"])
         ], "events")
     check_maps(dashboard, loads, placement)
+
+
+def check_dropped(dashboard, run):
+    """What experts with a capacity drop, in all and by layer."""
+    intervals = dashboard.api(f"runs/{run}/intervals")["intervals"]
+    loads = dashboard.api(f"runs/{run}/loads?limit=1")["loads"][-1]
+    layers = [
+        dropped / (dropped + sum(own)) for dropped, own in zip(loads["dropped_tokens"], loads["expert_loads"], strict=True)
+    ]
+    all_layers = sum(loads["dropped_tokens"]) / (sum(loads["dropped_tokens"]) + sum(map(sum, loads["expert_loads"])))
+    expect(intervals[-1]["dropped_share"], all_layers, "share of the newest interval")
+
+    def tenths(share):
+        return f"{rounded(share * 100, 1)} %"
+
+    expect([row[-1] for row in dashboard.rows("training")], [tenths(it["dropped_share"]) for it in reversed(intervals)], "dropped")
+    expect([row[-1] for row in dashboard.rows("loads")], [tenths(it) for it in layers], "dropped by layer")
+    expect([dashboard.titles(it)[-1] for it in ("training", "loads")], ["Dropped", "Dropped"], "last columns")
+    if f"{tenths(all_layers)} of the (token, expert) pairs of steps" not in dashboard.text("#loads .caption"):
+        raise AssertionError(f"not {all_layers}: {dashboard.text('#loads .caption')}")
 
 
 def check_maps(dashboard, loads, placement):

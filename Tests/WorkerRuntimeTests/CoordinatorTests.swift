@@ -3,6 +3,7 @@ import ControlProtocol
 import CoordinatorService
 import ExpertPlacement
 import Foundation
+import Layers
 import Logging
 import MessagePassing
 import Synchronization
@@ -61,6 +62,34 @@ import WorkerRuntime
             let workers = try await client.send(ListWorkers(run: "tiny")).workers
             #expect(workers.map(\.rank) == [0, 1])
             #expect(workers.allSatisfy { $0.step == 12 && ($0.stepSeconds ?? 0) > 0 && ($0.residentBytes ?? 0) > 0 })
+        }
+    }
+
+    /// Rank 0 tells for all ranks what experts computed and what they dropped, which add up to what was routed.
+    @Test func whatIsDroppedArrivesOnce() async throws {
+        try await withCoordinator { endpoint, _ in
+            let lines = try await onOwnThread {
+                try fixture.train(worldSize: 2, steps: 12) { options in
+                    options.coordinator = "\(endpoint)"
+                    options.run = "tiny"
+                    options.reportInterval = 5
+                    options.microBatches = 2
+                    options.capacity = ExpertCapacity(factor: 0.9)
+                }
+            }
+            let client = try await ControlClient.connect(to: endpoint)
+            defer { client.close() }
+            let loads = try await client.send(ListLoads(run: "tiny")).loads
+            let intervals = try await client.send(ListIntervals(run: "tiny")).intervals
+            #expect(loads.map(\.stepCount) == [2, 3, 5, 2] && intervals.map(\.number) == loads.map(\.number))
+            for (loads, interval) in zip(loads, intervals) {
+                let lines = lines.filter { (loads.firstStep..<loads.firstStep + loads.stepCount).contains($0.step) }
+                let dropped = (0..<2).map { layer in lines.reduce(0) { $0 + $1.droppedTokens[layer] } }
+                let routed = (0..<2).map { layer in lines.reduce(0) { $0 + $1.expertLoad[layer].reduce(0, +) } }
+                #expect(loads.droppedTokens == dropped && dropped.allSatisfy { $0 > 0 })
+                #expect(zip(loads.expertLoads, dropped).map { $0.reduce($1, +) } == routed)
+                #expect(interval.droppedShare == Double(dropped.reduce(0, +)) / Double(routed.reduce(0, +)))
+            }
         }
     }
 

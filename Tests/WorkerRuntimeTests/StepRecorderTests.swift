@@ -126,4 +126,26 @@ import WorkerRuntime
                     + [[[Int]]?](repeating: rank == 0 ? [[63, 4, 0, 0]] : nil, count: 3))
         }
     }
+
+    /// Pairs that found no place are not among the loads, and counted like them: the last step was skipped.
+    @Test func whatIsDroppedStandsBesideTheLoads() throws {
+        let samples = try samples(steps: 4, interval: 4) { step in
+            var outcome = TrainingStep.Outcome()
+            outcome.isSkipped = step == 3
+            outcome.expertLoads = [[10, 6, 0, 0], [4, 4, 4, 4]]
+            outcome.droppedLoads = [[step + 1, 2, 0, 0], [0, 0, 0, 0]]
+            return outcome
+        }
+        for rank in 0..<2 {
+            let found = samples.filter { $0.rank == rank }.enumerated().filter { $0.offset % Self.layers == 0 }
+                .map(\.element.sample)
+            guard rank == 0 else {
+                #expect(found.allSatisfy { $0.expertLoads == nil && $0.droppedTokens == nil } && found.count == 2)
+                continue
+            }
+            #expect(
+                found.map(\.expertLoads) == [[[17, 8, 0, 0], [8, 8, 8, 8]], [[14, 8, 0, 0], [8, 8, 8, 8]]])
+            #expect(found.map(\.droppedTokens) == [[7, 0], [10, 0]])
+        }
+    }
 }

@@ -29,7 +29,7 @@ def sample(plan, rank, step):
         first_step=step, step_count=STEPS, step_seconds=seconds + 1e-3, phase_seconds={"experts": seconds},
         tokens=STEPS * 500, expert_rows=int(rows), expert_work=int(work), plan_revision=plan.revision,
         expert_loads=[[STEPS * load for load in loads] for loads in LOADS] if rank == 0 else None,
-        loss=2.0 if rank == 0 else None)
+        dropped_tokens=[STEPS * 100, 0] if rank == 0 else None, loss=2.0 if rank == 0 else None)
 
 
 def main():

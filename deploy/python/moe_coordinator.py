@@ -235,11 +235,12 @@ class Job:
         return cls(client, run, incarnation, rank, plan, world, poll_interval)
 
     def report(self, first_step, step_count, step_seconds, phase_seconds=None, expert_loads=None, loss=None, tokens=0,
-               bytes_sent=0, resident_bytes=0, expert_rows=None, expert_work=None, plan_revision=None):
+               bytes_sent=0, resident_bytes=0, expert_rows=None, expert_work=None, plan_revision=None, dropped_tokens=None):
         """What this rank measured over `step_count` steps from `first_step` (from 1) on, `step_seconds` all of them together.
 
-        Rank 0 gives the loads, [layer][expert] rows of all ranks over these steps, and the loss. Seconds of the phase "experts" with
-        `expert_rows` and `expert_work` (schemas/performance_sample.json) tell the planner how fast the ranks are.
+        Rank 0 gives the loads, [layer][expert] rows of all ranks over these steps, and the loss; where experts have a capacity, also the
+        (token, expert) pairs by layer that found no place and are not among the loads. Seconds of the phase "experts" with `expert_rows`
+        and `expert_work` (schemas/performance_sample.json) tell the planner how fast the ranks are.
         """
         if self.failure is not None:
             raise self.failure
@@ -249,7 +250,8 @@ class Job:
             "phase_seconds": {name: float(seconds) for name, seconds in (phase_seconds or {}).items()},
             "bytes_sent": bytes_sent, "tokens": tokens, "resident_bytes": resident_bytes, "expert_rows": expert_rows,
             "expert_work": expert_work, "loss": None if loss is None or not math.isfinite(loss) else float(loss),
-            "expert_loads": None if expert_loads is None else [[int(load) for load in layer] for layer in expert_loads]}
+            "expert_loads": None if expert_loads is None else [[int(load) for load in layer] for layer in expert_loads],
+            "dropped_tokens": None if dropped_tokens is None else [int(pairs) for pairs in dropped_tokens]}
         sample = {name: value for name, value in sample.items() if value is not None}
         json.dumps(sample, allow_nan=False)  # What cannot be sent is the caller's error.
         with self._changed:

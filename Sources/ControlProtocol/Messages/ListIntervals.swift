@@ -51,6 +51,8 @@ public struct Interval: Codable, Hashable, Sendable {
     public var balance: Double?
     /// Mean over layers of mean over largest load of an expert. Nil: no loads came.
     public var loadBalance: Double?
+    /// Of the (token, expert) pairs of all layers, those that found no place at their expert. Nil: experts take all.
+    public var droppedShare: Double?
     public var phases: [String: Phase]
     /// How many have reported.
     public var ranks: Int
@@ -58,7 +60,8 @@ public struct Interval: Codable, Hashable, Sendable {
     public init(
         number: Int, incarnation: Int, firstStep: Int, stepCount: Int, planRevision: Int, receivedAt: Timestamp,
         loss: Double? = nil, stepSeconds: Double, tokens: Int, tokensPerSecond: Double? = nil, bytesSent: Int,
-        balance: Double? = nil, loadBalance: Double? = nil, phases: [String: Phase], ranks: Int
+        balance: Double? = nil, loadBalance: Double? = nil, droppedShare: Double? = nil, phases: [String: Phase],
+        ranks: Int
     ) {
         self.number = number
         self.incarnation = incarnation
@@ -73,6 +76,7 @@ public struct Interval: Codable, Hashable, Sendable {
         self.bytesSent = bytesSent
         self.balance = balance
         self.loadBalance = loadBalance
+        self.droppedShare = droppedShare
         self.phases = phases
         self.ranks = ranks
     }
@@ -87,5 +91,6 @@ public struct Interval: Codable, Hashable, Sendable {
         case tokensPerSecond = "tokens_per_second"
         case bytesSent = "bytes_sent"
         case loadBalance = "load_balance"
+        case droppedShare = "dropped_share"
     }
 }

@@ -28,9 +28,11 @@ public struct IntervalLoads: Codable, Hashable, Sendable {
     public var planRevision: Int
     /// As in `PerformanceSample`.
     public var expertLoads: [[Int]]
+    public var droppedTokens: [Int]?
 
     public init(
-        number: Int, incarnation: Int, firstStep: Int, stepCount: Int, planRevision: Int, expertLoads: [[Int]]
+        number: Int, incarnation: Int, firstStep: Int, stepCount: Int, planRevision: Int, expertLoads: [[Int]],
+        droppedTokens: [Int]? = nil
     ) {
         self.number = number
         self.incarnation = incarnation
@@ -38,6 +40,7 @@ public struct IntervalLoads: Codable, Hashable, Sendable {
         self.stepCount = stepCount
         self.planRevision = planRevision
         self.expertLoads = expertLoads
+        self.droppedTokens = droppedTokens
     }
 
     private enum CodingKeys: String, CodingKey {
@@ -46,5 +49,6 @@ public struct IntervalLoads: Codable, Hashable, Sendable {
         case stepCount = "step_count"
         case planRevision = "plan_revision"
         case expertLoads = "expert_loads"
+        case droppedTokens = "dropped_tokens"
     }
 }

@@ -65,6 +65,7 @@ extension Validation {
         try count(sample.tokens, "sample.tokens")
         try count(sample.residentBytes, "sample.resident_bytes")
         if let loads = sample.expertLoads { try self.loads(loads) }
+        if let dropped = sample.droppedTokens { try self.dropped(dropped, beside: sample.expertLoads) }
         if let rows = sample.expertRows { try count(rows, "sample.expert_rows") }
         if let work = sample.expertWork { try count(work, "sample.expert_work") }
         if let loss = sample.loss, !loss.isFinite { throw ControlError(.badRequest, "sample.loss is not finite") }

@@ -62,6 +62,9 @@ extension MetricDescription {
             "moe_run_balance_ratio", .gauge, "Mean over largest of the ranks' seconds in the experts; 1 is even."),
         MetricDescription(
             "moe_run_load_balance_ratio", .gauge, "Mean over largest load of an expert, mean of the layers; 1 is even."),
+        MetricDescription(
+            "moe_run_dropped_ratio", .gauge,
+            "Of the (token, expert) pairs, those that found no place; only where experts have a capacity."),
         MetricDescription("moe_run_migration_bytes_total", .counter, "Bytes that plans moved."),
         MetricDescription("moe_run_migration_seconds_total", .counter, "Seconds that moving them took."),
     ]

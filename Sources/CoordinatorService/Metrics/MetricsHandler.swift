@@ -124,6 +124,7 @@ actor MetricsHandler {
             reading("reported_ranks", interval.map { Double($0.ranks) }),
             reading("tokens_per_second", interval?.tokensPerSecond), reading("step_seconds", interval?.stepSeconds),
             reading("balance_ratio", interval?.balance), reading("load_balance_ratio", interval?.loadBalance),
+            reading("dropped_ratio", interval?.droppedShare),
             reading("migration_bytes_total", run.migrationBytes),
             reading("migration_seconds_total", run.migrationSeconds),
         ]

@@ -38,6 +38,14 @@ extension CoordinatorStore {
         CREATE INDEX plans_by_cost ON plans (run_id, bytes, seconds);
         """
 
+    /// The seventh schema: pairs that found no place at their expert.
+    static let droppedTokens = """
+        -- By layer; NULL: experts took all.
+        ALTER TABLE loads ADD COLUMN dropped_tokens_json TEXT;
+        -- Of the pairs of all layers.
+        ALTER TABLE intervals ADD COLUMN dropped_share REAL;
+        """
+
     static func makeIntervals(_ db: Database) throws {
         try db.execute(sql: intervals)
         for run in try Int64.fetchAll(db, sql: "SELECT id FROM runs") {
@@ -54,7 +62,7 @@ extension CoordinatorStore {
                 totals[interval, default: IntervalTotals()].add(
                     report, number: row["number"], at: Timestamp(milliseconds: row["received_at"]))
             }
-            for (interval, totals) in totals { try totals.write(as: interval, run: run, db) }
+            for (interval, totals) in totals { try totals.write(as: interval, run: run, db, columns: 16) }
         }
     }
 
@@ -75,11 +83,12 @@ extension CoordinatorStore {
             let loads = IntervalLoads(
                 number: row["number"], incarnation: row["incarnation"], firstStep: row["first_step"],
                 stepCount: row["step_count"], planRevision: row["plan_revision"], expertLoads: [])
-            return (loads, json: row["expert_loads_json"] as String)
+            return (loads, json: row["expert_loads_json"] as String, dropped: row["dropped_tokens_json"] as String?)
         }
         let loads = try page.items.map { item in
             var loads = item.0
             loads.expertLoads = try Self.expertLoads(item.json)
+            loads.droppedTokens = try item.dropped.map { try JSONDecoder().decode([Int].self, from: Data($0.utf8)) }
             return loads
         }
         return Loads(run: page.run, loads: loads, truncated: page.isTruncated)

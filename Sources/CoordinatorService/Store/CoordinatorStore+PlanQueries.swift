@@ -56,7 +56,8 @@ extension CoordinatorStore {
             let rows = try Row.fetchAll(
                 db,
                 sql: """
-                    SELECT reports.*, expert_loads_json FROM reports LEFT JOIN loads USING (run_id, number)
+                    SELECT reports.*, expert_loads_json, dropped_tokens_json
+                    FROM reports LEFT JOIN loads USING (run_id, number)
                     WHERE reports.run_id = (SELECT id FROM runs WHERE name = ?) AND reports.incarnation = ?
                     ORDER BY reports.number DESC LIMIT ?
                     """, arguments: [run, incarnation, limit])
@@ -71,7 +72,8 @@ extension CoordinatorStore {
                 firstStep: row["first_step"], stepCount: row["step_count"], planRevision: row["plan_revision"],
                 stepSeconds: row["step_seconds"], phaseSeconds: try value(row, "phase_seconds_json"),
                 bytesSent: row["bytes_sent"], tokens: row["tokens"], residentBytes: row["resident_bytes"],
-                expertLoads: try optionalValue(row, "expert_loads_json"), loss: row["loss"],
+                expertLoads: try optionalValue(row, "expert_loads_json"),
+                droppedTokens: try optionalValue(row, "dropped_tokens_json"), loss: row["loss"],
                 expertRows: row["expert_rows"], expertWork: row["expert_work"]))
     }
 }

@@ -10,6 +10,7 @@ extension CoordinatorStore {
         migrator.registerMigration("4: archives, deletions and restores") { db in try db.execute(sql: retention) }
         migrator.registerMigration("5: checkpoints") { db in try db.execute(sql: checkpoints) }
         migrator.registerMigration("6: intervals") { db in try makeIntervals(db) }
+        migrator.registerMigration("7: dropped tokens") { db in try db.execute(sql: droppedTokens) }
         return migrator
     }
 

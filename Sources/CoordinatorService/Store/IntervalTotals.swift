@@ -28,6 +28,7 @@ struct IntervalTotals {
     private var receivedAt = Timestamp(milliseconds: 0)
     private var loss: Double?
     private var loadBalance: Double?
+    private var droppedShare: Double?
     private var ranks = 0
     /// All reports are between these.
     private var firstNumber = Int.max
@@ -52,6 +53,7 @@ struct IntervalTotals {
             self.number = number
             loss = sample.loss
             loadBalance = sample.expertLoads.flatMap(Self.balance)
+            droppedShare = Self.droppedShare(sample)
         }
         ranks += 1
         firstNumber = min(firstNumber, number)
@@ -78,6 +80,14 @@ struct IntervalTotals {
         }
         return balances.isEmpty ? nil : min(1, balances.reduce(0, +) / Double(balances.count))
     }
+
+    /// Of the pairs that chose experts, those that found no place there.
+    private static func droppedShare(_ sample: PerformanceSample) -> Double? {
+        guard let loads = sample.expertLoads, let layers = sample.droppedTokens else { return nil }
+        let dropped = layers.reduce(0) { $0 + Double($1) }
+        let all = loads.joined().reduce(dropped) { $0 + Double($1) }
+        return all > 0 ? dropped / all : 0
+    }
 }
 
 /// As rows of `intervals`.
@@ -98,6 +108,7 @@ extension IntervalTotals {
         receivedAt = Timestamp(milliseconds: row["received_at"])
         loss = row["loss"]
         loadBalance = row["load_balance"]
+        droppedShare = row["dropped_share"]
         ranks = row["ranks"]
         firstNumber = row["first_number"]
         lastNumber = row["last_number"]
@@ -107,14 +118,16 @@ extension IntervalTotals {
         phases = try Self.phases(row["phase_seconds_json"])
     }
 
-    func write(as interval: IntervalKey, run: Int64?, _ db: Database) throws {
+    /// - Parameter columns: as many as the table has; the sixth schema's, which is filled when it is made, has one less.
+    func write(as interval: IntervalKey, run: Int64?, _ db: Database, columns: Int = 17) throws {
+        let marks = repeatElement("?", count: columns).joined(separator: ", ")
+        let values: [(any DatabaseValueConvertible)?] = [
+            run, interval.incarnation, interval.firstStep, number, stepCount, planRevision, receivedAt.milliseconds,
+            loss, loadBalance, ranks, firstNumber, lastNumber, stepSeconds, tokens, bytesSent, try Self.json(phases),
+            droppedShare,
+        ]
         try CoordinatorStore.execute(
-            db, "INSERT OR REPLACE INTO intervals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                run, interval.incarnation, interval.firstStep, number, stepCount, planRevision, receivedAt.milliseconds,
-                loss, loadBalance, ranks, firstNumber, lastNumber, stepSeconds, tokens, bytesSent,
-                try Self.json(phases),
-            ])
+            db, "INSERT OR REPLACE INTO intervals VALUES (\(marks))", StatementArguments(values.prefix(columns)))
     }
 
     /// - Returns: nil while rank 0's report is missing.
@@ -131,8 +144,7 @@ extension IntervalTotals {
             loss: totals.loss, stepSeconds: totals.stepSeconds, tokens: totals.tokens,
             tokensPerSecond: finite(Double(totals.tokens) / seconds), bytesSent: totals.bytesSent,
             balance: experts.flatMap { finite($0.mean / $0.largest) }.map { min(1, $0) },
-            loadBalance: totals.loadBalance,
-            phases: phases, ranks: totals.ranks)
+            loadBalance: totals.loadBalance, droppedShare: totals.droppedShare, phases: phases, ranks: totals.ranks)
     }
 
     private static func finite(_ value: Double) -> Double? {

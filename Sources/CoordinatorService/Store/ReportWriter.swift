@@ -52,10 +52,10 @@ package struct ReportWriter {
             ])
         if let loads = sample.expertLoads {
             try CoordinatorStore.execute(
-                db, "INSERT INTO loads VALUES (?, ?, ?, ?, ?, ?, ?)",
+                db, "INSERT INTO loads VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     run.id, number, report.incarnation, sample.firstStep, sample.stepCount, sample.planRevision,
-                    CoordinatorStore.json(loads),
+                    CoordinatorStore.json(loads), sample.droppedTokens.map(CoordinatorStore.json),
                 ])
         }
         let interval = IntervalKey(incarnation: report.incarnation, firstStep: sample.firstStep)

@@ -54,6 +54,8 @@ struct WatchLog {
     private static func text(_ interval: Interval) -> String {
         "step \(interval.firstStep + interval.stepCount - 1)  loss \(Readable.loss(interval.loss))  "
             + "\(Readable.load(interval.tokensPerSecond)) tokens/s  step \(Readable.seconds(interval.stepSeconds))  "
-            + "balance \(Readable.balance(interval.balance))  plan \(interval.planRevision)"
+            + "balance \(Readable.balance(interval.balance))  "
+            + (interval.droppedShare.map { "dropped \(Readable.part($0, of: 1))  " } ?? "")
+            + "plan \(interval.planRevision)"
     }
 }

@@ -60,7 +60,14 @@ struct WatchPage {
             curve("loss", run.intervals.map(\.loss), columns: columns, Readable.loss),
             curve("tokens/s", run.wholeIntervals.map(\.tokensPerSecond), columns: columns, Readable.load),
             curve("balance", run.wholeIntervals.map(\.balance), columns: columns, Readable.balance),
-        ]
+        ] + dropped(columns: columns)
+    }
+
+    /// Nothing where experts take all tokens that come.
+    private func dropped(columns: Int) -> [StyledLine] {
+        let shares = run.intervals.map(\.droppedShare)
+        guard shares.contains(where: { $0 != nil }) else { return [] }
+        return [curve("dropped", shares, columns: columns) { Readable.part($0, of: 1) }]
     }
 
     private func curve(

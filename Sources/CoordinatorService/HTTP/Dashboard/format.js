@@ -46,6 +46,7 @@ export function duration(value) {
 
 export const ratio = value => value.toFixed(3);
 export const percent = value => Math.round(value * 100) + space + '%';
+export const tenths = value => (value * 100).toFixed(1) + space + '%';
 export const loss = value => value.toFixed(4);
 export const times = value => value.toFixed(2) + space + '×';
 export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;

@@ -1,7 +1,7 @@
 // A heat map of the experts' loads: all layers in the newest interval, or one layer over time.
 
 import { h, say, table, tableOnDemand } from './dom.js';
-import { count, ratio, times } from './format.js';
+import { count, ratio, tenths, times } from './format.js';
 import { lastStep } from './feed.js';
 import { colour, onShade, shade } from './colours.js';
 import { font, Map2D, scaleLegend } from './map.js';
@@ -20,6 +20,13 @@ export function topOf(values) {
   const high = sorted[sorted.length < 1000 ? sorted.length - 1 : Math.floor(sorted.length * 0.998)] ?? 1;
   return [1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100].find(top => top >= high) ?? Math.ceil(high);
 }
+
+/** The part of the (token, expert) pairs of layers that found no place; undefined: experts take all. */
+const droppedShare = ({ expert_loads: loads, dropped_tokens: dropped }, layers) => {
+  if (!dropped) return undefined;
+  const lost = sum(layers.map(layer => dropped[layer] ?? 0)), all = lost + sum(layers.map(layer => sum(loads[layer] ?? [])));
+  return all && lost / all;
+};
 
 /** The layer whose busiest expert stands out most. */
 export const leastEven = loads => loads.map(relative)
@@ -50,6 +57,7 @@ export function loads(root, view) {
       ['Largest', row => count(row.most / row.steps), true],
       ['Busiest expert', row => String(row.busiest), true],
       ['Mean / largest', row => ratio(row.most ? row.mean / row.most : 1), true],
+      ...(rows[0]?.dropped === undefined ? [] : [['Dropped', row => tenths(row.dropped), true]]),
     ], rows, shown) : table(
     `Loads of layer ${view.layer} in the newest interval`, [
       ['Expert', ([expert]) => String(expert)],
@@ -67,7 +75,7 @@ export function loads(root, view) {
       const { layer } = view;
       layerOptions(select, newest.expert_loads.length, 'all layers, newest interval', layer);
       const items = layer === undefined
-        ? newest.expert_loads.map((own, index) => ({ index, loads: own, label: String(index), steps: newest.step_count, plan: newest.plan_revision }))
+        ? newest.expert_loads.map((own, index) => ({ index, loads: own, label: String(index), steps: newest.step_count, plan: newest.plan_revision, dropped: droppedShare(newest, [index]) }))
         : feed.loads.slice(-120).map(item => ({
           index: layer, loads: item.expert_loads[layer] ?? [], label: count(lastStep(item)), steps: item.step_count, plan: item.plan_revision,
         }));
@@ -81,10 +89,12 @@ export function loads(root, view) {
       const columns = Math.max(...rows.map(row => row.loads.length));
       const top = topOf(rows.flatMap(row => row.relative));
       const steps = `${count(newest.first_step)}–${count(lastStep(newest))}`;
+      const dropped = droppedShare(newest, layer === undefined ? [...newest.expert_loads.keys()] : [layer]);
+      const lost = dropped === undefined ? '' : ` ${tenths(dropped)} of the (token, expert) pairs of steps ${steps} found no place at their expert.`;
       const worst = rows.reduce((a, b) => (b.most / b.mean > a.most / a.mean ? b : a));
-      say(caption, layer === undefined
+      say(caption, (layer === undefined
         ? `Rows are layers, columns experts; steps ${steps}. The busiest: expert ${worst.busiest} of layer ${worst.index}, ${times(worst.relative[worst.busiest])} its layer’s mean.`
-        : `Layer ${layer} over time: rows are intervals by their last step, the newest at the bottom, columns experts. Lines are plans.`);
+        : `Layer ${layer} over time: rows are intervals by their last step, the newest at the bottom, columns experts. Lines are plans.`) + lost);
       const room = layer === undefined ? 320 : 420;
       map.update({
         rows: rows.length, columns, rowTitle: layer === undefined ? 'layer' : 'step',

@@ -1,7 +1,7 @@
 // Loss, tokens a second and balance over the steps, with every plan marked: predicted against achieved.
 
 import { h, svg, tableOnDemand, table, timeElement } from './dom.js';
-import { bytes, clock, count, loss, ratio, seconds, short } from './format.js';
+import { bytes, clock, count, loss, ratio, seconds, short, tenths } from './format.js';
 import { isReplacement, lastStep } from './feed.js';
 import { LineCharts } from './charts.js';
 
@@ -64,6 +64,9 @@ export function training(root) {
       ['Load balance', i => i.load_balance === undefined ? undefined : ratio(i.load_balance), true],
       ['Sent', i => bytes(i.bytes_sent), true],
       ['Ranks', i => String(i.ranks), true],
+      // Where experts have a capacity.
+      ...(intervals.every(i => i.dropped_share === undefined) ? []
+        : [['Dropped', i => i.dropped_share === undefined ? undefined : tenths(i.dropped_share), true]]),
     ], intervals.toReversed(), shown));
 
   return {
@@ -78,7 +81,7 @@ export function training(root) {
         // A start from a checkpoint goes back in steps: a new line.
         if (step <= last) part += 1;
         last = step;
-        const { balance, load_balance } = interval;
+        const { balance, load_balance, dropped_share } = interval;
         return {
           x: step, part, loss: interval.loss, balance, tokens: interval.tokens_per_second,
           // Of one of thousands, when it is looked at.
@@ -88,6 +91,7 @@ export function training(root) {
             `${short(interval.tokens_per_second ?? 0)} tokens/s, ${seconds(interval.step_seconds)} a step`,
             ...(balance === undefined ? [] : [`balance of ranks ${ratio(balance)}`]),
             ...(load_balance === undefined ? [] : [`balance of experts’ loads ${ratio(load_balance)}`]),
+            ...(dropped_share === undefined ? [] : [`${tenths(dropped_share)} of the pairs dropped`]),
             interval.plan_revision ? `plan ${interval.plan_revision}` : 'layers were switching',
           ],
         };
