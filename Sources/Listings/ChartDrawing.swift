@@ -9,6 +9,8 @@ struct ChartDrawing {
     private static let above = 34.0
     private static let below = 44.0
     private static let legendLine = 18.0
+    /// Words of marks that are near each other stand below each other, in so many rows; of more the lines alone are drawn.
+    private static let markRows = 4
     /// A series of more points is drawn by the least and the largest of neighbours.
     private static let mostPoints = 1400
     /// Points so few get a dot each.
@@ -112,12 +114,22 @@ struct ChartDrawing {
     }
 
     private var marks: [String] {
-        chart.marks.filter { $0.x.isFinite && x.range.contains($0.x) }.flatMap { mark in
+        // Where the last word of each row ends.
+        var ends = [Double](repeating: -.infinity, count: Self.markRows)
+        return chart.marks.filter { $0.x.isFinite && x.range.contains($0.x) }.sorted { $0.x < $1.x }.flatMap { mark in
             let place = horizontal(mark.x)
-            return [
-                "<path class=\"mark\" d=\"M\(Self.text(place)) \(Self.text(plotTop))V\(Self.text(plotBottom))\"/>",
-                element("text", place + 3, plotTop + 10, "class=\"ink\" font-size=\"10\"", mark.text),
-            ]
+            let line =
+                "<path class=\"mark\" d=\"M\(Self.text(place)) \(Self.text(plotTop))V\(Self.text(plotBottom))\"/>"
+            // Small letters are about six units wide. At the right end the word stands before its line.
+            let width = 6 * Double(mark.text.count)
+            let isBefore = place + 3 + width > Self.width
+            let start = isBefore ? place - 3 - width : place + 3
+            guard let row = ends.firstIndex(where: { $0 < start }) else { return [line] }
+            ends[row] = start + width
+            let word = element(
+                "text", isBefore ? place - 3 : place + 3, plotTop + 10 + 12 * Double(row),
+                "class=\"ink\" font-size=\"10\"" + (isBefore ? " text-anchor=\"end\"" : ""), mark.text)
+            return [line, word]
         }
     }
 
