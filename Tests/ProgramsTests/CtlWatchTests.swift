@@ -190,6 +190,16 @@ import Testing
         #expect(page.contains("-59 ") && page.contains("-1023 "), "\(page)")
     }
 
+    /// A terminal of the usual size has what the letters and shades stand for, and lines as wide as itself.
+    @Test func legendsFit() throws {
+        defer { coordinator.stop() }
+        let lines = try TerminalSession(arguments, columns: 80, rows: 24).wait(for: "run_registered")
+            .split(separator: "\n")
+        #expect(lines.contains { $0.hasSuffix(" att rou dis exp com gra opt") }, "\(lines)")
+        #expect(lines.contains { $0.contains(" of the mean:  <0.4 ░<0.8 ▒<1.2 ▓<1.6 █more ") }, "\(lines)")
+        #expect(lines.contains { $0.count == 80 }, "\(lines)")
+    }
+
     /// What experts with a capacity drop has a curve, which other runs do without.
     @Test func whatExpertsDrop() throws {
         defer { coordinator.stop() }

@@ -26,23 +26,27 @@ struct StyledLine: Sendable {
     }
 
     /// As many columns as there are, with what terminals would take for a command left out.
-    /// - Parameter isColored: whether parts look different.
-    func text(columns: Int, isColored: Bool) -> String {
+    /// - Parameters:
+    ///   - isColored: whether parts look different.
+    ///   - erasesRest: what was on the terminal's line before goes. Of a full line there is no rest: a terminal would erase the
+    ///     last column, where its cursor stays.
+    func text(columns: Int, isColored: Bool, erasesRest: Bool = false) -> String {
         var (text, used) = ("", 0)
         for part in parts where used < columns {
             var shown = ""
             for character in part.text {
                 let width = Self.columns(of: character)
-                guard used + width <= columns else {
+                guard used + max(1, width) <= columns else {
+                    shown += String(repeating: " ", count: columns - used)
                     used = columns
                     break
                 }
-                used += width
+                used += max(1, width)
                 shown.append(width > 0 ? character : "·")
             }
             text += isColored && part.style != .plain ? "\u{1b}[\(part.style.code)m\(shown)\u{1b}[0m" : shown
         }
-        return text
+        return erasesRest && used < columns ? text + "\u{1b}[K" : text
     }
 
     /// How wide a terminal shows it: East Asian and pictures twice; 0 for what is a command.

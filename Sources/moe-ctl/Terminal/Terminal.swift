@@ -94,10 +94,11 @@ final class Terminal: Sendable {
     /// In one piece, over what was there before: nothing flickers.
     private func draw(_ page: Page) {
         let size = Self.size()
-        let lines = page(size).prefix(size.rows).map {
-            $0.text(columns: size.columns, isColored: isColored) + "\u{1b}[K"
+        var lines = page(size).prefix(size.rows).map {
+            $0.text(columns: size.columns, isColored: isColored, erasesRest: true)
         }
-        write("\u{1b}[H" + lines.joined(separator: "\r\n") + "\u{1b}[J")
+        if lines.count < size.rows { lines.append("\u{1b}[J") }
+        write("\u{1b}[H" + lines.joined(separator: "\r\n"))
     }
 
     private func write(_ text: String) {

@@ -16,16 +16,15 @@ struct LoadSection: WatchSection {
         }
         var header = StyledLine(WatchPage.padded("LAYER", 11), .bold)
         header.add("TOKENS OF EXPERTS", .bold)
-        header.add("  steps \(loads.firstStep) to \(loads.firstStep + loads.stepCount - 1), of the mean: ", .faint)
+        header.add(" of the mean:", .faint)
         for (index, limit) in ["<0.4", "<0.8", "<1.2", "<1.6", "more"].enumerated() {
             let ratio = 0.2 + 0.4 * Double(index)
-            header.add("\(Blocks.shade(ratio))", Self.color(ratio))
-            header.add(" \(limit)  ", .faint)
+            header.add(" \(Blocks.shade(ratio))", Self.color(ratio))
+            header.add(limit, .faint)
         }
-        let size = Self.share(layers.count, places: max(1, rows - 1))
+        header.add("  steps \(loads.firstStep) to \(loads.firstStep + loads.stepCount - 1)", .faint)
         return [header]
-            + stride(from: 0, to: layers.count, by: size).map { first in
-                let group = first..<min(first + size, layers.count)
+            + WatchPage.groups(layers.count, rows: rows - 1).map { group in
                 var line = StyledLine(WatchPage.padded(Readable.ranges(Array(group)), 11))
                 add(group.map { Self.ofMean(layers[$0]) }, to: &line, columns: max(1, columns - 20))
                 let balance = group.compactMap { Self.balance(layers[$0]) }.min()

@@ -17,22 +17,22 @@ struct RankSection: WatchSection {
             return [StyledLine("RANK", .bold), StyledLine("no rank has reported its times yet", .faint)]
         }
         // Neighbours share a row when there are more than rows: the one that the others wait for is shown.
-        let size = max(1, (ranks.count + max(1, rows - 1) - 1) / max(1, rows - 1))
-        let groups = stride(from: 0, to: ranks.count, by: size).map { ranks[$0..<min($0 + size, ranks.count)] }
+        let groups = WatchPage.groups(ranks.count, rows: rows - 1).map { ranks[$0] }
+        let isGrouped = groups.count < ranks.count
         let barColumns = max(8, (columns - 32) / 3)
         let phaseColumns = max(8, columns - 32 - barColumns)
         let slowest = ranks.map(expertSeconds).max() ?? 0
         let longest = ranks.map(\.stepSeconds).max() ?? 0
-        var header = StyledLine(WatchPage.padded(size > 1 ? "RANKS" : "RANK", 11), .bold)
-        header.add(WatchPage.padded("EXPERTS" + (size > 1 ? ", SLOWEST" : ""), barColumns + 10), .bold)
+        var header = StyledLine(WatchPage.padded(isGrouped ? "RANKS" : "RANK", 11), .bold)
+        header.add(WatchPage.padded("EXPERTS" + (isGrouped ? ", SLOWEST" : ""), barColumns + 10), .bold)
         header.add("STEP       ", .bold)
-        for (index, phase) in timings.phases.enumerated() {
+        for (index, phase) in Self.shortened(timings.phases, columns: phaseColumns).enumerated() {
             header.add((index == 0 ? "" : " ") + phase, color(index))
         }
         return [header]
             + groups.map { group in
                 let shown = group.max { expertSeconds($0) < expertSeconds($1) } ?? group[group.startIndex]
-                let name = size > 1 ? Readable.ranges(group.map(\.rank).sorted()) : "\(shown.rank)"
+                let name = Readable.ranges(group.map(\.rank).sorted())
                 let seconds = expertSeconds(shown)
                 var line = StyledLine(WatchPage.padded(name, 11))
                 line.add(Blocks.bar(slowest > 0 ? seconds / slowest : 0, columns: barColumns), .color(75))
@@ -41,6 +41,15 @@ struct RankSection: WatchSection {
                 add(phasesOf: shown, to: &line, columns: phaseColumns, longest: longest)
                 return line
             }
+    }
+
+    /// Names that have room side by side, all cut at the same length: each says what its letter stands for.
+    private static func shortened(_ names: [String], columns: Int) -> [String] {
+        let longest = names.map(\.count).max() ?? 0
+        let length = (0...longest).last { length in
+            names.reduce(names.count - 1) { $0 + min($1.count, length) } <= columns
+        }
+        return names.map { String($0.prefix(max(1, length ?? 1))) }
     }
 
     private func expertSeconds(_ rank: RankTimings) -> Double {

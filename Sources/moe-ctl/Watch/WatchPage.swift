@@ -104,6 +104,12 @@ struct WatchPage {
         return rows
     }
 
+    /// Neighbours that share a row when there are more than rows, of which none stays empty.
+    static func groups(_ count: Int, rows: Int) -> [Range<Int>] {
+        let rows = max(1, min(rows, count))
+        return (0..<rows).map { $0 * count / rows..<($0 + 1) * count / rows }
+    }
+
     static func padded(_ text: String, _ columns: Int) -> String {
         text + String(repeating: " ", count: max(0, columns - text.count))
     }
