@@ -79,11 +79,16 @@ public final class MixtralModel: Module {
         auxiliaryProbabilityGradient: [Float]?, routerLossScales: RouterLossScales = RouterLossScales(),
         afterStage: (Int) throws -> Void = { _ in }
     ) throws {
-        guard let logitGradient else { preconditionFailure("backward without a training pass") }
-        self.logitGradient = nil
         try backbone.backward(
-            head.backward(logitGradient), probabilityGradient: auxiliaryProbabilityGradient, scales: routerLossScales,
+            headBackward(), probabilityGradient: auxiliaryProbabilityGradient, scales: routerLossScales,
             afterStage: afterStage)
+    }
+
+    /// The logits' gradient, which can be the largest matrix by far, is gone when this returns.
+    /// - Returns: that of the head's input, (T, D).
+    private func headBackward() -> Tensor {
+        guard let gradient = logitGradient.take() else { preconditionFailure("backward without a training pass") }
+        return head.backward(gradient)
     }
 
     /// Sum of the tokens' cross-entropies. Keeps nothing.

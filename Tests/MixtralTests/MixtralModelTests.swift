@@ -49,6 +49,23 @@ import Testing
         #expect(abs(CrossEntropy.forward(logits: logits, targets: small.targets) - evaluated) < 1e-6 * evaluated)
     }
 
+    /// With a large vocabulary they are larger than all that the layers keep.
+    @Test func logitsGoBeforeTheLayersWork() throws {
+        let configuration = try MixtralConfiguration(
+            vocabularySize: 4096, hiddenSize: 16, intermediateSize: 8, layers: 2, heads: 2, keyValueHeads: 2, experts: 2
+        )
+        let small = SmallModel(seed: 115, configuration, sequences: 8, sequenceLength: 16)
+        _ = try small.trainingForward()
+        let before = StoragePool.shared.use.bytes
+        let logits = small.tokens.count * 4096 * MemoryLayout<Float>.stride
+        var stages = 0
+        try small.model.backward(auxiliaryProbabilityGradient: nil) { _ in
+            stages += 1
+            #expect(StoragePool.shared.use.bytes < before - logits / 2)
+        }
+        #expect(stages == 4)
+    }
+
     @Test func evaluationTakesManyRows() throws {
         let small = try SmallModel(seed: 112, layers: 1, sequences: 150, sequenceLength: 16)
         let losses = try small.trainingForward()

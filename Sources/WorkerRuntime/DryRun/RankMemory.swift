@@ -53,7 +53,7 @@ public struct RankMemory: Hashable, Sendable, Encodable {
 
 extension RankMemory {
     /// Code, BLAS and MPI of a rank that holds nothing yet, and what oneDNN compiles and packs factors into.
-    static var idleBytes: Int { (BLASInfo.oneDNNVersion == nil ? 44 : 54) << 20 }
+    static var idleBytes: Int { (BLASInfo.oneDNNVersion == nil ? 49 : 59) << 20 }
 
     /// Of all ranks of a job.
     /// - Parameter dataBytes: of the token files.
@@ -213,6 +213,9 @@ private struct Activations {
         }
     }
 
+    /// Blocks of many sizes leave gaps between them, which this makes good.
+    private static let gaps = 1.03
+
     private let configuration: MixtralConfiguration
     private let options: TrainingOptions
     private let shares: DenseShares
@@ -255,39 +258,34 @@ private struct Activations {
         let groupTokens = Double((own.map(\.sequences.count).max() ?? 0) * options.sequenceLength)
         let share = shares[rank]
         let state = Double(configuration.hiddenSize)
-        let head = Double(configuration.vocabularySize) * state
         let neurons = residentNeurons / max(1, layers.count)
-        var kept = tokens * (2 - rounded) * state + rounded * head
+        var kept = 0.0
         var peak = 0.0
         for layer in 0..<configuration.layers {
             let entries = entries(
                 ofLayer: layer, rank: rank, tokens: tokens, groupTokens: groupTokens, neurons: neurons)
             // When backward comes to this layer, gradients of the two stages before arrive, and the layers before have kept theirs.
             let gradients = options.overlap.contains(.gradients) ? arriving[(layer + 2)...].prefix(2).reduce(0, +) : 0
-            // What backward computes again of a layer is there while it is at the layer.
-            let (norms, heads, network) = (entries.norms, entries.heads, entries.network)
+            let (norms, heads, network, weights) = (entries.norms, entries.heads, entries.network, entries.weights)
+            // What backward computes again of a layer is there while it is at the layer, but its attention only after the network's part.
+            let networkPeak = entries.kept + entries.work - (options.recomputation == .attention ? heads : 0)
+            // By then the network has let go of all its own.
+            let attentionPeak = norms + heads + weights + attending(share, groupTokens: groupTokens)
+            peak = max(peak, kept + max(networkPeak, attentionPeak) + gradients)
             switch options.recomputation {
-            case .none:
-                peak = max(peak, kept + entries.kept + entries.work + gradients)
-                kept += entries.kept
-            case .attention:
-                // The network's part is over by then.
-                let rest = norms + network + entries.weights
-                peak = max(peak, kept + max(rest + entries.work, norms + heads + entries.weights) + gradients)
-                kept += rest
-            case .experts:
-                peak = max(peak, kept + entries.kept + entries.work + gradients)
-                kept += norms + heads - tokens * state
-            case .full:
-                peak = max(peak, kept + entries.kept + entries.work + gradients)
-                kept += tokens * state
+            case .none: kept += entries.kept
+            case .attention: kept += norms + network + weights
+            // Both norms' inputs stay, and the heads'.
+            case .experts: kept += tokens * (2 * state + 2) + heads
+            case .full: kept += tokens * state
             }
         }
-        // The gradients that attention works with; logits; the gradient that goes through all layers.
-        let working =
-            attending(share, groupTokens: groupTokens)
-            + tokens * ((1 + rounded) * Double(configuration.vocabularySize) + 2 * state)
-        return Int((Double(MemoryLayout<Float>.stride) * (peak + working)).rounded())
+        // The head with its norm comes before them, when all layers have kept theirs. There the gradient that goes through all layers is
+        // not yet.
+        let (vocabulary, head) = (Double(configuration.vocabularySize), Double(configuration.vocabularySize) * state)
+        let ends = tokens * ((1 - rounded) * state + (1 + rounded) * vocabulary) + rounded * head
+        let entries = max(peak, kept + ends) + 2 * tokens * state
+        return Int((Self.gaps * Double(MemoryLayout<Float>.stride) * entries).rounded())
     }
 
     /// What a product's factor takes besides, or what only products read takes less.
@@ -333,10 +331,7 @@ private struct Activations {
             entries.norms -= tokens * state
             entries.weights = rounded * Double(held)
             entries.network = groupTokens * ((1 - rounded) * state + 2 * width)
-            // Attention's gradients, which are counted for all layers, come when the network has let go of all its own.
-            entries.work = max(
-                groupTokens * (spread * state + (1 + 3 * rounded) * width) - attending(share, groupTokens: groupTokens),
-                -entries.network)
+            entries.work = groupTokens * (spread * state + (1 + 3 * rounded) * width)
             return entries
         }
         entries.weights = rounded * Double(held + 3 * configuration.hiddenSize * neurons)
@@ -347,8 +342,8 @@ private struct Activations {
         let staying = rows / Double(worldSize)
         let leaving = max(0, tokens * layers[index].copies - staying)
         let routed = tokens * router + (2 - rounded) * rows * state + 2 * neuronRows + leaving * state
-        // Rows on their way, there and back, gradients of those that are there, and one activation of one expert.
-        let work = (leaving + 2 * rows - staying) * state + (1 + 3 * rounded) * layers[index].largest[rank]
+        // Gradients of the rows that are there, with those that leave or, later, one activation of one expert.
+        let work = rows * state + max(leaving * state, (1 + 3 * rounded) * layers[index].largest[rank])
         entries.network = routed
         entries.work = work
         guard configuration.sharedExpertWidth != nil else { return entries }
