@@ -147,18 +147,19 @@ def main():
             runs = {
                 allocator: train(arguments, folder, folder / "data", address, allocator)
                 for allocator in [CALIBRATED] + PREDICTED}
-        trace, metrics = runs[CALIBRATED]
+        trace, _ = runs[CALIBRATED]
         if arguments.ranks <= len(os.sched_getaffinity(0)):
             expected = predicted(arguments, trace)
             found = {allocator: measured(trace, arguments.skip) for allocator, (trace, _) in runs.items()}
         else:
             skipped = arguments.skip * arguments.interval
             hidden_size = json.loads(CONFIGURATION.read_text())["hidden_size"]
-            calibration = ProcessorTime(metrics, skipped)
+            times = {allocator: ProcessorTime(metrics, skipped) for allocator, (_, metrics) in runs.items()}
+            calibration = times[CALIBRATED]
             expected = predicted(
                 arguments, trace, "--dense-seconds", calibration.dense(), "--operations-per-second",
                 calibration.operations_per_second(hidden_size), "--bandwidth", FREE_LINK, "--latency", 0)
-            found = {allocator: ProcessorTime(metrics, skipped).step() for allocator, (_, metrics) in runs.items()}
+            found = {allocator: each.step() for allocator, each in times.items()}
         print("| placement | predicted, ms | measured, ms | ratio | |\n|---|---|---|---|---|")
         for allocator, seconds in found.items():
             ratio = expected[allocator] / seconds

@@ -2,8 +2,7 @@ import Layers
 
 /// Spreads what all tokens go through over tensor-parallel groups: the heads of all attention in a model, and the neurons of all
 /// feed-forward networks that are no group's experts. Routers learn of the ranks that have the rest of a sequence. What is spread already
-/// stays as it is. Weights that exist are taken over; those that
-/// have no memory yet get it only for this rank's part. Collective.
+/// stays as it is. Weights that exist are taken over; those that have no memory yet get it only for this rank's part. Collective.
 /// - Parameters:
 ///   - mesh: of as many ranks as there are.
 ///   - context: that of the experts.
