@@ -4,6 +4,11 @@ package struct Table {
         case left, right
     }
 
+    /// Blanks between columns.
+    private static let gap = 3
+    /// Columns of a terminal in which some, or much, of a text can be read.
+    private static let (leastText, muchText) = (12, 40)
+
     private let columns: [(header: String, alignment: Alignment)]
     private var rows = [[String]]()
     private var hasHeaders = true
@@ -31,13 +36,34 @@ package struct Table {
             let line = cells.indices.map { column in
                 let blanks = String(repeating: " ", count: widths[column] - cells[column].count)
                 return columns[column].alignment == .left ? cells[column] + blanks : blanks + cells[column]
-            }.joined(separator: "   ")
+            }.joined(separator: String(repeating: " ", count: Self.gap))
             return String(line.reversed().drop { $0 == " " }.reversed()) + "\n"
         }.joined()
     }
 
     private var widths: [Int] {
         columns.indices.map { column in rows.reduce(leastWidths[column]) { max($0, $1[column].count) } }
+    }
+
+    /// The columns that there is room for, those of most weight first. The last one is free text: it is there while some of it can be
+    /// read, and columns of less weight only while much of it can. Its cells stay as they are, for whoever shows them to cut.
+    /// - Parameter headers: of all columns, those of most weight first.
+    package func narrowed(to room: Int, byWeight headers: [String]) -> Table {
+        let text = columns.count - 1
+        let widths = widths
+        var shown = [Int]()
+        for header in headers {
+            guard let column = columns.firstIndex(where: { $0.header == header }) else {
+                preconditionFailure("a table without a column \(header)")
+            }
+            let least = column == text ? Self.leastText : Self.muchText
+            let used = (shown + [column]).map { $0 == text ? min(widths[$0], least) : widths[$0] }
+            if shown.isEmpty || used.reduce(Self.gap * shown.count, +) <= room { shown.append(column) }
+        }
+        shown.sort()
+        var table = Table(shown.map { columns[$0] }, whenEmpty: placeholder)
+        table.rows = rows.map { row in shown.map { row[$0] } }
+        return table
     }
 
     /// A table without rows, to be printed below this one once it has some.

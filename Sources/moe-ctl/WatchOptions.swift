@@ -93,7 +93,7 @@ private actor WatchedListing {
                 "every \(String(format: "%g", everySeconds)) s; the last at \(Readable.moment(.now())); q ends it",
                 .faint)
         ]
-        if let trouble { heading = [StyledLine(" \(trouble); trying again ", .inverse)] }
+        if let trouble { heading = [StyledLine(" trying again: \(trouble) ", .inverse)] }
         heading += listing.notes.map { StyledLine("Note: \($0)") }
         let lines =
             heading + [StyledLine()]

@@ -11,6 +11,8 @@ struct CtlSamples: Sendable {
     private static let why = "the world size went from 2 to 4; placed by the worker's allocator dp=2,tp=2"
 
     let now: Timestamp
+    /// Of the run that is running.
+    var name = "shakespeare"
 
     /// Middles of what the tables round to, so that a slow test shows the same.
     func ago(hours: Int = 0, minutes: Int) -> Timestamp {
@@ -36,7 +38,7 @@ struct CtlSamples: Sendable {
     var runs: [RunSummary] {
         [
             RunSummary(
-                run: "shakespeare", state: .running, incarnation: 2, worldSize: 4, layers: 3, experts: 12,
+                run: name, state: .running, incarnation: 2, worldSize: 4, layers: 3, experts: 12,
                 allocator: "dp=2,tp=2", planRevision: 3, createdAt: ago(hours: 100, minutes: 10),
                 startedAt: ago(minutes: 42), reportedAt: ago(minutes: 12), step: 1200, loss: 1.6671875),
             RunSummary(

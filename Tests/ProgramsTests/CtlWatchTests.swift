@@ -7,7 +7,7 @@ import Testing
 @Suite(.serialized) struct CtlWatchTests {
     /// A coordinator that can change its mind.
     private final class Stage: Sendable {
-        let samples = CtlSamples(now: .now())
+        let samples: CtlSamples
         let shown: Mutex<RunShown>
         let isAway = Mutex(false)
         let isDeleted = Mutex(false)
@@ -16,11 +16,30 @@ import Testing
         let loads: Mutex<IntervalLoads>
         /// Of the newest intervals, which experts with a capacity drop.
         let droppedShares = Mutex([Double]())
+        let tokensPerSecond = Mutex<Double?>(nil)
 
-        init() {
+        init(name: String = "shakespeare") {
+            samples = CtlSamples(now: .now(), name: name)
             shown = Mutex(samples.shown)
             timings = Mutex(samples.timings)
             loads = Mutex(samples.loads)
+        }
+
+        /// 60 layers of 256 experts on 1,024 ranks, of which one expert and one rank have more to do than others.
+        func grow() {
+            loads.withLock {
+                $0.expertLoads = [[Int]](repeating: [Int](repeating: 100, count: 256), count: 60)
+                $0.expertLoads[59][255] = 1000
+            }
+            timings.withLock { timings in
+                let rank = timings.ranks[0]
+                timings.ranks = (0..<1024).map { number in
+                    var rank = rank
+                    rank.rank = number
+                    rank.seconds[3] = number == 700 ? 0.04 : 0.01
+                    return rank
+                }
+            }
         }
 
         /// Events, with what is said of each.
@@ -54,6 +73,9 @@ import Testing
                 for (index, share) in droppedShares.withLock({ $0 }).reversed().enumerated() {
                     intervals.intervals[intervals.intervals.count - 1 - index].droppedShare = share
                 }
+                if let rate = tokensPerSecond.withLock({ $0 }) {
+                    for index in intervals.intervals.indices { intervals.intervals[index].tokensPerSecond = rate }
+                }
                 return intervals
             case .showTimings: return timings.withLock { $0 }
             case .listLoads: return Loads(run: "shakespeare", loads: [loads.withLock { $0 }], truncated: false)
@@ -75,15 +97,19 @@ import Testing
     }
 
     /// What is on the page at several sizes, and nothing that is wider or higher.
-    @Test(arguments: [(100, 40), (80, 24), (160, 50), (40, 10), (20, 5), (1, 1)])
+    @Test(
+        arguments: [
+            (100, 40), (80, 24), (160, 50), (200, 50), (120, 40), (60, 30), (40, 36), (40, 10), (20, 5), (1, 1),
+        ])
     func page(columns: Int, rows: Int) throws {
         defer { coordinator.stop() }
         let session = try TerminalSession(arguments, columns: columns, rows: rows)
-        // A page may come in pieces, the first time.
+        // A page may come in pieces, the first time, and what the shell printed is on another screen.
         var last = ""
         let page = try session.wait { screen in
-            defer { last = screen }
-            return screen.hasPrefix(String("shakespeare".prefix(columns))) && screen == last
+            let isWhole = screen == last && screen.contains(/[^\n]/)
+            last = try session.isFullScreen() ? screen : ""
+            return isWhole
         }
         try expectGolden(page, "watch/\(columns)x\(rows).txt")
         #expect(try session.isFullScreen())
@@ -147,14 +173,14 @@ import Testing
         try session.wait { !$0.contains("stale") }
         stage.isAway.withLock { $0 = true }
         try session.wait(for: "disconnected for ")
-        try session.wait(for: "trying again")
+        try session.wait(for: ", trying again: ")
         stage.shown.withLock {
             $0.summary.state = .failed
             $0.reason = "rank 3: the loss is not finite"
         }
         stage.isAway.withLock { $0 = false }
         let page = try session.wait { !$0.contains("disconnected") }
-        #expect(page.contains("failed (rank 3: the loss is not finite)"))
+        #expect(page.contains("  failed  ") && page.contains("\nrank 3: the loss is not finite\n"), "\(page)")
     }
 
     /// Names and reasons that come from elsewhere do not command the terminal.
@@ -162,26 +188,14 @@ import Testing
         defer { coordinator.stop() }
         stage.shown.withLock { $0.reason = "a\u{1b}[2Jb\u{7}\u{9b}31mc" }
         let session = try TerminalSession(arguments, columns: 160)
-        let page = try session.wait(for: "(a·[2Jb··31mc)")
+        let page = try session.wait(for: "\na·[2Jb··31mc\n")
         #expect(page.hasPrefix("shakespeare"))
     }
 
     /// 60 layers of 256 experts on 1,024 ranks: the busiest expert and the slowest rank are to be seen.
     @Test func largeRunsFit() throws {
         defer { coordinator.stop() }
-        stage.loads.withLock {
-            $0.expertLoads = [[Int]](repeating: [Int](repeating: 100, count: 256), count: 60)
-            $0.expertLoads[59][255] = 1000
-        }
-        stage.timings.withLock { timings in
-            let rank = timings.ranks[0]
-            timings.ranks = (0..<1024).map { number in
-                var rank = rank
-                rank.rank = number
-                rank.seconds[3] = number == 700 ? 0.04 : 0.01
-                return rank
-            }
-        }
+        stage.grow()
         let session = try TerminalSession(arguments, columns: 80, rows: 24)
         let page = try session.wait(for: "shakespeare")
         let lines = page.split(separator: "\n")
@@ -190,13 +204,51 @@ import Testing
         #expect(page.contains("-59 ") && page.contains("-1023 "), "\(page)")
     }
 
+    /// Whatever is long: how old all is stays whole, and so does what a plan was to bring, brought and took. What ends early says so.
+    @Test(arguments: [40, 60, 80, 120, 200]) func nothingIsCutInSilence(columns: Int) throws {
+        coordinator.stop()
+        let name = String(repeating: "long-name-", count: 12) + "of-a-run"
+        let stage = Stage(name: name)
+        let coordinator = try CtlStubCoordinator { (request) throws(ControlError) in try stage.answer(request) }
+        defer { coordinator.stop() }
+        stage.grow()
+        stage.tokensPerSecond.withLock { $0 = 1e9 }
+        stage.shown.withLock { $0.reason = String(repeating: "bad luck ", count: 100) + "at last" }
+        stage.add([String(repeating: "why not? ", count: 100) + "because"])
+        let lines = try TerminalSession(
+            ["watch", name, "--coordinator", coordinator.address], columns: columns, rows: 50
+        ).wait { $0.contains("run_registered") && $0.contains("plan_withdrawn") }.split(separator: "\n")
+
+        #expect(columns > name.count || lines[0] == name.prefix(columns - 1) + "…", "\(lines)")
+        let title = lines[columns > name.count ? 0 : 1]
+        #expect(title.contains("running  reported 12m ago  step 1200"), "\(lines)")
+        for text in ["bad luck ", "plan_withdrawn"] {
+            let line = try #require(lines.first { $0.contains(text) })
+            #expect(line.hasSuffix("…") && line.count == columns, "\(line)")
+        }
+        // Whole cells, below whole headers.
+        let header = try #require(lines.firstIndex { $0.contains("PREDICTED") })
+        let active = lines[header + 3]
+        #expect(active.contains("0.547 → 0.982   0.552 → 0.963"), "\(lines)")
+        #expect(columns == 40 || active.contains(" 12.3 ms"), "\(lines)")
+        #expect(lines[header].split(separator: " ").allSatisfy { Self.planHeaders.contains(String($0)) }, "\(lines)")
+        let rate = try #require(lines.first { $0.hasPrefix("tokens/s ") })
+        #expect(rate.hasSuffix(columns == 40 ? "▅ 1000000000" : "▅ 1000000000 of 1000000000 to 1000000000"), "\(lines)")
+        #expect(lines.contains { $0.contains(" 40.0 ms  57.3 ms") }, "\(lines)")
+        #expect(lines.contains { $0.hasSuffix("█ 0.104") }, "\(lines)")
+    }
+
+    private static let planHeaders: Set = [
+        "REVISION", "STATE", "STEP", "LAYERS", "PREDICTED", "MEASURED", "MOVED", "TIME", "AGE", "WHO", "WHY",
+    ]
+
     /// A terminal of the usual size has what the letters and shades stand for, and lines as wide as itself.
     @Test func legendsFit() throws {
         defer { coordinator.stop() }
         let lines = try TerminalSession(arguments, columns: 80, rows: 24).wait(for: "run_registered")
             .split(separator: "\n")
         #expect(lines.contains { $0.hasSuffix(" att rou dis exp com gra opt") }, "\(lines)")
-        #expect(lines.contains { $0.contains(" of the mean:  <0.4 ░<0.8 ▒<1.2 ▓<1.6 █more ") }, "\(lines)")
+        #expect(lines.contains { $0.hasSuffix("  of the mean:  <0.4 ░<0.8 ▒<1.2 ▓<1.6 █more") }, "\(lines)")
         #expect(lines.contains { $0.count == 80 }, "\(lines)")
     }
 

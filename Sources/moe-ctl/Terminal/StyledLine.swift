@@ -25,19 +25,44 @@ struct StyledLine: Sendable {
         if !text.isEmpty { parts.append((text, style)) }
     }
 
-    /// As many columns as there are, with what terminals would take for a command left out.
+    /// How many columns it takes, without blanks at its end.
+    private var columns: Int {
+        var (used, columns) = (0, 0)
+        for character in parts.lazy.flatMap(\.text) {
+            used += max(1, Self.columns(of: character))
+            if character != " " { columns = used }
+        }
+        return columns
+    }
+
+    /// Parts side by side, those of most weight first. One that does not fit is on the next line; of the last line it is left out.
+    static func lines(of parts: [StyledLine], columns: Int, atMost rows: Int) -> [StyledLine] {
+        var lines = [StyledLine]()
+        for part in parts {
+            if let last = lines.last, last.columns + 2 + part.columns <= columns {
+                lines[lines.count - 1].parts += [(text: "  ", style: .plain)] + part.parts
+            } else if lines.count < rows {
+                lines.append(part)
+            }
+        }
+        return lines
+    }
+
+    /// As many columns as there are, with what terminals would take for a command left out. A line that has more ends in an ellipsis.
     /// - Parameters:
     ///   - isColored: whether parts look different.
     ///   - erasesRest: what was on the terminal's line before goes. Of a full line there is no rest: a terminal would erase the
     ///     last column, where its cursor stays.
     func text(columns: Int, isColored: Bool, erasesRest: Bool = false) -> String {
+        let isCut = self.columns > columns
+        let room = isCut ? columns - 1 : columns
         var (text, used) = ("", 0)
         for part in parts where used < columns {
             var shown = ""
             for character in part.text {
                 let width = Self.columns(of: character)
-                guard used + max(1, width) <= columns else {
-                    shown += String(repeating: " ", count: columns - used)
+                guard used + max(1, width) <= room else {
+                    if isCut { shown += String(repeating: " ", count: room - used) + "…" }
                     used = columns
                     break
                 }

@@ -3,13 +3,17 @@ import Listings
 
 /// The newest plans, with what they were to bring and brought.
 struct PlanSection: WatchSection {
+    private static let columnsByWeight = [
+        "STEP", "PREDICTED", "MEASURED", "TIME", "STATE", "REVISION", "AGE", "MOVED", "WHY", "LAYERS", "WHO",
+    ]
     let plans: [PlanSummary]
 
     var leastRows: Int { min(3, wantedRows) }
     var wantedRows: Int { max(2, 1 + min(plans.count, 6)) }
 
     func lines(columns: Int, rows: Int) -> [StyledLine] {
-        PlacementCommands.History.table(Array(plans.prefix(rows - 1))).lines(atMost: rows)
+        PlacementCommands.History.table(Array(plans.prefix(rows - 1)))
+            .narrowed(to: columns, byWeight: Self.columnsByWeight).lines(atMost: rows)
     }
 }
 
@@ -31,7 +35,7 @@ struct EventSection: WatchSection {
                 event.why,
             ])
         }
-        return table.lines(atMost: rows)
+        return table.narrowed(to: columns, byWeight: ["AGE", "EVENT", "WHY", "PLAN", "WHO"]).lines(atMost: rows)
     }
 }
 

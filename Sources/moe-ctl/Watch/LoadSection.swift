@@ -14,16 +14,7 @@ struct LoadSection: WatchSection {
         guard let loads, !layers.isEmpty else {
             return [StyledLine("LAYER", .bold), StyledLine("no expert's tokens were reported yet", .faint)]
         }
-        var header = StyledLine(WatchPage.padded("LAYER", 11), .bold)
-        header.add("TOKENS OF EXPERTS", .bold)
-        header.add(" of the mean:", .faint)
-        for (index, limit) in ["<0.4", "<0.8", "<1.2", "<1.6", "more"].enumerated() {
-            let ratio = 0.2 + 0.4 * Double(index)
-            header.add(" \(Blocks.shade(ratio))", Self.color(ratio))
-            header.add(limit, .faint)
-        }
-        header.add("  steps \(loads.firstStep) to \(loads.firstStep + loads.stepCount - 1)", .faint)
-        return [header]
+        return header(loads, columns: columns)
             + WatchPage.groups(layers.count, rows: rows - 1).map { group in
                 var line = StyledLine(WatchPage.padded(Readable.ranges(Array(group)), 11))
                 add(group.map { Self.ofMean(layers[$0]) }, to: &line, columns: max(1, columns - 20))
@@ -31,6 +22,18 @@ struct LoadSection: WatchSection {
                 line.add(" \(Readable.balance(balance))", .faint)
                 return line
             }
+    }
+
+    private func header(_ loads: IntervalLoads, columns: Int) -> [StyledLine] {
+        var legend = StyledLine("of the mean:", .faint)
+        for (index, limit) in ["<0.4", "<0.8", "<1.2", "<1.6", "more"].enumerated() {
+            let ratio = 0.2 + 0.4 * Double(index)
+            legend.add(" \(Blocks.shade(ratio))", Self.color(ratio))
+            legend.add(limit, .faint)
+        }
+        let steps = StyledLine("steps \(loads.firstStep) to \(loads.firstStep + loads.stepCount - 1)", .faint)
+        let title = StyledLine(WatchPage.padded("LAYER", 11) + "TOKENS OF EXPERTS", .bold)
+        return StyledLine.lines(of: [title, legend, steps], columns: columns, atMost: 1)
     }
 
     /// - Parameter layers: of the group, each expert's tokens in terms of the layer's mean.

@@ -19,8 +19,7 @@ struct RankSection: WatchSection {
         // Neighbours share a row when there are more than rows: the one that the others wait for is shown.
         let groups = WatchPage.groups(ranks.count, rows: rows - 1).map { ranks[$0] }
         let isGrouped = groups.count < ranks.count
-        let barColumns = max(8, (columns - 32) / 3)
-        let phaseColumns = max(8, columns - 32 - barColumns)
+        let (barColumns, phaseColumns) = Self.parts(of: columns - 32, phases: timings.phases.count)
         let slowest = ranks.map(expertSeconds).max() ?? 0
         let longest = ranks.map(\.stepSeconds).max() ?? 0
         var header = StyledLine(WatchPage.padded(isGrouped ? "RANKS" : "RANK", 11), .bold)
@@ -43,8 +42,17 @@ struct RankSection: WatchSection {
             }
     }
 
+    /// Columns of the bars and, where there is room for the first letters of (most of) their names, of the phases.
+    private static func parts(of room: Int, phases: Int) -> (bars: Int, phases: Int) {
+        let least = (bars: 8, phases: 2 * min(phases, 12) - 1)
+        guard phases > 0, room >= least.bars + least.phases else { return (max(0, room), 0) }
+        let bars = min(max(least.bars, room / 3), room - least.phases)
+        return (bars, room - bars)
+    }
+
     /// Names that have room side by side, all cut at the same length: each says what its letter stands for.
     private static func shortened(_ names: [String], columns: Int) -> [String] {
+        guard columns > 0 else { return [] }
         let longest = names.map(\.count).max() ?? 0
         let length = (0...longest).last { length in
             names.reduce(names.count - 1) { $0 + min($1.count, length) } <= columns

@@ -7,10 +7,11 @@ struct WatchPage {
     let now: Timestamp
 
     func lines(_ size: Terminal.Size) -> [StyledLine] {
-        var lines = [title, details]
+        var lines = StyledLine.lines(of: title, columns: size.columns, atMost: max(2, size.rows / 10))
+        if let reason = run.shown.reason { lines.append(StyledLine(reason, .bold)) }
         if let warning { lines.append(warning) }
         lines.append(StyledLine())
-        lines += curves(columns: size.columns)
+        lines += WatchCurves(run).lines(columns: size.columns)
         let sections: [any WatchSection] = [
             RankSection(timings: run.timings), LoadSection(loads: run.loads), PlanSection(plans: run.plans),
             EventSection(events: run.events, now: now),
@@ -24,65 +25,37 @@ struct WatchPage {
 
     // MARK: - How it is
 
-    private var title: StyledLine {
+    /// The parts of most weight first: old figures mislead.
+    private var title: [StyledLine] {
         let summary = run.summary
-        var line = StyledLine(summary.run, .bold)
-        line.add("  " + summary.state.rawValue + (run.shown.reason.map { " (\($0))" } ?? ""), .bold)
-        line.add("  step \(Readable.number(summary.step))  loss \(Readable.loss(summary.loss))")
-        if let rate = run.wholeIntervals.last?.tokensPerSecond { line.add("  \(Readable.load(rate)) tokens/s") }
-        line.add("  plan \(summary.planRevision)")
-        line.add("  reported \(Readable.age(summary.reportedAt, now: now)) ago", .faint)
-        return line
-    }
-
-    private var details: StyledLine {
-        let summary = run.summary
-        return StyledLine(
-            "\(summary.worldSize) ranks, rank 0 on \(run.shown.host)  incarnation \(summary.incarnation)  "
-                + "\(summary.layers) layers, \(summary.experts) experts  \(summary.allocator)", .faint)
+        let plain: [String?] = [
+            "step \(Readable.number(summary.step))", "loss \(Readable.loss(summary.loss))",
+            run.wholeIntervals.last?.tokensPerSecond.map { "\(Readable.load($0)) tokens/s" },
+            "plan \(summary.planRevision)",
+        ]
+        let faint = [
+            "\(summary.worldSize) ranks, rank 0 on \(run.shown.host)", "incarnation \(summary.incarnation)",
+            "\(summary.layers) layers, \(summary.experts) experts", summary.allocator,
+        ]
+        return [
+            StyledLine(summary.run, .bold), StyledLine(summary.state.rawValue, .bold),
+            StyledLine(
+                summary.reportedAt.map { "reported \(Readable.age($0, now: now)) ago" } ?? "nothing reported yet",
+                .faint),
+        ] + plain.compactMap { $0.map { StyledLine($0) } } + faint.map { StyledLine($0, .faint) }
     }
 
     /// Why what is shown may not be how it is.
     private var warning: StyledLine? {
         if let trouble = run.trouble {
             return StyledLine(
-                " disconnected for \(Readable.age(trouble.since, now: now)): \(trouble.message); trying again ",
+                " disconnected for \(Readable.age(trouble.since, now: now)), trying again: \(trouble.message) ",
                 .inverse)
         }
         guard run.isStale(now: now) else { return nil }
         return StyledLine(
             " stale: nothing was reported for \(Readable.age(run.summary.reportedAt ?? run.summary.startedAt, now: now)), "
                 + "though the run has not ended ", .inverse)
-    }
-
-    private func curves(columns: Int) -> [StyledLine] {
-        [
-            curve("loss", run.intervals.map(\.loss), columns: columns, Readable.loss),
-            curve("tokens/s", run.wholeIntervals.map(\.tokensPerSecond), columns: columns, Readable.load),
-            curve("balance", run.wholeIntervals.map(\.balance), columns: columns, Readable.balance),
-        ] + dropped(columns: columns)
-    }
-
-    /// Nothing where experts take all tokens that come.
-    private func dropped(columns: Int) -> [StyledLine] {
-        let shares = run.intervals.map(\.droppedShare)
-        guard shares.contains(where: { $0 != nil }) else { return [] }
-        return [curve("dropped", shares, columns: columns) { Readable.part($0, of: 1) }]
-    }
-
-    private func curve(
-        _ name: String, _ values: [Double?], columns: Int, _ text: (Double?) -> String
-    ) -> StyledLine {
-        let known = values.compactMap { $0 }
-        var line = StyledLine(Self.padded(name, 10))
-        guard let last = known.last, let least = known.min(), let largest = known.max() else {
-            line.add("nothing reported yet", .faint)
-            return line
-        }
-        line.add(Blocks.curve(values, columns: max(10, columns - 42)), .color(75))
-        line.add(" \(text(last))", .bold)
-        line.add(" of \(text(least)) to \(text(largest))", .faint)
-        return line
     }
 
     // MARK: - Room
