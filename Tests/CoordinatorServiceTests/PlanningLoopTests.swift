@@ -74,8 +74,10 @@ import Testing
         var stale = host.context.plan
         stale.revision = 7
         host.change { $0.planInFlight = .init(plan: stale, mayBeWithdrawn: true) }
+        // All of them are there at the first look: the first alone would withdraw it without another.
+        host.store(host.reports(steps: 1...2))
         try await run(host) { loop in
-            host.report(steps: 1...2, to: loop)
+            loop.applied(host.report(step: 3, rank: 1))
             _ = try await host.outcome { if case .proposed = $0 { true } else { false } }
         }
         guard case .withdrawn(revision: 7, _, let why)? = host.outcomes.first else {
