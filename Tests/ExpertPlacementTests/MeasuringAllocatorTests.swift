@@ -219,6 +219,63 @@ import Testing
         #expect(seconds[1].isFinite && seconds[1] < seconds[0])
     }
 
+    /// What large layers' shapes came to earlier saves searches, whichever experts have the rows and however uneven they become: an
+    /// allocator that has planned for the loads before plans about as well as one that has only seen them.
+    @Test func experienceWithLargeLayersMisleadsNobody() throws {
+        let model = ExpertModel(hiddenSize: 64, layers: [[Int](repeating: 128, count: 96)])
+        let cluster = Cluster(nodes: (0..<48).map { $0 / 8 })
+        let name = "load-balanced:window=1,caution=0"
+        for seed in UInt64(0)..<3 {
+            var seeded = SeededLoads(seed: 8100 + seed)
+            var allocator = try #require(try Allocators.make(named: name) as? LoadBalancedAllocator)
+            var onlooker = allocator
+            var plan = try first(name, model, cluster)
+            let kinds = [SeededLoads.Kind.zipf, .zipf, .zipf, .oneHot, .uniform, .hotRank, .zipf, .burst, .zipf]
+            for (look, kind) in kinds.enumerated() {
+                // The same loads of other experts each time.
+                let loads = seeded.loads(kind, experts: 96).map { (load: Int(50 * $0), order: seeded.uniform()) }
+                    .sorted { $0.order < $1.order }.map(\.load)
+                allocator.collectPerformance(sample([loads]), rank: 0)
+                onlooker.collectPerformance(sample([loads]), rank: 0)
+                var novice = onlooker
+                let next = try allocator.allocateExperts(current: plan, model: model, cluster: cluster, step: look)
+                let other = try novice.allocateExperts(current: plan, model: model, cluster: cluster, step: look)
+                let what = Comment(rawValue: "seed \(seed), look \(look), \(kind)")
+                #expect((next == nil) == (other == nil), what)
+                if next != nil, other != nil {
+                    let seconds = [allocator, novice].map { $0.prediction?.secondsAfter ?? .infinity }
+                    #expect(seconds[0] <= 1.03 * seconds[1], what)
+                }
+                if let next { plan = next }
+            }
+        }
+    }
+
+    /// A plan over a limit goes, however little there was to gain at the looks before.
+    @Test func settledLargeLayersDoNotHideAPlanThatMustGo() throws {
+        let model = ExpertModel(hiddenSize: 64, layers: [[Int](repeating: 128, count: 96)])
+        let bytes = SlotBudget.expertBytes(neurons: 128, hiddenSize: 64, costs: CostModel())
+        var cluster = Cluster(nodes: (0..<48).map { $0 / 8 })
+        cluster.memoryLimits = [Int](repeating: 6 * bytes, count: 48)
+        let name = "load-balanced"
+        var allocator = try Allocators.make(named: name)
+        var plan = try first(name, model, cluster)
+        allocator.collectPerformance(sample([(0..<96).map { 1000 + 10 * $0 }]), rank: 0)
+        for step in 0..<6 {
+            plan = try allocator.allocateExperts(current: plan, model: model, cluster: cluster, step: step) ?? plan
+        }
+        #expect(try allocator.allocateExperts(current: plan, model: model, cluster: cluster, step: 6) == nil)
+        func held(_ plan: PlacementPlan) -> [Int] {
+            (0..<48).map { rank in plan.layers[0].experts.filter { $0.mesh.position(of: rank) != nil }.count }
+        }
+        // The fullest rank has memory for one less from now on.
+        let counts = held(plan)
+        let rank = try #require(counts.indices.max { counts[$0] < counts[$1] })
+        cluster.memoryLimits?[rank] = (counts[rank] - 1) * bytes
+        let forced = try allocator.allocateExperts(current: plan, model: model, cluster: cluster, step: 7)
+        #expect(held(try #require(forced))[rank] < counts[rank])
+    }
+
     @Test func optionsAreChecked() throws {
         let refusals = [
             ("load-balanced:speed=1", "known are shapes, slots, groups, window"),

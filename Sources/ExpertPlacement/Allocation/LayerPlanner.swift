@@ -59,21 +59,42 @@ struct LayerPlanner {
     var widths: [Int] { model.layers[layer] }
     var worldSize: Int { cluster.worldSize }
     /// Whether searching takes long.
-    private var isLarge: Bool { ReplicaAssignment.isLarge(ranks: worldSize, experts: widths.count) }
+    var isLarge: Bool { ReplicaAssignment.isLarge(ranks: worldSize, experts: widths.count) }
 
-    /// - Parameter experience: what shapes came to earlier, kept up to date.
-    func choose(current: LayerPlacement, experience: inout ShapeExperience) throws(PlacementError) -> Choice {
-        let before = predict(current, deviations: deviations)
-        let measuredBefore = predict(current, deviations: measuredDeviations).seconds
-        let slots = try SlotBudget.slots(
-            layer: layer, model: model, cluster: cluster, fixed: options.slots, costs: costs)
+    func predict(_ placement: LayerPlacement) -> LayerPrediction { predict(placement, deviations: deviations) }
+
+    /// Seconds that no placement of whole experts can beat.
+    var leastSeconds: Double { leastSeconds(LayerShape(sharded: 0, spares: 2 * worldSize)) }
+
+    /// Experts that each rank may hold.
+    func slots() throws(PlacementError) -> [Int] {
+        try SlotBudget.slots(layer: layer, model: model, cluster: cluster, fixed: options.slots, costs: costs)
+    }
+
+    /// Whether a plan is over the limit, one of another program or an operator, or does not keep groups together: it has to go whatever
+    /// that costs.
+    func mustGo(_ current: LayerPlacement, slots: [Int]) -> Bool {
+        !fits(current, slots: slots) || groups.map { $0.homes(in: current) == nil } ?? false
+    }
+
+    /// - Parameters:
+    ///   - before: what is predicted of the placement in force.
+    ///   - experience: what shapes came to earlier, kept up to date.
+    func choose(
+        current: LayerPlacement, before: LayerPrediction, experience: inout ShapeExperience
+    ) throws(PlacementError) -> Choice {
+        // Most of the time all are measured.
+        let isMeasured = deviations == measuredDeviations
+        func measured(_ placement: LayerPlacement, _ prediction: LayerPrediction) -> Double {
+            isMeasured ? prediction.seconds : predict(placement, deviations: measuredDeviations).seconds
+        }
+        let measuredBefore = measured(current, before)
+        let slots = try slots()
         var best = Choice(
             placement: current, before: before, after: before,
             change: change(from: current, to: current), moveSeconds: 0)
         var bestScore = before.seconds * options.life
-        // A plan over the limit, of another program or an operator, has to go whatever it costs, and so does one that does
-        // not keep groups together.
-        let isOver = !fits(current, slots: slots) || groups.map { $0.homes(in: current) == nil } ?? false
+        let isOver = mustGo(current, slots: slots)
         var mustMove = isOver
         var refusal: PlacementError?
         /// - Returns: seconds were the loads certain, with their part of what getting there costs unless that is to be paid now.
@@ -88,7 +109,7 @@ struct LayerPlanner {
             let worthwhile =
                 change.isEmpty
                 || after.seconds < before.seconds * most
-                    && predict(placement, deviations: measuredDeviations).seconds < measuredBefore * most
+                    && measured(placement, after) < measuredBefore * most
             if mustMove || worthwhile && score < bestScore, fits(placement, slots: slots) {
                 mustMove = false
                 bestScore = score
@@ -105,6 +126,8 @@ struct LayerPlanner {
             (count == 0 ? spareCounts(slots: slots) : [2 * worldSize]).map { LayerShape(sharded: count, spares: $0) }
         }
         let bounds = shapes.map(leastSeconds)
+        // Of all that was offered, taken or not.
+        var least = Double.infinity
         for index in experience.order(shapes, bounds: bounds) {
             let (shape, bound) = (shapes[index], bounds[index])
             // No candidate can be better than perfectly even ranks, and one nearly as good is good enough.
@@ -114,7 +137,7 @@ struct LayerPlanner {
             let expected = experience.seconds(shape, bound: bound) ?? 0
             let isPromising =
                 bound < best.after.seconds * (1 - enough)
-                && expected < best.after.certainSeconds * (1 - max(enough, options.minimumGain))
+                && expected < min(best.after.certainSeconds, least) * (1 - max(enough, options.minimumGain))
             guard mustMove || isPromising else { continue }
             do {
                 var seconds = Double.infinity
@@ -124,14 +147,16 @@ struct LayerPlanner {
                         anew: &experience.anew[ShapeExperience.Way(shape: shape, number: number), default: [:]])
                     if let placement { seconds = min(seconds, offer(placement)) }
                 }
-                // One that did not do, whatever the reason, is not tried again before what is in force has become worse.
-                experience.add(shape, seconds: max(seconds, best.after.certainSeconds), bound: bound)
+                least = min(least, seconds)
+                experience.add(shape, seconds: seconds, best: best.after.certainSeconds, bound: bound)
             } catch {
                 refusal = error
+                experience.add(shape, seconds: .infinity, best: .infinity, bound: bound)
             }
         }
         if let refusal, mustMove { throw refusal }
         best.isForced = isOver
+        experience.end(before: before, after: best.after, bound: leastSeconds)
         return best
     }
 

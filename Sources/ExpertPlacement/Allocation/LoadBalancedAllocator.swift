@@ -57,11 +57,18 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
         if experience.count != model.layers.count {
             experience = [ShapeExperience](repeating: ShapeExperience(), count: model.layers.count)
         }
+        var planners = [LayerPlanner]()
         for layer in model.layers.indices {
-            let planner = try LayerPlanner(
-                layer: layer, model: model, cluster: cluster, costs: costs, options: options, loads: loads[layer],
-                deviations: deviations[layer], measuredDeviations: measuredDeviations[layer])
-            let choice = try planner.choose(current: current.layers[layer], experience: &experience[layer])
+            planners.append(
+                try LayerPlanner(
+                    layer: layer, model: model, cluster: cluster, costs: costs, options: options, loads: loads[layer],
+                    deviations: deviations[layer], measuredDeviations: measuredDeviations[layer]))
+        }
+        let predictions = zip(planners, current.layers).map { $0.predict($1) }
+        if try isSettled(planners, current, predictions, minimumGain: options.minimumGain) { return nil }
+        for (layer, planner) in planners.enumerated() {
+            let choice = try planner.choose(
+                current: current.layers[layer], before: predictions[layer], experience: &experience[layer])
             layers.append(choice.placement)
             isForced = isForced || choice.isForced
             sum.add(choice, layers: model.layers.count)
@@ -71,6 +78,28 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
         sum.forecastError = forecast.errors.last
         prediction = sum
         return try PlacementPlan(worldSize: cluster.worldSize, nodes: cluster.nodes, layers: layers)
+    }
+
+    /// Whether searches, which take long for large layers, are not worth the while: what the last ones found, and what has changed
+    /// since, promise less than counts.
+    private mutating func isSettled(
+        _ planners: [LayerPlanner], _ current: PlacementPlan, _ predictions: [LayerPrediction], minimumGain: Double
+    ) throws(PlacementError) -> Bool {
+        var (seconds, savings) = (0.0, 0.0)
+        for (layer, planner) in planners.enumerated() {
+            let before = predictions[layer]
+            guard planner.isLarge,
+                let saved = experience[layer].savings(planner.loads, before: before, bound: planner.leastSeconds)
+            else { return false }
+            seconds += before.seconds
+            savings += saved
+        }
+        guard savings <= minimumGain * seconds else { return false }
+        for (planner, layer) in zip(planners, current.layers) where planner.mustGo(layer, slots: try planner.slots()) {
+            return false
+        }
+        for layer in experience.indices { experience[layer].look() }
+        return true
     }
 
     /// Expert e whole on rank e mod W, or groups in their order on nodes, as far as memory allows: nothing is known of the

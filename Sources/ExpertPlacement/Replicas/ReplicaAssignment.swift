@@ -16,6 +16,8 @@ struct ReplicaAssignment {
     let penalties: [Double]
     let variances: [Double]
     let secondsPerRow: [Double]
+    /// The inverse of each.
+    private let rowsPerSecond: [Double]
     let slots: [Int]
     let replicaLimit: Int
     /// Node of each rank; nil: all are on one.
@@ -44,6 +46,7 @@ struct ReplicaAssignment {
         variances = deviations.map { $0 * $0 }
         penalties = variances.map { $0 * spreading }
         self.secondsPerRow = secondsPerRow
+        rowsPerSecond = secondsPerRow.map { 1 / $0 }
         self.slots = slots
         self.replicaLimit = replicaLimit
         self.nodes = nodes
@@ -57,7 +60,7 @@ struct ReplicaAssignment {
     }
 
     /// Whether time is saved where little is lost: what changed by next to nothing is not looked at again.
-    private var isLarge: Bool { Self.isLarge(ranks: slots.count, experts: loads.count) }
+    var isLarge: Bool { Self.isLarge(ranks: slots.count, experts: loads.count) }
 
     static func isLarge(ranks: Int, experts: Int) -> Bool { ranks * experts > 4096 }
 
@@ -195,7 +198,7 @@ struct ReplicaAssignment {
         if range.count == 1 { return 0 }
         return Self.fill(
             &replicas.elements, range, load: loads[expert], penalty: penalties[expert], &rankLoads, secondsPerRow,
-            residents, &due, least: least)
+            rowsPerSecond, residents, &due, least: least)
     }
 
     /// A replica that is filled.
@@ -209,7 +212,8 @@ struct ReplicaAssignment {
 
     private static func fill(
         _ replicas: inout [Replica], _ range: Range<Int>, load: Double, penalty: Double, _ rankLoads: inout [Double],
-        _ secondsPerRow: [Double], _ residents: PackedLists<Int>, _ due: inout [Bool], least: Double
+        _ secondsPerRow: [Double], _ rowsPerSecond: [Double], _ residents: PackedLists<Int>, _ due: inout [Bool],
+        least: Double
     ) -> Double {
         // An expert without rows is spread by speed.
         let idle = load <= 0
@@ -217,15 +221,16 @@ struct ReplicaAssignment {
         var elements = replicas.mutableSpan
         var rankLoads = rankLoads.mutableSpan
         var due = due.mutableSpan
-        let secondsPerRow = secondsPerRow.span
+        let (secondsPerRow, rowsPerSecond) = (secondsPerRow.span, rowsPerSecond.span)
         return withUnsafeTemporaryAllocation(of: Vessel.self, capacity: range.count) { vessels in
             var (bases, conductance, highest) = (1 / gain, 0.0, -Double.infinity)
             for (place, index) in range.enumerated() {
                 let replica = elements[index]
                 rankLoads[replica.rank] -= replica.share * load
                 let base = idle ? 0 : rankLoads[replica.rank]
-                let seconds = secondsPerRow[replica.rank]
-                let vessel = Vessel(rank: replica.rank, base: base, height: base * seconds, conductance: 1 / seconds)
+                let vessel = Vessel(
+                    rank: replica.rank, base: base, height: base * secondsPerRow[replica.rank],
+                    conductance: rowsPerSecond[replica.rank])
                 vessels.initializeElement(at: place, to: vessel)
                 bases += base
                 conductance += vessel.conductance
@@ -249,7 +254,7 @@ struct ReplicaAssignment {
             var change = 0.0
             for (place, index) in range.enumerated() {
                 let vessel = vessels[place]
-                let share = max(0, (level / secondsPerRow[vessel.rank] - vessel.base) * gain)
+                let share = max(0, (level * vessel.conductance - vessel.base) * gain)
                 let difference = abs(share - elements[index].share)
                 elements[index].share = share
                 sum += share
@@ -263,8 +268,9 @@ struct ReplicaAssignment {
                 for index in range { elements[index].share = 1 }
                 sum = Double(range.count)
             }
+            let scale = 1 / sum
             for (place, index) in range.enumerated() {
-                let share = elements[index].share / sum
+                let share = elements[index].share * scale
                 elements[index].share = share
                 rankLoads[vessels[place].rank] += share * load
             }

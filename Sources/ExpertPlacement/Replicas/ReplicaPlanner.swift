@@ -70,6 +70,13 @@ public struct ReplicaPlanner: Hashable, Sendable {
         let least = isWhole ? prices.transfer + prices.arrival : 0
         // Nothing is to be gained, or less than one transfer's price.
         if kept.slowest - target <= least { return kept.plan }
+        var made: (assignment: ReplicaAssignment, score: Double)?
+        if kept.isLarge, kept.slowest > Self.far * max(1, anew ?? 1) * problem.lowerBound {
+            let fresh = fresh(problem, current: current, prices: prices)
+            anew = problem.lowerBound > 0 ? fresh.score / problem.lowerBound : nil
+            if fresh.score * Self.far < kept.slowest { return fresh.assignment.plan }
+            made = fresh
+        }
         kept.improve(target: target, limit: Self.workLimit) { assignment, slowest in
             slowest + prices.of(assignment, from: current)
         }
@@ -78,13 +85,17 @@ public struct ReplicaPlanner: Hashable, Sendable {
         // gain.
         if isWhole && kept.slowest <= target || keptScore - target <= least { return kept.plan }
         if let anew, anew * (1 - Self.doubt) * problem.lowerBound >= keptScore * (1 - tolerance) { return kept.plan }
-        let fresh = fresh(problem, current: current, prices: prices)
+        let fresh = made ?? fresh(problem, current: current, prices: prices)
         anew = problem.lowerBound > 0 ? fresh.score / problem.lowerBound : nil
         return fresh.score < keptScore * (1 - tolerance) ? fresh.assignment.plan : kept.plan
     }
 
     /// How much better a plan made anew may come out than an earlier one.
-    private static let doubt = 0.005
+    private static let doubt = 0.001
+
+    /// A large plan in force that is so much worse than one made anew is not improved first: the search relieves the slowest
+    /// few of its ranks.
+    private static let far = 1.1
 
     /// Limits the search of a layer, in computed shares: some milliseconds.
     private static let workLimit = 200_000
