@@ -97,6 +97,8 @@ struct LayerPlanner {
         let isOver = mustGo(current, slots: slots)
         var mustMove = isOver
         var refusal: PlacementError?
+        // Of all that was offered and would be better, taken or not.
+        var least = Double.infinity
         /// - Returns: seconds were the loads certain, with their part of what getting there costs unless that is to be paid now.
         @discardableResult
         func offer(_ placement: LayerPlacement) -> Double {
@@ -110,14 +112,16 @@ struct LayerPlanner {
                 change.isEmpty
                 || after.seconds < before.seconds * most
                     && measured(placement, after) < measuredBefore * most
-            if mustMove || worthwhile && score < bestScore, fits(placement, slots: slots) {
+            let isTaken = (mustMove || worthwhile && score < bestScore) && fits(placement, slots: slots)
+            let seconds = after.certainSeconds + (isTaken ? 0 : options.margin * moveSeconds / options.life)
+            if isTaken || worthwhile { least = min(least, seconds) }
+            if isTaken {
                 mustMove = false
                 bestScore = score
                 best = Choice(
                     placement: placement, before: before, after: after, change: change, moveSeconds: moveSeconds)
-                return after.certainSeconds
             }
-            return after.certainSeconds + options.margin * moveSeconds / options.life
+            return seconds
         }
         if let replicated = try replicated(current: current, slots: slots) { offer(replicated) }
         experience.begin(loads, isLarge: isLarge)
@@ -126,8 +130,6 @@ struct LayerPlanner {
             (count == 0 ? spareCounts(slots: slots) : [2 * worldSize]).map { LayerShape(sharded: count, spares: $0) }
         }
         let bounds = shapes.map(leastSeconds)
-        // Of all that was offered, taken or not.
-        var least = Double.infinity
         for index in experience.order(shapes, bounds: bounds) {
             let (shape, bound) = (shapes[index], bounds[index])
             // No candidate can be better than perfectly even ranks, and one nearly as good is good enough.
@@ -147,16 +149,14 @@ struct LayerPlanner {
                         anew: &experience.anew[ShapeExperience.Way(shape: shape, number: number), default: [:]])
                     if let placement { seconds = min(seconds, offer(placement)) }
                 }
-                least = min(least, seconds)
                 experience.add(shape, seconds: seconds, best: best.after.certainSeconds, bound: bound)
             } catch {
                 refusal = error
-                experience.add(shape, seconds: .infinity, best: .infinity, bound: bound)
             }
         }
         if let refusal, mustMove { throw refusal }
         best.isForced = isOver
-        experience.end(before: before, after: best.after, bound: leastSeconds)
+        experience.end(best, bound: leastSeconds)
         return best
     }
 

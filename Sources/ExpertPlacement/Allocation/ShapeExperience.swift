@@ -15,7 +15,7 @@ struct ShapeExperience: Sendable {
     private var ratios = [LayerShape: Double]()
     /// What shapes themselves came to, at these loads and at earlier ones that were as uneven.
     private var own = [LayerShape: Double]()
-    /// How often loads were others since experience began.
+    /// How often shapes were looked at anew since experience began.
     private var renewals = 0
     /// What the last search brought; nil: there was none at these loads.
     private var outcome: (saved: Double, excess: Double)?
@@ -28,18 +28,18 @@ struct ShapeExperience: Sendable {
         var number: Int
     }
 
-    /// Looks after which every shape is tried anew, and the change of loads, in total variation, that makes them so too.
+    /// Looks after which shapes are looked at anew, and the change of loads, in total variation, that makes them so too.
     private static let mostLooks = 16
     private static let mostChange = 0.05
-    /// How much better than before a shape may do when other experts have the rows.
+    /// How much better than before a shape may do when it is looked at anew.
     private static let doubt = 0.05
     /// Part of what a placement becomes worse by that a search wins back: about what it did in simulations of 1,024 ranks.
     private static let recoverable = 0.5
-    /// After so many times of that nothing is known.
-    private static let mostRenewals = 8
+    /// After so many times of that every shape is tried.
+    private static let mostRenewals = 4
 
-    /// A look at the layer under `loads`; where searches take no time, every look begins anew. Where other experts have the rows of
-    /// those before, shapes are expected to do much the same.
+    /// A look at the layer under `loads`; where searches take no time, every look begins anew. As long as loads are as many and as
+    /// uneven, whichever experts have them, shapes are expected to do much the same.
     mutating func begin(_ loads: [Double], isLarge: Bool) {
         look()
         if isLarge, looks <= Self.mostLooks, Self.change(from: self.loads, to: loads) <= Self.mostChange { return }
@@ -54,19 +54,25 @@ struct ShapeExperience: Sendable {
         self.loads = loads
     }
 
-    /// Total variation between shares, 0 … 1.
+    /// How many more or fewer rows are as good as other loads, relative.
+    private static let mostGrowth = 0.1
+
+    /// Total variation between shares, 0 … 1; 1 where there are many more rows, or many fewer.
     private static func change(from old: [Double], to new: [Double]) -> Double {
         let (before, after) = (old.reduce(0, +), new.reduce(0, +))
-        guard old.count == new.count, before > 0, after > 0 else { return 1 }
+        guard old.count == new.count, before > 0, abs(after / before - 1) <= Self.mostGrowth else { return 1 }
         return zip(old, new).reduce(0) { $0 + abs($1.0 / before - $1.1 / after) } / 2
     }
 
     /// The shapes were searched.
     /// - Parameters:
-    ///   - before, after: of the placement in force, and of the one that was chosen.
+    ///   - choice: what came of it; of a placement that had to go nothing is to be learned.
     ///   - bound: seconds that no placement of whole experts can beat.
-    mutating func end(before: LayerPrediction, after: LayerPrediction, bound: Double) {
-        outcome = bound > 0 ? (before.seconds - after.seconds, before.certainSeconds / bound) : nil
+    mutating func end(_ choice: LayerPlanner.Choice, bound: Double) {
+        let (before, after) = (choice.before, choice.after)
+        outcome =
+            bound > 0 && !choice.isForced
+            ? (before.seconds - after.seconds, before.certainSeconds / bound) : nil
     }
 
     /// A look at the layer, which may be all that there is.

@@ -32,7 +32,7 @@ struct FastestRanks {
         self.room = ranks.map { room[$0] }
         rows = ranks.map { room[$0] > 0 ? rankLoads[$0] : .infinity }
         keys = [Double](repeating: 0, count: ranks.count)
-        hashes = ranks.map { UInt32(truncatingIfNeeded: fixedBits(0, $0)) }
+        hashes = ranks.map { UInt32(truncatingIfNeeded: fixedBits(2, $0)) }
         var bounds = [Int](repeating: 0, count: nodeCount + 1)
         for node in nodes { bounds[node + 1] += 1 }
         for node in 0..<nodeCount { bounds[node + 1] += bounds[node] }

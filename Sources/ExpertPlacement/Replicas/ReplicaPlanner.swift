@@ -74,7 +74,8 @@ public struct ReplicaPlanner: Hashable, Sendable {
         if kept.isLarge, kept.slowest > Self.far * max(1, anew ?? 1) * problem.lowerBound {
             let fresh = fresh(problem, current: current, prices: prices)
             anew = problem.lowerBound > 0 ? fresh.score / problem.lowerBound : nil
-            if fresh.score * Self.far < kept.slowest { return fresh.assignment.plan }
+            let isCheap = fresh.score <= (1 + Self.slight) * fresh.assignment.slowest
+            if isCheap, fresh.score * Self.far < kept.slowest { return fresh.assignment.plan }
             made = fresh
         }
         kept.improve(target: target, limit: Self.workLimit) { assignment, slowest in
@@ -93,9 +94,11 @@ public struct ReplicaPlanner: Hashable, Sendable {
     /// How much better a plan made anew may come out than an earlier one.
     private static let doubt = 0.001
 
-    /// A large plan in force that is so much worse than one made anew is not improved first: the search relieves the slowest
-    /// few of its ranks.
+    /// A large plan in force that is so much worse than one made anew, the transfers of which cost next to nothing, is not improved first:
+    /// the search relieves the slowest few of its ranks.
     private static let far = 1.1
+    /// What is next to nothing, relative.
+    private static let slight = 0.01
 
     /// Limits the search of a layer, in computed shares: some milliseconds.
     private static let workLimit = 200_000
