@@ -46,6 +46,15 @@ def check_keyboard(browser, base, run):
     dashboard.context.close()
 
 
+def check_focus(dashboard):
+    """News leave the keyboard where it is."""
+    link = "#run-list a[aria-current]"
+    dashboard.page.focus(link)
+    said = dashboard.page.inner_text(link)
+    wait("news in the list of runs", lambda: dashboard.page.inner_text(link) != said)
+    expect(dashboard.page.evaluate(f"document.activeElement === document.querySelector({link!r})"), True, "the keyboard's place")
+
+
 def check_accessibility(dashboard, what):
     """The rules of axe (https://github.com/dequelabs/axe-core)."""
     dashboard.page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text())
@@ -80,6 +89,7 @@ def live(browser, base, run):
     dashboard.wait_for("#verdict", r"plan \d+ at step")
     step = dashboard.figure("Step")
     wait("another step", lambda: dashboard.figure("Step") not in (step, "–"))
+    check_focus(dashboard)
     hide_and_show(dashboard)
     print("do rest", flush=True)
     print("do kill the ranks", flush=True)

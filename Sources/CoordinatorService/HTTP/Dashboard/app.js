@@ -149,15 +149,27 @@ element('token-form').addEventListener('submit', event => {
 
 const heard = run => run.reported_at ?? run.started_at;
 
+/** Links to runs by name. They stay, so that one that has the keyboard keeps it. */
+let links = new Map();
+
 function showRuns() {
   say(element('run-count'), runs.length ? count(runs.length) : '');
   element('nothing').hidden = runs.length > 0;
   document.body.classList.toggle('no-runs', runs.length === 0);
   const chosen = feed?.run;
-  element('run-list').replaceChildren(...runs.map(run => h('li', {}, h('a', { href: `#/${encodeURIComponent(run.run)}`, 'aria-current': run.run === chosen ? 'page' : undefined },
-    h('b', {}, run.run), h('span', { className: `state ${run.state}` }, run.state),
-    h('span', { className: 'note' }, isToday(heard(run)) ? clock(heard(run)) : day(heard(run))),
-    h('span', { className: 'note' }, run.step === undefined ? 'no report yet' : `step ${count(run.step)}${run.loss === undefined ? '' : `, loss ${loss(run.loss)}`}`)))));
+  links = new Map(runs.map(({ run }) => [run, links.get(run) ?? h('a', { href: `#/${encodeURIComponent(run)}` })]));
+  for (const run of runs) {
+    const link = links.get(run.run);
+    if (run.run === chosen) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+    link.replaceChildren(h('b', {}, run.run), h('span', { className: `state ${run.state}` }, run.state),
+      h('span', { className: 'note' }, isToday(heard(run)) ? clock(heard(run)) : day(heard(run))),
+      h('span', { className: 'note' }, run.step === undefined ? 'no report yet' : `step ${count(run.step)}${run.loss === undefined ? '' : `, loss ${loss(run.loss)}`}`));
+  }
+  const list = element('run-list'), order = [...links.values()];
+  if (list.children.length !== order.length || order.some((link, index) => list.children[index].firstChild !== link)) {
+    list.replaceChildren(...order.map(link => h('li', {}, link)));
+  }
 }
 
 async function loadRuns() {
