@@ -50,7 +50,8 @@ public struct ReplicaPlanner: Hashable, Sendable {
     }
 
     /// Of the plan in force with new fractions, that plan with some replicas changed, and a plan made anew, the one
-    /// whose slowest rank's seconds plus the price of its transfers are least.
+    /// whose slowest rank's seconds plus the price of its transfers are least. Where many ranks share many experts, replicas of a plan
+    /// far worse than one made anew are left as they are, should that one's transfers cost next to nothing.
     public func plan(_ problem: ReplicaProblem, prices: Prices = Prices()) -> ReplicaPlan {
         var anew: Double?
         return plan(problem, prices: prices, anew: &anew)
