@@ -125,16 +125,18 @@ def measure_throughput(options, folder):
 
 
 def layer_table(products):
-    """A layer of experts beside its products, and its exchanges beside MPI_Alltoallv; the ratios of their speeds."""
+    """A layer of experts and attention beside their products, and exchanges beside MPI_Alltoallv; the ratios of the speeds of layer and
+    exchange, which have goals."""
     pairs = {"MoE layer, forward and backward, to its products alone": ("layer_products", "layer"),
-             "dispatch and combine to MPI_Alltoallv of the same bytes": ("alltoallv", "exchange")}
+             "dispatch and combine to MPI_Alltoallv of the same bytes": ("alltoallv", "exchange"),
+             "attention, forward and backward, to its products alone": ("attention_products", "attention")}
     rows, ratios = [], []
     for name, columns in pairs.items():
         alone, measured = ([1000 * figures[column] for figures in products] for column in columns)
         ratios.append(ratio(alone, measured))
         rows.append([name, describe(measured, 2), describe(alone, 2), describe_ratio(ratios[-1])])
     print_table(["layer", "ms", "alone, ms", "speed"], rows)
-    return ratios
+    return ratios[:2]
 
 
 def write_characters(path, folder):

@@ -59,19 +59,23 @@ enum StepProducts {
         linear(rows: shape.tokens(worldSize), inner: shape.hidden, outer: shape.experts, count: 1)
     }
 
+    /// Of one layer's attention between its projections: scores and values of each head, below the diagonal half; forward two,
+    /// backward five.
+    static func attention(_ shape: StepShape, worldSize: Int) -> [Product] {
+        [
+            Product(
+                m: shape.length, n: max(1, shape.length / 2), k: shape.hidden / shape.heads, transposeB: true,
+                count: shape.heads * shape.sequences / worldSize * 7)
+        ]
+    }
+
     static func all(_ shape: StepShape, worldSize: Int) -> [Product] {
         let (tokens, dimension) = (shape.tokens(worldSize), shape.hidden / shape.heads)
         let queries = linear(rows: tokens, inner: shape.hidden, outer: shape.hidden, count: 2)
         let keys = linear(
             rows: tokens, inner: shape.hidden, outer: shape.keyValueHeads * dimension, count: 2)
-        // Scores and values of each head, below the diagonal half: forward two, backward five.
-        let half = max(1, shape.length / 2)
-        let scores = [
-            Product(
-                m: shape.length, n: half, k: dimension, transposeB: true,
-                count: shape.heads * shape.sequences / worldSize * 7)
-        ]
-        let layer = queries + keys + scores + experts(shape, worldSize: worldSize) + router(shape, worldSize: worldSize)
+        let layer =
+            queries + keys + attention(shape, worldSize: worldSize) + experts(shape, worldSize: worldSize) + router(shape, worldSize: worldSize)
         return layer.map { product in
             var product = product
             product.count *= shape.layers

@@ -4,16 +4,16 @@ import Foundation
 import MPIMessagePassing
 import Tensors
 
-// Measures a layer of experts beside its matrix products alone, the products of a whole training step, and dispatch and combine beside
-// MPI_Alltoallv; rank 0 prints a line of JSON. bench.py runs it.
+// Measures a layer of experts and attention beside their matrix products alone, the products of a whole training step, and dispatch and
+// combine beside MPI_Alltoallv; rank 0 prints a line of JSON. bench.py runs it.
 //
 //     mpirun -n 2 layer-benchmark HIDDEN INTERMEDIATE LAYERS HEADS KEY-VALUE-HEADS EXPERTS TOP VOCABULARY SEQUENCES LENGTH [ROUNDS]
 
 struct BenchmarkError: Error, CustomStringConvertible { let description: String }
 
 struct Figures: Encodable {
-    /// Seconds; of a step: all products of it by OpenBLAS; of a layer: forward and backward.
-    var stepProducts, layerProducts, layer, exchange, alltoallv: Double
+    /// Seconds; of a step: all products of it by OpenBLAS; of a layer and of attention between its projections: forward and backward.
+    var stepProducts, layerProducts, layer, exchange, alltoallv, attentionProducts, attention: Double
     var stepOperations: Double
 }
 
@@ -32,21 +32,25 @@ do {
         let all = StepProducts.all(shape, worldSize: world.size)
         let experts =
             StepProducts.experts(shape, worldSize: world.size) + StepProducts.router(shape, worldSize: world.size)
+        let attention = StepProducts.attention(shape, worldSize: world.size)
         let layer = try LayerCase(shape, allocator: StaticAllocator(.tensorParallel), world: world)
         let whole = try LayerCase(shape, allocator: StaticAllocator(.expertParallel), world: world)
         // By turns, so that a machine that slows down slows down all of them.
-        var figures = [[Double]](repeating: [], count: 5)
+        var figures = [[Double]](repeating: [], count: 7)
         for _ in 0..<3 {
             figures[0].append(try StepProducts.seconds(all, rounds: 3, world: world))
             figures[1].append(try StepProducts.seconds(experts, rounds: 3, world: world))
             figures[2].append(try layer.measure(rounds: rounds).seconds)
             figures[3].append(try whole.measure(rounds: rounds).exchangeSeconds)
             figures[4].append(try LayerCase.plainExchange(shape, rounds: rounds, world: world))
+            figures[5].append(try StepProducts.seconds(attention, rounds: 3, world: world))
+            figures[6].append(try AttentionCase.seconds(shape, rounds: rounds, world: world))
         }
         if world.rank == 0 {
             let result = Figures(
                 stepProducts: median(figures[0]), layerProducts: median(figures[1]), layer: median(figures[2]),
-                exchange: median(figures[3]), alltoallv: median(figures[4]),
+                exchange: median(figures[3]), alltoallv: median(figures[4]), attentionProducts: median(figures[5]),
+                attention: median(figures[6]),
                 stepOperations: all.reduce(0) { $0 + $1.operations })
             let encoder = JSONEncoder()
             encoder.keyEncodingStrategy = .convertToSnakeCase

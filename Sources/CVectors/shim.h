@@ -7,7 +7,7 @@
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
 #endif
-#ifdef __AVX512F__
+#if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -41,10 +41,24 @@ LANES_FUNCTION float lanes_maximum(lanes16 x) {
     return even > odd ? even : odd;
 }
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// All bits of the first count of eight lanes.
+LANES_FUNCTION __m256i lanes_first_of_eight(long count) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+#endif
+
 // The first count (below 16) entries at p, and fill in the other lanes.
 LANES_FUNCTION lanes16 lanes_load_first(const float *p, long count, float fill) {
 #ifdef __AVX512F__
     return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), (__mmask16)((1u << count) - 1), p);
+#elif defined(__AVX2__)
+    __m256i low = lanes_first_of_eight(count), high = lanes_first_of_eight(count - 8);
+    __m256 others = _mm256_set1_ps(fill);
+    lanes16 x;
+    x.lo = _mm256_blendv_ps(others, _mm256_maskload_ps(p, low), _mm256_castsi256_ps(low));
+    x.hi = _mm256_blendv_ps(others, _mm256_maskload_ps(p + 8, high), _mm256_castsi256_ps(high));
+    return x;
 #else
     float entries[16];
     for (int lane = 0; lane < 16; lane++) entries[lane] = lane < count ? p[lane] : fill;
@@ -58,6 +72,9 @@ LANES_FUNCTION lanes16 lanes_load_first(const float *p, long count, float fill) 
 LANES_FUNCTION void lanes_store_first(lanes16 x, float *p, long count) {
 #ifdef __AVX512F__
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << count) - 1), x);
+#elif defined(__AVX2__)
+    _mm256_maskstore_ps(p, lanes_first_of_eight(count), x.lo);
+    _mm256_maskstore_ps(p + 8, lanes_first_of_eight(count - 8), x.hi);
 #else
     for (int lane = 0; lane < 16; lane++)
         if (lane < count) p[lane] = x[lane];

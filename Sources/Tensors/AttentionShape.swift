@@ -7,11 +7,8 @@ struct AttentionShape {
     let group: Int
     /// 1 / √d
     let scale: Float
-    /// Query rows of a tile: enough for a fast matrix product, few enough that a tile's scores stay in the cache and
-    /// little is computed beyond the diagonal, which is much of a short sequence.
+    /// Query rows of a tile: few enough that its scores stay in the cache.
     let tileRows: Int
-    /// Entries between two rows of scores.
-    let scoreStride: Int
 
     init(
         query: Tensor, key: Tensor, value: Tensor, sequences: Int, sequenceLength: Int, heads: Int,
@@ -27,14 +24,7 @@ struct AttentionShape {
         self.sequenceLength = sequenceLength
         group = heads / keyValueHeads
         scale = 1 / Float(dimension).squareRoot()
-        tileRows =
-            switch sequenceLength {
-            case ...128: 16
-            case ...512: 32
-            case ...1024: 64
-            default: 32
-            }
-        scoreStride = (sequenceLength + 15) / 16 * 16
+        tileRows = min(48, max(1, sequenceLength))
     }
 
     /// Ranges of query rows, ascending.

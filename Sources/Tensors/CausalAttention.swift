@@ -25,49 +25,46 @@ public enum CausalAttention {
         precondition(logSumExp.hasShape(sequences * heads, sequenceLength), "one sum a head and token")
         let (queries, keys, values) = (query.matrix, key.matrix, value.matrix)
         let (outputs, logSums) = (output.matrix, logSumExp.matrix)
-        // Heads that share keys stay together, so that their keys are transposed once: OpenBLAS is faster without a
-        // transposed factor, and by more than the copy takes.
+        // Heads that share keys and values stay together, so that these are copied once.
         Threads.split(sequences * keyValueHeads, cost: shape.group * shape.costOfHead) { range in
             let scratch = AttentionScratch(shape)
             for index in range {
                 let (sequence, keyHead) = (index / keyValueHeads, index % keyValueHeads)
                 let (row, keyColumn) = (sequence * sequenceLength, keyHead * shape.dimension)
-                scratch.keys.copyTransposed(
-                    from: keys.from(row, keyColumn), rows: sequenceLength, columns: shape.dimension)
+                scratch.transposedKeys.copyTransposed(from: keys.from(row, keyColumn), columns: sequenceLength)
+                scratch.values.copy(from: values.from(row, keyColumn), columns: shape.dimension)
                 for head in keyHead * shape.group..<(keyHead + 1) * shape.group {
                     let column = head * shape.dimension
                     forward(
-                        shape, query: queries.from(row, column), value: values.from(row, keyColumn),
-                        output: outputs.from(row, column), logSums: logSums.row(sequence * heads + head),
-                        scratch: scratch)
+                        shape, query: queries.from(row, column), output: outputs.from(row, column),
+                        logSums: logSums.row(sequence * heads + head), scratch: scratch)
                 }
             }
             withExtendedLifetime(scratch) {}
         }
     }
 
-    /// One head of one sequence, whose keys are in `scratch`.
+    /// One head of one sequence, whose keys and values are in `scratch`.
     private static func forward(
-        _ shape: AttentionShape, query: Matrix, value: Matrix, output: Matrix, logSums: MutableEntries,
-        scratch: AttentionScratch
+        _ shape: AttentionShape, query: Matrix, output: Matrix, logSums: MutableEntries, scratch: AttentionScratch
     ) {
         let (scores, inverseSums) = (scratch.scores, scratch.inverseSums)
         for tile in shape.tiles {
-            let (rows, end) = (tile.count, tile.upperBound)
-            GEMM.multiply(
-                query.factor(fromRow: tile.lowerBound), scratch.keys.factor(fromRow: 0), rows: rows, columns: end,
-                inner: shape.dimension, into: scores.entries, stride: scores.stride, alpha: shape.scale)
+            let rows = tile.count
+            CausalProduct.multiply(
+                query.factor(fromRow: tile.lowerBound), scratch.transposedKeys, rows: rows, columns: tile.upperBound,
+                into: scores, alpha: shape.scale, triangle: .result, first: tile.lowerBound)
             for row in 0..<rows {
                 let entries = scores.row(row)
                 let visible = tile.lowerBound + row + 1
                 let (largest, sum) = Softmax.exponentials(of: entries, into: entries, count: visible)
-                (entries + visible).update(repeating: 0, count: end - visible)
+                clear(entries + visible, count: tile.upperBound - visible)
                 logSums[tile.lowerBound + row] = largest + log(sum)
                 inverseSums[row] = 1 / sum
             }
-            GEMM.multiply(
-                scores.factor(fromRow: 0), value.factor(fromRow: 0), rows: rows, columns: shape.dimension,
-                inner: end, into: output.row(tile.lowerBound), stride: output.stride)
+            CausalProduct.multiply(
+                scores.factor(fromRow: 0), scratch.values, rows: rows, columns: shape.dimension,
+                into: output.from(tile.lowerBound, 0), triangle: .left, first: tile.lowerBound)
             // The output's rows are shorter than those of the scores.
             for row in 0..<rows {
                 let entries = output.row(tile.lowerBound + row)
@@ -106,13 +103,14 @@ public enum CausalAttention {
                 let (sequence, keyHead) = (index / keyValueHeads, index % keyValueHeads)
                 let (row, keyColumn) = (sequence * sequenceLength, keyHead * shape.dimension)
                 let (key, value) = (keys.from(row, keyColumn), values.from(row, keyColumn))
-                scratch.keys.copyTransposed(from: key, rows: sequenceLength, columns: shape.dimension)
-                scratch.values.copyTransposed(from: value, rows: sequenceLength, columns: shape.dimension)
+                scratch.keys.copy(from: key, columns: shape.dimension)
+                scratch.transposedKeys.copyTransposed(from: key, columns: sequenceLength)
+                scratch.transposedValues.copyTransposed(from: value, columns: sequenceLength)
                 for member in 0..<shape.group {
                     let head = keyHead * shape.group + member
                     let column = head * shape.dimension
                     let pass = BackwardPass(
-                        shape: shape, scratch: scratch, query: queries.from(row, column), key: key,
+                        shape: shape, scratch: scratch, query: queries.from(row, column),
                         output: outputs.from(row, column), outputGradient: gradients.from(row, column),
                         logSums: logSums.row(sequence * heads + head),
                         queryGradient: results.query.from(row, column), keyGradient: results.key.from(row, keyColumn),
@@ -124,12 +122,11 @@ public enum CausalAttention {
         }
     }
 
-    /// One head of one sequence, whose transposed keys and values are in `scratch`.
+    /// One head of one sequence, whose keys and values are in `scratch`.
     private struct BackwardPass {
         let shape: AttentionShape
         let scratch: AttentionScratch
         let query: Matrix
-        let key: Matrix
         let output: Matrix
         let outputGradient: Matrix
         let logSums: Entries
@@ -146,16 +143,14 @@ public enum CausalAttention {
         }
 
         private func run(_ tile: Range<Int>, beta: Float) {
-            let (rows, end, dimension) = (tile.count, tile.upperBound, shape.dimension)
+            let (rows, end, dimension, first) = (tile.count, tile.upperBound, shape.dimension, tile.lowerBound)
             let (scores, gradients) = (scratch.scores, scratch.gradients)
-            let queryTile = query.factor(fromRow: tile.lowerBound)
-            let gradientTile = outputGradient.factor(fromRow: tile.lowerBound)
-            GEMM.multiply(
-                queryTile, scratch.keys.factor(fromRow: 0), rows: rows, columns: end, inner: dimension,
-                into: scores.entries, stride: scores.stride, alpha: shape.scale)
-            GEMM.multiply(
-                gradientTile, scratch.values.factor(fromRow: 0), rows: rows, columns: end, inner: dimension,
-                into: gradients.entries, stride: gradients.stride)
+            CausalProduct.multiply(
+                query.factor(fromRow: first), scratch.transposedKeys, rows: rows, columns: end, into: scores,
+                alpha: shape.scale, triangle: .result, first: first)
+            CausalProduct.multiply(
+                outputGradient.factor(fromRow: first), scratch.transposedValues, rows: rows, columns: end,
+                into: gradients, triangle: .result, first: first)
             for row in 0..<rows {
                 let token = tile.lowerBound + row
                 differentiate(
@@ -163,15 +158,19 @@ public enum CausalAttention {
                     mean: dotProduct(output.row(token), outputGradient.row(token), count: dimension),
                     visible: token + 1, end: end)
             }
-            GEMM.multiply(
-                scores.transposedFactor, gradientTile, rows: end, columns: dimension, inner: rows,
-                into: valueGradient.entries, stride: valueGradient.stride, beta: beta)
-            GEMM.multiply(
-                gradients.transposedFactor, queryTile, rows: end, columns: dimension, inner: rows,
-                into: keyGradient.entries, stride: keyGradient.stride, alpha: shape.scale, beta: beta)
-            GEMM.multiply(
-                gradients.factor(fromRow: 0), key.factor(fromRow: 0), rows: rows, columns: dimension, inner: end,
-                into: queryGradient.row(tile.lowerBound), stride: queryGradient.stride, alpha: shape.scale)
+            let queries = scratch.queries(rows: rows)
+            let outputGradients = scratch.outputGradients(rows: rows)
+            queries.copy(from: query.from(first, 0), columns: dimension)
+            outputGradients.copy(from: outputGradient.from(first, 0), columns: dimension)
+            CausalProduct.multiply(
+                scores.transposedFactor, outputGradients, rows: end, columns: dimension, into: valueGradient,
+                beta: beta, triangle: .transposedLeft, first: first)
+            CausalProduct.multiply(
+                gradients.transposedFactor, queries, rows: end, columns: dimension, into: keyGradient,
+                alpha: shape.scale, beta: beta, triangle: .transposedLeft, first: first)
+            CausalProduct.multiply(
+                gradients.factor(fromRow: 0), scratch.keys, rows: rows, columns: dimension,
+                into: queryGradient.from(first, 0), alpha: shape.scale, triangle: .left, first: first)
         }
 
         /// Scores become probabilities p, gradients of the probabilities become those of the scores: p ⊙ (dp − Σ p·dp).
@@ -192,8 +191,14 @@ public enum CausalAttention {
                 probability.store(to: scores + i, first: rest)
                 (probability * (Lanes(gradients + i, first: rest) - mean)).store(to: gradients + i, first: rest)
             }
-            (scores + visible).update(repeating: 0, count: end - visible)
-            (gradients + visible).update(repeating: 0, count: end - visible)
+            CausalAttention.clear(scores + visible, count: end - visible)
+            CausalAttention.clear(gradients + visible, count: end - visible)
         }
+    }
+
+    /// Sets what products read to the right of the diagonal to zero.
+    @inline(always)
+    private static func clear(_ entries: MutableEntries, count: Int) {
+        entries.update(repeating: 0, count: min(count, CausalProduct.overhang))
     }
 }

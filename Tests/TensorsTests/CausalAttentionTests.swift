@@ -21,6 +21,8 @@ struct AttentionCase: CustomTestStringConvertible {
         AttentionCase(sequences: 1, length: 16, heads: 2, keyValueHeads: 2, dimension: 8),
         AttentionCase(sequences: 2, length: 64, heads: 4, keyValueHeads: 4, dimension: 32),
         AttentionCase(sequences: 1, length: 65, heads: 6, keyValueHeads: 2, dimension: 10),
+        AttentionCase(sequences: 1, length: 49, heads: 2, keyValueHeads: 1, dimension: 24),
+        AttentionCase(sequences: 1, length: 97, heads: 3, keyValueHeads: 3, dimension: 40),
         AttentionCase(sequences: 2, length: 150, heads: 2, keyValueHeads: 1, dimension: 16),
         AttentionCase(sequences: 1, length: 1030, heads: 1, keyValueHeads: 1, dimension: 4),
     ]
