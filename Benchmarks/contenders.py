@@ -166,7 +166,7 @@ def write_checkpoint(programs, case, data, folder):
 
 
 def layers(programs, case, ranks=2, launcher=Worker.launcher):
-    """Seconds of a layer of experts and of its products alone, and of a step's products, from layer-benchmark."""
+    """Seconds of a layer of experts, of its attention, of their products alone, and of a step's, from layer-benchmark."""
     numbers = [
         case.hidden_size, case.intermediate_size, case.num_hidden_layers, case.num_attention_heads,
         case.num_key_value_heads, case.num_local_experts, case.num_experts_per_tok, case.vocab_size, case.batch_size,

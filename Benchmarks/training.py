@@ -74,30 +74,28 @@ def measure_throughput(options, folder):
     case = cases.throughput(options.steps)
     write_random_tokens(folder, case.vocab_size)
     probes, peers = {}, {}
-    for dtype, settings in [("fp32", ("fp32",)), ("bf16", ("bf16", "autocast"))]:
+    has_bf16 = trains_in_bf16(options, case, folder)
+    for dtype, settings in [("fp32", ("fp32",))] + [("bf16", ("bf16", "autocast"))] * has_bf16:
         peers[dtype], milliseconds = choose_peer(case, folder, options, settings)
         probes |= milliseconds
     workers = [Worker(options.programs, allocator) for allocator in ALLOCATORS]
     workers += [
         Worker(options.programs, ALLOCATORS[0], flags=(("blas", "openblas"),)),
-        Worker(options.programs, ALLOCATORS[0], flags=(("dtype", "bf16"),))]
-    exact, rounded = workers[0].name, workers[-1].name
+        *[Worker(options.programs, ALLOCATORS[0], flags=(("dtype", "bf16"),))] * has_bf16]
+    exact, rounded = workers[0].name, workers[-1].name if has_bf16 else None
     per_step = case.batch_size * case.sequence_length
     rates = {contender.name: [] for contender in [*workers, *peers.values()]}
-    runs = {exact: [], rounded: []}
+    runs = {name: [] for name in [exact, rounded] if name}
     products, facts = [], {}
     for index in range(options.rounds):
         for contender in [*workers, *peers.values()]:
-            run = run_if_possible(contender, case, folder, 1, False)
-            if run is None:
-                continue
+            run = contender.run(case, folder, 1, False)
             rates[contender.name].append(per_step / statistics.median(run.step_seconds[WARM_UP_STEPS:]))
             runs.get(contender.name, []).append(run)
             facts |= run.facts
             say(f"  round {index + 1}/{options.rounds}, {contender.name}: {rates[contender.name][-1]:,.0f} tokens/s")
         products.append(contenders.layers(options.programs, case))
     say()
-    rates = {name: values for name, values in rates.items() if values}
     alone = [per_step / figures["step_products"] for figures in products]
 
     def peer(name):
@@ -114,7 +112,7 @@ def measure_throughput(options, folder):
     profiles = {name: phases(done, WARM_UP_STEPS) for name, done in runs.items() if done}
     phase_table("throughput's model", profiles)
     goals = [goal("throughput in fp32 to transformers", ratios[exact], 2.0)]
-    if rounded in rates:
+    if rounded:
         goals.append(goal("throughput in bf16 to transformers in it", ratios[rounded], 1.5))
     goals += [
         goal("throughput in fp32 to its products by sgemm", to_products[exact], 0.75),
@@ -157,33 +155,35 @@ def types(options):
     return [Worker(options.programs, options.allocator, flags=(("dtype", dtype),)) for dtype in ["fp32", "bf16"]]
 
 
-def run_if_possible(contender, *arguments):
-    """A run; nothing where the machine has no bf16."""
+def trains_in_bf16(options, case, folder):
+    """Whether moe-worker trains in bf16 here. If not, its peers, slow without such instructions, are left out too."""
     try:
-        return contender.run(*arguments)
+        types(options)[1].run(dataclasses.replace(case, steps=1, warmup_steps=0), folder, 1, False)
     except Failed as error:
-        if "--dtype bf16" not in str(error):
+        refusal = next((line for line in str(error).splitlines() if "use --dtype fp32" in line), None)
+        if refusal is None:
             raise
-        say(f"  {contender.name}: not on this machine")
-        return None
+        say(f"{case.name}: in fp32 alone. {refusal}")
+        return False
+    return True
 
 
 def measure_recipe(options, folder):
     """Validation loss and seconds of training, over the seeds; in bf16 beside the peer's fastest type."""
     case = cases.recipe(write_characters(options.tinyshakespeare, folder))
     peer, probes = choose_peer(case, folder, options)
-    other, more = choose_peer(case, folder, options, ("bf16", "autocast"))
-    probes |= more
-    workers = types(options)
-    exact, rounded = workers
-    entrants = [*workers, peer, other]
+    exact, rounded = types(options)
+    workers, peers = [exact], [peer]
+    if trains_in_bf16(options, case, folder):
+        other, more = choose_peer(case, folder, options, ("bf16", "autocast"))
+        probes |= more
+        workers, peers = [exact, rounded], [peer, other]
+    entrants = [*workers, *peers]
     losses, seconds = ({contender.name: [] for contender in entrants} for _ in range(2))
     facts, products, runs = {}, [], {worker.name: [] for worker in workers}
     for seed in range(1, options.seeds + 1):
         for contender in entrants:
-            run = run_if_possible(contender, case, folder, seed, True)
-            if run is None:
-                continue
+            run = contender.run(case, folder, seed, True)
             losses[contender.name].append(run.validation_loss)
             seconds[contender.name].append(sum(run.step_seconds))
             if contender.name in runs:
@@ -194,8 +194,7 @@ def measure_recipe(options, folder):
         products.append(contenders.layers(options.programs, case))
     say()
     alone = [case.steps * figures["step_products"] for figures in products]
-    seconds = {name: values for name, values in seconds.items() if values}
-    fastest = min([peer, other], key=lambda contender: statistics.median(seconds[contender.name]))
+    fastest = min(peers, key=lambda contender: statistics.median(seconds[contender.name]))
     ratios = {name: ratio(seconds[(fastest if name == rounded.name else peer).name], values)
               for name, values in seconds.items()}
     to_products = {name: ratio(alone, values) for name, values in seconds.items()}
@@ -211,7 +210,8 @@ def measure_recipe(options, folder):
     if rounded.name in ratios:
         goals.insert(1, goal("recipe in bf16 to transformers in its fastest type", ratios[rounded.name], 2.5))
     return {"case": dataclasses.asdict(case), "validation_loss": losses, "seconds": seconds,
-            "peers": {exact.name: peer.name, rounded.name: fastest.name}, "ratio": ratios, "products": products,
+            "peers": {worker.name: rival.name for worker, rival in zip(workers, [peer, fastest])}, "ratio": ratios,
+            "products": products,
             "probe_milliseconds": probes, "phase_milliseconds": profiles, "goals": goals}, facts
 
 
@@ -220,8 +220,9 @@ def measure_target(options, folder):
     peer's faster type."""
     case = cases.recipe(write_characters(options.tinyshakespeare, folder))
     interval = 50
-    peers = [NanoGPT(), NanoGPT(dtype="autocast")]
-    dense, runs, facts = {peer.name: [] for peer in peers}, {"fp32": [], "bf16": []}, {}
+    dtypes = ["fp32"] + ["bf16"] * trains_in_bf16(options, case, folder)
+    peers = [NanoGPT(), *[NanoGPT(dtype="autocast")] * (len(dtypes) - 1)]
+    dense, runs, facts = {peer.name: [] for peer in peers}, {dtype: [] for dtype in dtypes}, {}
     for seed in range(1, options.seeds + 1):
         for peer in peers:
             run = peer.run(case, folder, seed, True)
@@ -231,18 +232,15 @@ def measure_target(options, folder):
         for dtype, done in runs.items():
             worker = Worker(
                 options.programs, options.allocator, flags=(("evaluation-interval", interval), ("dtype", dtype)))
-            run = run_if_possible(worker, case, folder, seed, True)
-            if run is None:
-                continue
+            run = worker.run(case, folder, seed, True)
             facts |= run.facts
             done.append(run)
             say(f"  seed {seed}, {worker.name}: to {cases.NANOGPT_LOSS} in {to_target(run)[1]:.1f} s")
     say()
     dense_seconds = {name: [sum(run.step_seconds) for run in done] for name, done in dense.items()}
     fastest = min(dense_seconds, key=lambda name: statistics.median(dense_seconds[name]))
-    runs = {dtype: done for dtype, done in runs.items() if done}
     reached = {dtype: [to_target(run) for run in done] for dtype, done in runs.items()}
-    rivals = {"fp32": peers[0].name, "bf16": fastest}
+    rivals = dict(zip(dtypes, [peers[0].name, fastest]))
     figures = {dtype: ratio(dense_seconds[rivals[dtype]], [seconds for _, seconds in values])
                for dtype, values in reached.items()}
     print_table(
@@ -281,6 +279,8 @@ def measure_precision(options, folder):
     steps, window = 500, 50
     case = dataclasses.replace(
         cases.recipe(write_characters(options.tinyshakespeare, folder)), name="precision", steps=steps)
+    if not trains_in_bf16(options, case, folder):
+        return None, {}
     workers = types(options)
     losses, validations, facts = {}, {}, {}
     for seed in range(1, options.seeds + 1):

@@ -75,7 +75,8 @@ enum StepProducts {
         let keys = linear(
             rows: tokens, inner: shape.hidden, outer: shape.keyValueHeads * dimension, count: 2)
         let layer =
-            queries + keys + attention(shape, worldSize: worldSize) + experts(shape, worldSize: worldSize) + router(shape, worldSize: worldSize)
+            queries + keys + attention(shape, worldSize: worldSize) + experts(shape, worldSize: worldSize)
+            + router(shape, worldSize: worldSize)
         return layer.map { product in
             var product = product
             product.count *= shape.layers

@@ -28,6 +28,11 @@ do {
             hidden: numbers[0], intermediate: numbers[1], layers: numbers[2], heads: numbers[3],
             keyValueHeads: numbers[4], experts: numbers[5], expertsPerToken: numbers[6], vocabulary: numbers[7],
             sequences: numbers[8], length: numbers[9])
+        guard shape.sequences % world.size == 0, shape.hidden % shape.heads == 0, shape.heads % shape.keyValueHeads == 0
+        else {
+            throw BenchmarkError(
+                description: "ranks must divide sequences, heads the hidden size, and key-value heads heads")
+        }
         let rounds = numbers.count > 10 ? numbers[10] : 9
         let all = StepProducts.all(shape, worldSize: world.size)
         let experts =

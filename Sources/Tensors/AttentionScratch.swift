@@ -1,14 +1,15 @@
 /// Memory for one thread's share of an attention, which a tile after the other uses.
 final class AttentionScratch {
-    /// (tileRows, L), and room for a multiple of 16 columns.
+    /// (tileRows, L), and room for a multiple of 16 columns. Rows do not lie powers of two apart, so that the entries of a column have
+    /// different places in the cache.
     let scores: Matrix
     let gradients: Matrix
-    /// The keys of one key-value head: (L, d), and transposed.
-    let keys: Panels
+    /// The keys of one key-value head, transposed, (d, L).
     let transposedKeys: Panels
-    /// Its values.
-    let values: Panels
+    /// Its values, as many, for backward.
     let transposedValues: Panels
+    /// What the triangle is multiplied with, (L, d): values in forward, keys in backward.
+    let factor: Panels
     /// tileRows entries.
     let inverseSums: MutableEntries
     private let queries: MutableEntries
@@ -17,13 +18,12 @@ final class AttentionScratch {
 
     init(_ shape: AttentionShape) {
         let (tile, length, dimension) = (shape.tileRows, shape.sequenceLength, shape.dimension)
-        let scoreStride = Panels.rounded(length)
-        let head = Panels.entries(rows: length, columns: dimension)
-        let transposed = Panels.entries(rows: dimension, columns: length)
-        let tileEntries = Panels.entries(rows: tile, columns: dimension)
+        let scoreStride = Panels.rounded(length) + Panels.width
+        let transposed = Panels.count(rows: dimension, columns: length)
+        let tileEntries = Panels.count(rows: tile, columns: dimension)
         let counts = [
-            tile * scoreStride, tile * scoreStride, head, transposed, head, transposed, tileEntries, tileEntries,
-            Panels.rounded(tile),
+            tile * scoreStride, tile * scoreStride, transposed, transposed,
+            Panels.count(rows: length, columns: dimension), tileEntries, tileEntries, Panels.rounded(tile),
         ]
         memory = Tensor(rows: 1, columns: counts.reduce(0, +))
         var next = memory.pointer
@@ -33,13 +33,12 @@ final class AttentionScratch {
         }
         scores = Matrix(entries: take(counts[0]), stride: scoreStride)
         gradients = Matrix(entries: take(counts[1]), stride: scoreStride)
-        keys = Panels(entries: take(counts[2]), rows: length)
-        transposedKeys = Panels(entries: take(counts[3]), rows: dimension)
-        values = Panels(entries: take(counts[4]), rows: length)
-        transposedValues = Panels(entries: take(counts[5]), rows: dimension)
-        queries = take(counts[6])
-        outputGradients = take(counts[7])
-        inverseSums = take(counts[8])
+        transposedKeys = Panels(entries: take(counts[2]), rows: dimension)
+        transposedValues = Panels(entries: take(counts[3]), rows: dimension)
+        factor = Panels(entries: take(counts[4]), rows: length)
+        queries = take(counts[5])
+        outputGradients = take(counts[6])
+        inverseSums = take(counts[7])
     }
 
     /// Room for a tile's queries, (rows, d).

@@ -7,7 +7,7 @@ struct AttentionShape {
     let group: Int
     /// 1 / √d
     let scale: Float
-    /// Query rows of a tile: few enough that its scores stay in the cache.
+    /// Query rows of a tile: as many as were fastest, whatever the length.
     let tileRows: Int
 
     init(

@@ -32,7 +32,7 @@ public enum CausalAttention {
                 let (sequence, keyHead) = (index / keyValueHeads, index % keyValueHeads)
                 let (row, keyColumn) = (sequence * sequenceLength, keyHead * shape.dimension)
                 scratch.transposedKeys.copyTransposed(from: keys.from(row, keyColumn), columns: sequenceLength)
-                scratch.values.copy(from: values.from(row, keyColumn), columns: shape.dimension)
+                scratch.factor.copy(from: values.from(row, keyColumn), columns: shape.dimension)
                 for head in keyHead * shape.group..<(keyHead + 1) * shape.group {
                     let column = head * shape.dimension
                     forward(
@@ -58,12 +58,12 @@ public enum CausalAttention {
                 let entries = scores.row(row)
                 let visible = tile.lowerBound + row + 1
                 let (largest, sum) = Softmax.exponentials(of: entries, into: entries, count: visible)
-                clear(entries + visible, count: tile.upperBound - visible)
+                CausalProduct.clearOverhang(entries + visible, count: tile.upperBound - visible)
                 logSums[tile.lowerBound + row] = largest + log(sum)
                 inverseSums[row] = 1 / sum
             }
             CausalProduct.multiply(
-                scores.factor(fromRow: 0), scratch.values, rows: rows, columns: shape.dimension,
+                scores.factor(fromRow: 0), scratch.factor, rows: rows, columns: shape.dimension,
                 into: output.from(tile.lowerBound, 0), triangle: .left, first: tile.lowerBound)
             // The output's rows are shorter than those of the scores.
             for row in 0..<rows {
@@ -103,7 +103,7 @@ public enum CausalAttention {
                 let (sequence, keyHead) = (index / keyValueHeads, index % keyValueHeads)
                 let (row, keyColumn) = (sequence * sequenceLength, keyHead * shape.dimension)
                 let (key, value) = (keys.from(row, keyColumn), values.from(row, keyColumn))
-                scratch.keys.copy(from: key, columns: shape.dimension)
+                scratch.factor.copy(from: key, columns: shape.dimension)
                 scratch.transposedKeys.copyTransposed(from: key, columns: sequenceLength)
                 scratch.transposedValues.copyTransposed(from: value, columns: sequenceLength)
                 for member in 0..<shape.group {
@@ -169,7 +169,7 @@ public enum CausalAttention {
                 gradients.transposedFactor, queries, rows: end, columns: dimension, into: keyGradient,
                 alpha: shape.scale, beta: beta, triangle: .transposedLeft, first: first)
             CausalProduct.multiply(
-                gradients.factor(fromRow: 0), scratch.keys, rows: rows, columns: dimension,
+                gradients.factor(fromRow: 0), scratch.factor, rows: rows, columns: dimension,
                 into: queryGradient.from(first, 0), alpha: shape.scale, triangle: .left, first: first)
         }
 
@@ -191,14 +191,8 @@ public enum CausalAttention {
                 probability.store(to: scores + i, first: rest)
                 (probability * (Lanes(gradients + i, first: rest) - mean)).store(to: gradients + i, first: rest)
             }
-            CausalAttention.clear(scores + visible, count: end - visible)
-            CausalAttention.clear(gradients + visible, count: end - visible)
+            CausalProduct.clearOverhang(scores + visible, count: end - visible)
+            CausalProduct.clearOverhang(gradients + visible, count: end - visible)
         }
-    }
-
-    /// Sets what products read to the right of the diagonal to zero.
-    @inline(always)
-    private static func clear(_ entries: MutableEntries, count: Int) {
-        entries.update(repeating: 0, count: min(count, CausalProduct.overhang))
     }
 }

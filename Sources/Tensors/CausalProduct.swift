@@ -1,16 +1,23 @@
-/// The products of causal attention: one head's, of some queries that follow each other, a tile, and the keys up to the last of them. They are
-/// too small for a BLAS, whose calls and copies take longer than the multiplications, and one of the three matrices
-/// is zero above the diagonal, where nothing is computed.
+/// The products of causal attention: for one head, of a tile, queries that follow each other, with the keys up to the last of them. They are
+/// too small for a BLAS, whose calls and copies take longer than the multiplications. One of the three matrices is lower triangular,
+/// and next to nothing above its diagonal is computed.
 enum CausalProduct {
-    /// Rows that are computed together: with 16 columns their sums fill the registers of AVX2.
+    /// Rows that are computed together: with 16 columns their sums take 12 of AVX2's 16 registers.
     private static let height = 6
 
-    /// Up to so many entries to the right of the diagonal are read, and must be zero where the triangle is a factor.
-    static let overhang = height - 1
+    /// Up to so many entries to the right of the diagonal are read where the triangle is a factor, and must be zero. (Zero times infinity is
+    /// not: a value that is not finite shows up to so many tokens early.)
+    private static let overhang = height - 1
+
+    /// Clears what is read to the right of a row's diagonal, of `count` entries that there are.
+    @inline(always)
+    static func clearOverhang(_ entries: MutableEntries, count: Int) {
+        entries.update(repeating: 0, count: min(count, overhang))
+    }
 
     /// Which matrix is a triangle, of queries as rows and keys as columns.
     enum Triangle {
-        /// c. Above the diagonal its entries become anything, up to a multiple of 16 columns.
+        /// c. Above the diagonal its entries become anything, up to a multiple of 16 columns, or stay.
         case result
         /// a
         case left
@@ -42,7 +49,7 @@ enum CausalProduct {
             while row < rows {
                 switch triangle {
                 case .result: break
-                case .left: end = min(b.rows, first &+ row &+ height)
+                case .left: end = min(b.rows, first &+ min(row &+ height, rows))
                 case .transposedLeft: start = max(0, row &- first)
                 }
                 multiply(

@@ -8,7 +8,7 @@ struct Panels {
     let rows: Int
 
     /// How many entries the panels of a matrix take.
-    static func entries(rows: Int, columns: Int) -> Int { rows * rounded(columns) }
+    static func count(rows: Int, columns: Int) -> Int { rows * rounded(columns) }
 
     /// Up to the next multiple of the width.
     static func rounded(_ columns: Int) -> Int { (columns + width - 1) / width * width }

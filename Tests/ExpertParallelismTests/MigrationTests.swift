@@ -56,10 +56,13 @@ import Testing
         print(
             "\(world.size) ranks, \(ownership), seed \(seed): \(record.migration.layers.count) layers switched, "
                 + "\(record.migration.totalBytes) bytes moved; \(record.flippedSteps) of \(record.losses.count) steps chose "
-                + "other experts than one process from the same weights; free-running \(record.flips(from: alone)) of "
+                + "other experts than one process from the same weights, \(record.roundedGradients) gradients were held to "
+                + "what rounding does; free-running \(record.flips(from: alone)) of "
                 + "\(alone.choices.count) choices differ")
         #expect(record.comparedSteps + record.flippedSteps == training.steps)
         #expect(record.flippedSteps <= 2)
+        // Of 46 in each of 60 steps.
+        #expect(record.roundedGradients <= 5)
         try record.checkLosses(against: reference, tolerance: 1e-3)
     }
 
