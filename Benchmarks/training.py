@@ -109,7 +109,7 @@ def measure_throughput(options, folder):
          for name, values in rates.items()]
         + [["sgemm alone", describe(alone, 0), "-", "1.00"]])
     layer, exchange = layer_table(products)
-    profiles = {name: phases(done, WARM_UP_STEPS) for name, done in runs.items() if done}
+    profiles = {name: phases(done, WARM_UP_STEPS) for name, done in runs.items()}
     phase_table("throughput's model", profiles)
     goals = [goal("throughput in fp32 to transformers", ratios[exact], 2.0)]
     if rounded:
@@ -203,7 +203,7 @@ def measure_recipe(options, folder):
         [[name, f"{statistics.mean(losses[name]):.4f}", ", ".join(f"{loss:.4f}" for loss in losses[name]),
           describe(values, 1), describe_ratio(ratios[name]), describe_ratio(to_products[name])]
          for name, values in seconds.items()])
-    profiles = {name: phases(done, WARM_UP_STEPS) for name, done in runs.items() if done}
+    profiles = {name: phases(done, WARM_UP_STEPS) for name, done in runs.items()}
     phase_table("recipe", profiles)
     goals = [goal("recipe in fp32 to transformers", ratios[exact.name], 2.5),
              goal("recipe in fp32 to its products by sgemm", to_products[exact.name], 0.55)]

@@ -22,10 +22,7 @@ enum AttentionCase {
             Tensor(rows: rows, columns: keyWidth), Tensor(rows: rows, columns: keyWidth)
         )
         let logSumExp = Tensor(rows: sequences * shape.heads, columns: shape.length)
-        var times = [Double]()
-        for round in 0..<rounds + 2 {
-            try world.barrier()
-            let start = ContinuousClock.now
+        return try slowestSeconds(rounds: rounds, world: world) {
             CausalAttention.forward(
                 query: query, key: key, value: value, sequences: sequences, sequenceLength: shape.length,
                 heads: shape.heads, keyValueHeads: shape.keyValueHeads, into: output, logSumExp: logSumExp)
@@ -34,11 +31,6 @@ enum AttentionCase {
                 sequences: sequences, sequenceLength: shape.length, heads: shape.heads,
                 keyValueHeads: shape.keyValueHeads, queryGradient: queryGradient, keyGradient: keyGradient,
                 valueGradient: valueGradient)
-            var slowest = [(ContinuousClock.now - start) / .seconds(1)]
-            var span = slowest.mutableSpan
-            try world.allReduce(&span, .maximum)
-            if round >= 2 { times.append(slowest[0]) }
         }
-        return median(times)
     }
 }

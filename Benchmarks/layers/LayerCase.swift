@@ -70,19 +70,26 @@ struct LayerCase {
         let total = counts.reduce(0, +)
         let sent = Tensor(rows: 1, columns: total, repeating: 1)
         let received = Tensor(rows: 1, columns: total, repeating: 0)
-        var times = [Double]()
-        for round in 0..<rounds + 2 {
-            try world.barrier()
-            let start = ContinuousClock.now
+        return try slowestSeconds(rounds: rounds, world: world) {
             for _ in 0..<4 {
                 var target = received.mutableSpan
                 try world.allToAll(sent.span, sendCounts: counts, into: &target, receiveCounts: counts)
             }
-            var slowest = [(ContinuousClock.now - start) / .seconds(1)]
-            var span = slowest.mutableSpan
-            try world.allReduce(&span, .maximum)
-            if round >= 2 { times.append(slowest[0]) }
         }
-        return median(times)
     }
+}
+
+/// Seconds of `body` on the slowest rank; the median of `rounds` after two that do not count. Collective.
+func slowestSeconds(rounds: Int, world: MPICommunicator, _ body: () throws -> Void) throws -> Double {
+    var times = [Double]()
+    for round in 0..<rounds + 2 {
+        try world.barrier()
+        let start = ContinuousClock.now
+        try body()
+        var slowest = [(ContinuousClock.now - start) / .seconds(1)]
+        var span = slowest.mutableSpan
+        try world.allReduce(&span, .maximum)
+        if round >= 2 { times.append(slowest[0]) }
+    }
+    return median(times)
 }

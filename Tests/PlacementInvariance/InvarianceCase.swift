@@ -158,8 +158,9 @@ public struct InvarianceCase: Sendable {
     }
 
     /// The most that an entry of a gradient changes in one process when weights change by a rounding: each by one unit in the last
-    /// place, up or down, or not at all. Draws in which routers choose otherwise tell nothing. Terms that cancel make that more than the sum's size tells, and no order of summation does better
-    /// (Higham 2002, Accuracy and Stability of Numerical Algorithms, 1.5 and 1.6).
+    /// place, up or down, or not at all. Draws in which routers choose otherwise tell nothing. Terms that cancel make that more than
+    /// the sum's size tells, and no order of summation does better (Higham 2002, Accuracy and Stability of Numerical Algorithms, 1.5
+    /// and 1.6).
     private func rounding(
         of gradient: String, weights: [String: [Float]], reference: TrainingRecord
     ) throws -> Double {
