@@ -131,12 +131,11 @@ public final class ParallelExperts: ExpertGroup {
 
         return try context.timer.measure(.combine) {
             let y = Tensor(rows: x.rows, columns: hiddenSize, repeating: 0)
-            let kept = try zip(zip(exchanges, chunks), transfers).map { parts, transfer in
-                Chunk(
-                    exchange: parts.0, results: parts.1.results, returned: try transfer.wait(),
-                    activations: parts.1.activations)
+            let returned = try add(
+                zip(exchanges, chunks).map { ($0, $1.results) }, transfers, weighted: true, into: y)
+            let kept = zip(zip(exchanges, chunks), returned).map {
+                Chunk(exchange: $0.0, results: $0.1.results, returned: $1, activations: $0.1.activations)
             }
-            add(kept.map { ($0.exchange, $0.results, $0.returned) }, weighted: true, into: y)
             saved = savingForBackward ? Saved(routingCount: routing.count, chunks: kept) : nil
             return y
         }
@@ -175,25 +174,31 @@ public final class ParallelExperts: ExpertGroup {
 
         return try context.timer.measure(.combine) {
             let inputGradient = Tensor(rows: outputGradient.rows, columns: hiddenSize, repeating: 0)
-            add(
-                try zip(saved.chunks, transfers).map { ($0.exchange, $0.results, try $1.wait()) }, weighted: false,
-                into: inputGradient)
+            _ = try add(
+                saved.chunks.map { ($0.exchange, $0.results) }, transfers, weighted: false, into: inputGradient)
             let weightGradient = sum(products, of: saved.chunks.map(\.exchange.layout), count: saved.routingCount)
             return (inputGradient, weightGradient)
         }
     }
 
     /// Adds what experts gave for this rank's rows to their tokens, in an order that does not depend on the chunks: rows that stayed, by
-    /// expert, then those of each rank, by expert.
+    /// expert, while the others are under way, then those of each rank, by expert.
+    /// - Returns: the rows that returned, of each chunk.
     private func add(
-        _ chunks: [(exchange: RowExchange, results: Tensor, returned: Tensor)], weighted: Bool, into y: Tensor
-    ) {
-        for chunk in chunks { chunk.exchange.addStaying(chunk.results, weighted: weighted, into: y) }
+        _ chunks: [(exchange: RowExchange, results: Tensor)], _ transfers: [RowExchange.Transfer], weighted: Bool,
+        into y: Tensor
+    ) throws -> [Tensor] {
+        for chunk in chunks {
+            try context.letMessagesGoOn()
+            chunk.exchange.addStaying(chunk.results, weighted: weighted, into: y)
+        }
+        let returned = try transfers.map { try $0.wait() }
         for rank in context.communicator.otherRanks {
-            for chunk in chunks {
-                chunk.exchange.addReturned(chunk.returned, from: rank, weighted: weighted, into: y)
+            for (chunk, rows) in zip(chunks, returned) {
+                chunk.exchange.addReturned(rows, from: rank, weighted: weighted, into: y)
             }
         }
+        return returned
     }
 
     /// Adds up what each list of rows has for them, in such an order: those of each rank, then those that stayed.
