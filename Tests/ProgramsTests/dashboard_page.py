@@ -161,10 +161,20 @@ def check_against_api(dashboard, run):
     raise AssertionError("the run does not come to rest")
 
 
+def all_intervals(dashboard, path):
+    """An answer has no more than 500, which a run comes to within half a minute."""
+    found, is_truncated = [], True
+    while is_truncated:
+        answer = dashboard.api(f"{path}/intervals?after={found[-1]['number'] if found else 0}&limit=500")
+        found += answer["intervals"]
+        is_truncated = answer["truncated"]
+    return found
+
+
 def compare_with_api(dashboard, run):
     path = f"runs/{run}"
     summary = dashboard.api(path)["summary"]
-    intervals = dashboard.api(f"{path}/intervals?after=0&limit=500")["intervals"]
+    intervals = all_intervals(dashboard, path)
     plans = dashboard.api(f"{path}/plans")["plans"]
     if intervals[-1]["ranks"] < summary["world_size"]:
         # The page waits for the others.
