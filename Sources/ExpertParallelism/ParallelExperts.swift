@@ -133,8 +133,10 @@ public final class ParallelExperts: ExpertGroup {
             let y = Tensor(rows: x.rows, columns: hiddenSize, repeating: 0)
             let returned = try add(
                 zip(exchanges, chunks).map { ($0, $1.results) }, transfers, weighted: true, into: y)
-            let kept = zip(zip(exchanges, chunks), returned).map {
-                Chunk(exchange: $0.0, results: $0.1.results, returned: $1, activations: $0.1.activations)
+            let kept = chunks.indices.map {
+                Chunk(
+                    exchange: exchanges[$0], results: chunks[$0].results, returned: returned[$0],
+                    activations: chunks[$0].activations)
             }
             saved = savingForBackward ? Saved(routingCount: routing.count, chunks: kept) : nil
             return y

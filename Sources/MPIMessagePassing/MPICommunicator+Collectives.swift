@@ -7,7 +7,7 @@ extension MPICommunicator {
     }
 
     public func broadcast<Element: MessageElement>(_ values: inout MutableSpan<Element>, root: Int) throws {
-        try checkRoot(root, call: "broadcast")
+        try checkRank(root, role: "root", call: "broadcast")
         try values.withUnsafeMutableBufferPointer { try broadcast($0, root: root) }
     }
 

@@ -47,10 +47,11 @@ package struct BlockLayout: Equatable, Sendable {
 }
 
 extension Communicator {
-    /// Checks that `root` is a rank of this group.
-    package func checkRoot(_ root: Int, call: String) throws(CommunicatorError) {
-        guard (0..<size).contains(root) else {
-            throw .invalidArgument(call: call, reason: "root \(root) is not in a group of \(size) ranks")
+    /// Checks that `rank` is one of this group.
+    /// - Parameter role: what the error calls it.
+    package func checkRank(_ rank: Int, role: String = "rank", call: String) throws(CommunicatorError) {
+        guard (0..<size).contains(rank) else {
+            throw .invalidArgument(call: call, reason: "\(role) \(rank) is not in a group of \(size) ranks")
         }
     }
 

@@ -67,13 +67,8 @@ extension Communicator {
     package func checkRanks<Element: MessageElement>(
         _ outgoing: [OutgoingBlock<Element>], _ incoming: [IncomingBlock<Element>]
     ) throws(CommunicatorError) {
-        for block in outgoing { try checkRank(block.rank) }
-        for block in incoming { try checkRank(block.rank) }
-    }
-
-    private func checkRank(_ rank: Int) throws(CommunicatorError) {
-        if (0..<size).contains(rank) { return }
-        throw .invalidArgument(call: "exchange", reason: "rank \(rank) is not in a group of \(size) ranks")
+        for block in outgoing { try checkRank(block.rank, call: "exchange") }
+        for block in incoming { try checkRank(block.rank, call: "exchange") }
     }
 }
 

@@ -1,6 +1,6 @@
 extension ThreadCommunicator {
     public func broadcast<Element: MessageElement>(_ values: inout MutableSpan<Element>, root: Int) throws {
-        try checkRoot(root, call: "broadcast")
+        try checkRank(root, role: "root", call: "broadcast")
         try values.withUnsafeMutableBufferPointer { own in
             var contribution = Contribution(
                 call: .broadcast(root: root), type: Element.messageType, counts: [own.count])
