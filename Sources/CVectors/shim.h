@@ -169,4 +169,13 @@ static inline int processor_has_bfloat16(void) {
     return 0;
 }
 
+// Whether this processor has AVX-512 (AVX512F: leaf 7.0, EBX bit 16).
+static inline int processor_has_avx512(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    unsigned a, b, c, d;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) return b >> 16 & 1;
+#endif
+    return 0;
+}
+
 #endif

@@ -115,7 +115,7 @@ public enum GEMM {
     ) {
         if rows == 0 || columns == 0 { return }
         if inner == 0 { return scale(rows: rows, columns: columns, c, stride: stride, by: beta) }
-        if suitsOneDNN(rows: rows, columns: columns, inner: inner), let oneDNN = OneDNN.shared {
+        if OneDNN.suits(a, b, rows: rows, columns: columns, inner: inner), let oneDNN = OneDNN.shared {
             let status = oneDNN.sgemm(
                 OneDNN.letter(a.transposed), OneDNN.letter(b.transposed), rows, columns, inner, alpha, a.entries,
                 max(a.stride, 1), b.entries, max(b.stride, 1), beta, c, max(stride, 1))
@@ -138,11 +138,6 @@ public enum GEMM {
                 writeScaled(target, by: beta, into: target, count: columns)
             }
         }
-    }
-
-    /// Whether oneDNN is the faster one: for small products OpenBLAS is, by up to a fifth.
-    private static func suitsOneDNN(rows: Int, columns: Int, inner: Int) -> Bool {
-        min(rows, columns, inner) >= 64 && max(columns, inner) >= 96
     }
 
     /// BLAS refuses a leading dimension of 0, which matrices without columns have, and one below the row's length, which

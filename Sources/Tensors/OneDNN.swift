@@ -2,8 +2,8 @@ import CVectors
 import Glibc
 
 /// Matrix products by oneDNN (uxlfoundation/oneDNN; Debian: libdnnl), which is used where it is installed: on processors with
-/// AVX-512 its products take a tenth less time than OpenBLAS's, and it multiplies bfloat16. It is looked up when first needed, so
-/// that the programs run without it.
+/// AVX-512 its products take a tenth less time than OpenBLAS's, on others most do, and it multiplies bfloat16. It is looked up when
+/// first needed, so that the programs run without it.
 struct OneDNN {
     /// `dnnl_sgemm` of dnnl.h: C = α·op(A)·op(B) + β·C, row-major; M, N, K; 0: it was done.
     typealias SGEMM =
@@ -26,9 +26,23 @@ struct OneDNN {
     let version: String
 
     private static let installed: OneDNN? = OneDNN()
+    private static let hasAVX512 = processor_has_avx512() != 0
 
     /// Nil: it is not installed, or not to be used.
     static var shared: OneDNN? { MatrixLibrary.current == .automatic ? installed : nil }
+
+    /// Whether its product takes less time than OpenBLAS's, which is ahead in small ones, by up to a fifth.
+    ///
+    /// Without AVX-512 oneDNN leaves the factors of products of few rows or columns where they are (`nocopy_checker_avx2` in its
+    /// gemm_driver.cpp). Where it goes down the rows of one and these lie a multiple of 2 KiB apart, they share sets of the cache, and it
+    /// takes up to twice OpenBLAS's time.
+    static func suits(_ a: GEMM.Factor, _ b: GEMM.Factor, rows: Int, columns: Int, inner: Int) -> Bool {
+        guard min(rows, columns, inner) >= 64 && max(columns, inner) >= 96 else { return false }
+        let copies = hasAVX512 || 1 / Double(rows) + 1 / Double(columns) < 0.0038
+        return copies || !(a.transposed && sharesSets(a) || !b.transposed && sharesSets(b))
+    }
+
+    private static func sharesSets(_ factor: GEMM.Factor) -> Bool { factor.stride % 512 == 0 }
 
     private init?() {
         // Ranks and their threads are all the parallelism there is to be. The library reads this when it is loaded.

@@ -69,12 +69,17 @@ import Testing
         MatrixLibrary.configure(library)
         defer { MatrixLibrary.configure(.automatic) }
         let samples = Samples(seed: 14)
-        for (m, n, k) in [(64, 96, 64), (63, 96, 64), (64, 64, 96), (64, 64, 64), (130, 97, 101), (200, 65, 128)] {
+        // Without gaps, rows of 512 share sets of the cache.
+        for (m, n, k, layout) in [
+            (64, 96, 64, Layout.strided), (63, 96, 64, .strided), (64, 64, 96, .strided), (64, 64, 64, .strided),
+            (130, 97, 101, .strided), (200, 65, 128, .strided), (512, 97, 65, .gapless), (97, 1024, 65, .gapless),
+            (512, 1024, 64, .gapless),
+        ] {
             for transposed in 0..<4 {
                 let (transposeA, transposeB) = (transposed & 1 == 1, transposed & 2 == 2)
-                let a = transposeA ? samples.normal(k, m, .strided) : samples.normal(m, k, .strided)
-                let b = transposeB ? samples.normal(n, k, .strided) : samples.normal(k, n, .strided)
-                let c = samples.normal(m, n, .strided)
+                let a = transposeA ? samples.normal(k, m, layout) : samples.normal(m, k, layout)
+                let b = transposeB ? samples.normal(n, k, layout) : samples.normal(k, n, layout)
+                let c = samples.normal(m, n, layout)
                 let before = doubles(c.tensor)
                 let expected = zip(product(a.tensor, transposeA, b.tensor, transposeB), before).map {
                     0.5 * $0 - 2 * $1
