@@ -84,6 +84,13 @@ def throughput(steps):
         minimum_learning_rate=1e-3, warmup_steps=0)
 
 
+def fine_grained():
+    """One layer of many narrow experts, of which a token takes many, as DeepSeekMoE and OLMoE have them; not trained."""
+    return dataclasses.replace(
+        throughput(1), name="fine-grained", hidden_size=1024, intermediate_size=512, num_hidden_layers=1,
+        num_attention_heads=16, num_key_value_heads=16, num_local_experts=32, num_experts_per_tok=8, batch_size=4)
+
+
 def placement(vocab_size, steps):
     """Routers left alone: without an auxiliary loss they send most tokens to few experts."""
     return Case(

@@ -1,5 +1,6 @@
 """What a measurement was made on."""
 
+import ctypes
 import datetime
 import os
 import platform
@@ -23,9 +24,20 @@ def memory_bytes():
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def adopt_orphans():
+    """Makes descendants whose parents end children of this process: so mpirun leaves ranks that an agent started
+    (PR_SET_CHILD_SUBREAPER, prctl(2))."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
 def others_seconds():
     """Seconds that processors worked for others than this process and the children it waited for, or were kept from the
-    machine, since it started (/proc/stat, proc(5))."""
+    machine, since it started (/proc/stat, proc(5)). None of its own programs may run meanwhile."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
     with open("/proc/stat") as file:
         user, nice, system, _, _, interrupts, soft_interrupts, stolen = map(int, file.readline().split()[1:9])
     busy = (user + nice + system + interrupts + soft_interrupts + stolen) / os.sysconf("SC_CLK_TCK")

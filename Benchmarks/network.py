@@ -96,6 +96,6 @@ def measure_network(options, folder):
                 for (overlap, eager), times in steps.items()]
             goals.append(goal(f"overlap over 1 Gbit/s, {allocator}, to none", gains["all", False], 1.0))
         products = [contenders.layers(options.programs, case, launcher=launcher)]
-    _, exchange = layer_table(products)
+    _, exchange, _ = layer_table(products)
     goals.append(goal("exchange to MPI_Alltoallv over 1 Gbit/s", exchange, 0.8))
     return {"case": dataclasses.asdict(case), "link": "1gbit", "allocators": values, "products": products, "goals": goals}, facts

@@ -86,7 +86,7 @@ def measure_throughput(options, folder):
     per_step = case.batch_size * case.sequence_length
     rates = {contender.name: [] for contender in [*workers, *peers.values()]}
     runs = {name: [] for name in [exact, rounded] if name}
-    products, facts = [], {}
+    products, fine_grained, facts = [], [], {}
     for index in range(options.rounds):
         for contender in [*workers, *peers.values()]:
             run = contender.run(case, folder, 1, False)
@@ -95,6 +95,7 @@ def measure_throughput(options, folder):
             facts |= run.facts
             say(f"  round {index + 1}/{options.rounds}, {contender.name}: {rates[contender.name][-1]:,.0f} tokens/s")
         products.append(contenders.layers(options.programs, case))
+        fine_grained.append(contenders.layers(options.programs, cases.fine_grained()))
     say()
     alone = [per_step / figures["step_products"] for figures in products]
 
@@ -108,7 +109,8 @@ def measure_throughput(options, folder):
         [[name, describe(values, 0), describe_ratio(ratios[name]), describe_ratio(to_products[name])]
          for name, values in rates.items()]
         + [["sgemm alone", describe(alone, 0), "-", "1.00"]])
-    layer, exchange = layer_table(products)
+    layer, exchange, between = layer_table(products)
+    fine_grained_layer, _, _ = layer_table(fine_grained, "fine-grained layer")
     profiles = {name: phases(done, WARM_UP_STEPS) for name, done in runs.items()}
     phase_table("throughput's model", profiles)
     goals = [goal("throughput in fp32 to transformers", ratios[exact], 2.0)]
@@ -116,25 +118,29 @@ def measure_throughput(options, folder):
         goals.append(goal("throughput in bf16 to transformers in it", ratios[rounded], 1.5))
     goals += [
         goal("throughput in fp32 to its products by sgemm", to_products[exact], 0.75),
-        goal("MoE layer to its products by sgemm", layer, 0.85), goal("exchange to MPI_Alltoallv", exchange, 0.8)]
+        goal("MoE layer to its products by sgemm", layer, 0.85),
+        goal("fine-grained MoE layer to its products by sgemm", fine_grained_layer, 0.85),
+        goal("exchange to MPI_Alltoallv", exchange, 0.8),
+        goal("exchange to MPI_Alltoallv with the products between", between, 0.8)]
     return {"case": dataclasses.asdict(case), "tokens_per_second": rates, "peers": {k: v.name for k, v in peers.items()},
-            "ratio": ratios, "products": products, "probe_milliseconds": probes, "phase_milliseconds": profiles,
-            "goals": goals}, facts
+            "ratio": ratios, "products": products, "fine_grained_products": fine_grained, "probe_milliseconds": probes,
+            "phase_milliseconds": profiles, "goals": goals}, facts
 
 
-def layer_table(products):
-    """A layer of experts and attention beside their products, and exchanges beside MPI_Alltoallv; the ratios of the speeds of layer and
-    exchange, which have goals."""
+def layer_table(products, what="layer"):
+    """A layer of experts and attention beside their products, and exchanges beside MPI_Alltoallv: from cache to cache, and where it waits
+    for the other rank's products, too. Returns the ratios of the speeds of layer and exchange, which have goals."""
     pairs = {"MoE layer, forward and backward, to its products alone": ("layer_products", "layer"),
              "dispatch and combine to MPI_Alltoallv of the same bytes": ("alltoallv", "exchange"),
+             "the same to them with the layer's products between": ("alltoallv_between_products", "exchange"),
              "attention, forward and backward, to its products alone": ("attention_products", "attention")}
     rows, ratios = [], []
     for name, columns in pairs.items():
         alone, measured = ([1000 * figures[column] for figures in products] for column in columns)
         ratios.append(ratio(alone, measured))
         rows.append([name, describe(measured, 2), describe(alone, 2), describe_ratio(ratios[-1])])
-    print_table(["layer", "ms", "alone, ms", "speed"], rows)
-    return ratios[:2]
+    print_table([what, "ms", "alone, ms", "speed"], rows)
+    return ratios[:3]
 
 
 def write_characters(path, folder):

@@ -23,14 +23,16 @@ enum AttentionCase {
         )
         let logSumExp = Tensor(rows: sequences * shape.heads, columns: shape.length)
         return try slowestSeconds(rounds: rounds, world: world) {
-            CausalAttention.forward(
-                query: query, key: key, value: value, sequences: sequences, sequenceLength: shape.length,
-                heads: shape.heads, keyValueHeads: shape.keyValueHeads, into: output, logSumExp: logSumExp)
-            CausalAttention.backward(
-                query: query, key: key, value: value, output: output, logSumExp: logSumExp, outputGradient: gradient,
-                sequences: sequences, sequenceLength: shape.length, heads: shape.heads,
-                keyValueHeads: shape.keyValueHeads, queryGradient: queryGradient, keyGradient: keyGradient,
-                valueGradient: valueGradient)
+            elapsed {
+                CausalAttention.forward(
+                    query: query, key: key, value: value, sequences: sequences, sequenceLength: shape.length,
+                    heads: shape.heads, keyValueHeads: shape.keyValueHeads, into: output, logSumExp: logSumExp)
+                CausalAttention.backward(
+                    query: query, key: key, value: value, output: output, logSumExp: logSumExp,
+                    outputGradient: gradient, sequences: sequences, sequenceLength: shape.length, heads: shape.heads,
+                    keyValueHeads: shape.keyValueHeads, queryGradient: queryGradient, keyGradient: keyGradient,
+                    valueGradient: valueGradient)
+            }
         }
     }
 }

@@ -64,32 +64,43 @@ struct LayerCase {
 
     /// Seconds of four `MPI_Alltoallv` of as many bytes as the layer exchanges when experts are whole: there and back, forward and
     /// backward; the median of the slowest rank's. Collective.
-    static func plainExchange(_ shape: StepShape, rounds: Int, world: MPICommunicator) throws -> Double {
+    /// - Parameter products: made after the first, a third of them, and after the third, the others: the exchanges then move what
+    ///   has left the caches, and wait for the slower rank, as the layer's do.
+    static func plainExchange(
+        _ shape: StepShape, between products: [Product] = [], rounds: Int, world: MPICommunicator
+    ) throws -> Double {
         let rows = shape.tokens(world.size) * shape.expertsPerToken / world.size
         let counts = (0..<world.size).map { $0 == world.rank ? 0 : rows * shape.hidden }
         let total = counts.reduce(0, +)
         let sent = Tensor(rows: 1, columns: total, repeating: 1)
         let received = Tensor(rows: 1, columns: total, repeating: 0)
+        let memory = ProductMemory()
+        let (forward, backward) = (products.filter(\.transposeB), products.filter { !$0.transposeB })
         return try slowestSeconds(rounds: rounds, world: world) {
-            for _ in 0..<4 {
-                var target = received.mutableSpan
-                try world.allToAll(sent.span, sendCounts: counts, into: &target, receiveCounts: counts)
+            try [forward, [], backward, []].reduce(0) { sum, next in
+                let exchange = try elapsed {
+                    var target = received.mutableSpan
+                    try world.allToAll(sent.span, sendCounts: counts, into: &target, receiveCounts: counts)
+                }
+                for product in next { memory.multiply(product, times: product.count) }
+                return sum + exchange
             }
         }
     }
 }
 
-/// Seconds of `body` on the slowest rank; the median of `rounds` after two that do not count. Collective.
-func slowestSeconds(rounds: Int, world: MPICommunicator, _ body: () throws -> Void) throws -> Double {
+/// What `body` returns on the slowest rank, seconds; the median of `rounds` after two that do not count. Collective.
+func slowestSeconds(rounds: Int, world: MPICommunicator, _ body: () throws -> Double) throws -> Double {
     var times = [Double]()
     for round in 0..<rounds + 2 {
         try world.barrier()
-        let start = ContinuousClock.now
-        try body()
-        var slowest = [(ContinuousClock.now - start) / .seconds(1)]
+        var slowest = [try body()]
         var span = slowest.mutableSpan
         try world.allReduce(&span, .maximum)
         if round >= 2 { times.append(slowest[0]) }
     }
     return median(times)
 }
+
+/// Seconds that `body` takes.
+func elapsed(_ body: () throws -> Void) rethrows -> Double { try ContinuousClock().measure(body) / .seconds(1) }

@@ -87,35 +87,48 @@ enum StepProducts {
     /// Seconds of all products, the median of `rounds`. Each product comes as often as it is made in the step, but no more than a
     /// few times in a round, in memory that is not in a cache from the time before.
     static func seconds(_ products: [Product], rounds: Int, world: MPICommunicator) throws -> Double {
-        openblas_set_num_threads(1)
-        let memory = (0..<3).map { index in
-            let block = UnsafeMutablePointer<Float>.allocate(capacity: entries)
-            block.initialize(repeating: Float(index) * 0.1, count: entries)
-            return block
-        }
-        defer { memory.forEach { $0.deallocate() } }
+        let memory = ProductMemory()
         var totals = [Double]()
         for _ in 0..<rounds {
             try world.barrier()
-            var total = 0.0
-            for product in products {
+            let total = products.reduce(0.0) { sum, product in
                 let times = min(product.count, 8)
-                let start = ContinuousClock.now
-                for turn in 0..<times { multiply(product, memory, turn: turn) }
-                total += (ContinuousClock.now - start) / .seconds(1) * Double(product.count) / Double(times)
+                let part = elapsed { memory.multiply(product, times: times) }
+                return sum + part * Double(product.count) / Double(times)
             }
             totals.append(total)
         }
         return median(totals)
     }
+}
 
-    /// Of each block of memory.
+/// Factors and results of products by OpenBLAS, more than the caches hold.
+final class ProductMemory {
     private static let entries = 8 << 20
+    private let blocks: [UnsafeMutablePointer<Float>]
 
-    private static func multiply(_ product: Product, _ memory: [UnsafeMutablePointer<Float>], turn: Int) {
+    init() {
+        openblas_set_num_threads(1)
+        blocks = (0..<3).map { index in
+            let block = UnsafeMutablePointer<Float>.allocate(capacity: Self.entries)
+            block.initialize(repeating: Float(index) * 0.1, count: Self.entries)
+            return block
+        }
+    }
+
+    deinit {
+        for block in blocks { block.deallocate() }
+    }
+
+    /// Makes a product some times, each time from other entries.
+    func multiply(_ product: Product, times: Int) {
+        for turn in 0..<times { multiply(product, turn: turn) }
+    }
+
+    private func multiply(_ product: Product, turn: Int) {
         let (m, n, k) = (product.m, product.n, product.k)
         func part(_ index: Int, _ count: Int) -> UnsafeMutablePointer<Float> {
-            memory[index] + turn % max(1, entries / max(1, count)) * count
+            blocks[index] + turn % max(1, Self.entries / max(1, count)) * count
         }
         cblas_sgemm(
             CblasRowMajor, product.transposeA ? CblasTrans : CblasNoTrans,

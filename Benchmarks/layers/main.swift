@@ -13,7 +13,8 @@ struct BenchmarkError: Error, CustomStringConvertible { let description: String 
 
 struct Figures: Encodable {
     /// Seconds; of a step: all products of it by OpenBLAS; of a layer and of attention between its projections: forward and backward.
-    var stepProducts, layerProducts, layer, exchange, alltoallv, attentionProducts, attention: Double
+    var stepProducts, layerProducts, layer, exchange, alltoallv, alltoallvBetweenProducts: Double
+    var attentionProducts, attention: Double
     var stepOperations: Double
 }
 
@@ -41,7 +42,7 @@ do {
         let layer = try LayerCase(shape, allocator: StaticAllocator(.tensorParallel), world: world)
         let whole = try LayerCase(shape, allocator: StaticAllocator(.expertParallel), world: world)
         // By turns, so that a machine that slows down slows down all of them.
-        var figures = [[Double]](repeating: [], count: 7)
+        var figures = [[Double]](repeating: [], count: 8)
         for _ in 0..<3 {
             figures[0].append(try StepProducts.seconds(all, rounds: 3, world: world))
             figures[1].append(try StepProducts.seconds(experts, rounds: 3, world: world))
@@ -50,11 +51,14 @@ do {
             figures[4].append(try LayerCase.plainExchange(shape, rounds: rounds, world: world))
             figures[5].append(try StepProducts.seconds(attention, rounds: 3, world: world))
             figures[6].append(try AttentionCase.seconds(shape, rounds: rounds, world: world))
+            figures[7].append(
+                try LayerCase.plainExchange(shape, between: experts, rounds: rounds, world: world))
         }
         if world.rank == 0 {
             let result = Figures(
                 stepProducts: median(figures[0]), layerProducts: median(figures[1]), layer: median(figures[2]),
-                exchange: median(figures[3]), alltoallv: median(figures[4]), attentionProducts: median(figures[5]),
+                exchange: median(figures[3]), alltoallv: median(figures[4]),
+                alltoallvBetweenProducts: median(figures[7]), attentionProducts: median(figures[5]),
                 attention: median(figures[6]),
                 stepOperations: all.reduce(0) { $0 + $1.operations })
             let encoder = JSONEncoder()
