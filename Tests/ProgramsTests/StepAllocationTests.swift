@@ -43,9 +43,12 @@ import Testing
         let program = try RunningProgram(
             "step-allocations", ["\(hiddenSize)", "\(sequences)", library], ranks: ranks, timeLimitSeconds: 120,
             variables: [
-                // Open MPI makes fragments of shared memory when a rank is ahead of the others as never before, in whichever step
-                // that is. Here it makes all of them at the start.
-                "OMPI_MCA_btl_vader_free_list_num": "512",
+                // Open MPI makes fragments of shared memory, and buffers of what nobody waits for yet, when a rank is ahead of the others as
+                // never before, in whichever step that is. Here it makes all of them at the start, in a segment that has room for them:
+                // without, it would go by TCP.
+                "OMPI_MCA_btl": "self,vader", "OMPI_MCA_btl_vader_free_list_num": "512",
+                "OMPI_MCA_btl_vader_segment_size": "67108864", "OMPI_MCA_pml_ob1_free_list_num": "256",
+                "OMPI_MCA_pml_ob1_unexpected_limit": "4096",
                 // A heap that gives back what is free at its top grows again, in whichever step that is. Here it keeps the most it
                 // ever had, so that it grows by what was never free.
                 "MALLOC_TRIM_THRESHOLD_": "1000000000", "MALLOC_MMAP_THRESHOLD_": "1000000000",
