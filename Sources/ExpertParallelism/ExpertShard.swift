@@ -118,13 +118,13 @@ extension ExpertShard {
     ) throws -> Activations? {
         let weights = NeuronMatrices(MatrixFactor(value))
         let input = MatrixFactor(x)
-        let gate = Tensor(rows: x.rows, columns: neurons.count)
-        let up = Tensor(rows: x.rows, columns: neurons.count)
+        let gate = Tensor(rows: x.rows, spreadColumns: neurons.count)
+        let up = Tensor(rows: x.rows, spreadColumns: neurons.count)
         GEMM.multiply(input, weights.w1, transposeB: true, into: gate)
         try betweenProducts()
         GEMM.multiply(input, weights.w3, transposeB: true, into: up)
         try betweenProducts()
-        let hidden = savingForBackward ? Tensor(rows: x.rows, columns: neurons.count) : gate
+        let hidden = savingForBackward ? Tensor(rows: x.rows, spreadColumns: neurons.count) : gate
         SwiGLU.forward(gate: gate, up: up, into: hidden)
         GEMM.multiply(MatrixFactor(hidden), weights.w2, into: y)
         try betweenProducts()
@@ -140,7 +140,7 @@ extension ExpertShard {
         _ dy: Tensor, _ saved: Activations, into dx: Tensor, betweenProducts: () throws -> Void
     ) throws {
         let weights = saved.weights
-        let hidden = Tensor(rows: dy.rows, columns: neurons.count)
+        let hidden = Tensor(rows: dy.rows, spreadColumns: neurons.count)
         let dy = MatrixFactor(dy)
         GEMM.multiply(dy, weights.w2, transposeB: true, into: hidden)
         try betweenProducts()

@@ -63,15 +63,15 @@ public final class Expert: Module {
     ///   - x: (R, D); kept by reference until `backward`, so it must not change.
     ///   - y: (R, D), overwritten.
     public func forward(_ x: Tensor, into y: Tensor, savingForBackward: Bool) {
-        let gate = Tensor(rows: x.rows, columns: width)
-        let up = Tensor(rows: x.rows, columns: width)
+        let gate = Tensor(rows: x.rows, spreadColumns: width)
+        let up = Tensor(rows: x.rows, spreadColumns: width)
         let weights = Weights(
             w1: w1.factor(w1.weight.value), w2: w2.factor(w2.weight.value), w3: w3.factor(w3.weight.value))
         let input = MatrixFactor(x)
         GEMM.multiply(input, weights.w1, transposeB: true, into: gate)
         GEMM.multiply(input, weights.w3, transposeB: true, into: up)
         saved = savingForBackward ? Saved(input: input, gate: gate, up: up, weights: weights) : nil
-        let hidden = savingForBackward ? Tensor(rows: x.rows, columns: width) : gate
+        let hidden = savingForBackward ? Tensor(rows: x.rows, spreadColumns: width) : gate
         SwiGLU.forward(gate: gate, up: up, into: hidden)
         GEMM.multiply(MatrixFactor(hidden), weights.w2, transposeB: true, into: y)
     }
@@ -83,7 +83,7 @@ public final class Expert: Module {
     public func backward(_ outputGradient: Tensor, into inputGradient: Tensor) {
         guard let saved else { preconditionFailure("backward without a forward pass that saved for it") }
         self.saved = nil
-        let hidden = Tensor(rows: outputGradient.rows, columns: width)
+        let hidden = Tensor(rows: outputGradient.rows, spreadColumns: width)
         let outputGradient = MatrixFactor(outputGradient)
         GEMM.multiply(outputGradient, saved.weights.w2, into: hidden)
         // The hidden rows are computed again rather than kept: they are a third of the activations, and cost no GEMM.

@@ -27,7 +27,7 @@ package final class StoragePool: Sendable {
     }
 
     /// Entries of a block that the arena has. Smaller ones would cut it to pieces.
-    private static let largeCount = 1 << 15
+    private static let largeCount = 1 << 12
 
     package init() {}
 

@@ -18,6 +18,19 @@ public struct Tensor {
         self.init(storage: Storage(count: rows * columns), offset: 0, rows: rows, columns: columns, rowStride: columns)
     }
 
+    /// A matrix of entries that are not initialised, for products that go down its rows: these lie `spreadStride` entries apart.
+    public init(rows: Int, spreadColumns columns: Int) {
+        precondition(rows >= 0 && columns >= 0, "negative shape")
+        let stride = Self.spreadStride(columns)
+        self.init(storage: Storage(count: rows * stride), offset: 0, rows: rows, columns: columns, rowStride: stride)
+    }
+
+    /// How far rows lie apart that do not share sets of a cache: those a multiple of 256 bytes long get a gap of a cache line.
+    public static func spreadStride(_ columns: Int) -> Int {
+        let line = Storage.alignment / MemoryLayout<Float>.stride
+        return columns % (4 * line) == 0 ? columns + line : columns
+    }
+
     /// A matrix of `rows` × `columns` entries, all `value`.
     public init(rows: Int, columns: Int, repeating value: Float) {
         self.init(rows: rows, columns: columns)

@@ -73,7 +73,7 @@ import Testing
         var blocks = [(base: UnsafeMutablePointer<Float>, count: Int, mark: Float)]()
         for round in 0..<2_000 {
             if blocks.count < 40, Bool.random(using: &random) || blocks.isEmpty {
-                let count = Int.random(in: 32_768...200_000, using: &random)
+                let count = Int.random(in: 4_096...200_000, using: &random)
                 let base = pool.take(count: count)
                 let mark = Float(round)
                 base.update(repeating: mark, count: count)

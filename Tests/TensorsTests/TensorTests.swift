@@ -21,6 +21,18 @@ import Testing
         #expect(Tensor(rows: 0, columns: 3).array.isEmpty)
     }
 
+    /// Rows of these lengths do not begin in the same set of a cache of 64 lines in each of its ways, as a power of two would have them.
+    @Test func spreadRowsShareFewSets() {
+        for columns in [1, 48, 64, 100, 128, 256, 384, 448, 768, 1_024, 3_072] {
+            let matrix = Tensor(rows: 64, spreadColumns: columns)
+            #expect(matrix.rows == 64 && matrix.columns == columns && matrix.rowStride == Tensor.spreadStride(columns))
+            #expect((columns..<columns + 17).contains(matrix.rowStride))
+            let sets = Set((0..<64).map { $0 * matrix.rowStride / 16 % 64 })
+            #expect(sets.count >= min(32, (64 * columns + 15) / 16), "\(columns)")
+        }
+        #expect(Tensor(rows: 3, spreadColumns: 0).array.isEmpty)
+    }
+
     @Test func fillAndCopyStayWithinAView() {
         let samples = Samples(seed: 1)
         withEvery([0, 1, 3], [1, 4, 17]) { rows, columns in

@@ -189,27 +189,33 @@ private struct DenseShares {
 /// What a training step of one rank holds besides weights and their state.
 private struct Activations {
     private struct Layer {
-        /// Rows that ranks compute, and rows times neurons.
-        let work: RankWork
+        /// Rows that each rank computes.
+        let rows: [Double]
+        /// Entries of one activation of all a rank's experts, and the most of one expert, by rank.
+        let hidden: [Double]
+        let largest: [Double]
         /// Rows that a token's rank sends to experts, wherever they are, for each token.
         let copies: Double
-        /// The most rows times neurons of one expert, by rank.
-        let largest: [Double]
 
         /// - Parameters:
         ///   - tokens: of all ranks.
         ///   - load: rows of each expert.
         init(_ layer: LayerPlacement, tokens: Double, load: Double, worldSize: Int) {
-            var (work, largest) = (RankWork(worldSize: worldSize), [Double](repeating: 0, count: worldSize))
+            let none = [Double](repeating: 0, count: worldSize)
+            var (rows, hidden, largest) = (none, none, none)
             for expert in layer.experts {
                 var one = RankWork(worldSize: worldSize)
                 one.add(LayerPlacement(experts: [expert]), loads: [load])
-                for rank in expert.mesh.ranks { largest[rank] = max(largest[rank], one.work[rank]) }
+                for rank in expert.mesh.ranks where one.rows[rank] > 0 {
+                    let neurons = Int((one.work[rank] / one.rows[rank]).rounded())
+                    let entries = one.rows[rank] * Double(Tensor.spreadStride(neurons))
+                    rows[rank] += one.rows[rank]
+                    hidden[rank] += entries
+                    largest[rank] = max(largest[rank], entries)
+                }
             }
-            work.add(layer, loads: layer.experts.map { _ in load })
-            self.work = work
-            self.largest = largest
-            copies = work.rows.reduce(0, +) / tokens
+            (self.rows, self.hidden, self.largest) = (rows, hidden, largest)
+            copies = rows.reduce(0, +) / tokens
         }
     }
 
@@ -325,7 +331,7 @@ private struct Activations {
         }
         entries.heads = groupTokens * ((1 - rounded) * state + headEntries)
 
-        let (width, held) = (Double(share.neurons[layer]), share.layers[layer].held)
+        let (width, held) = (Double(Tensor.spreadStride(share.neurons[layer])), share.layers[layer].held)
         guard let index = configuration.sparseLayers.firstIndex(of: layer) else {
             // The network's input is the second norm's output, of all tokens of the group.
             entries.norms -= tokens * state
@@ -337,11 +343,11 @@ private struct Activations {
         entries.weights = rounded * Double(held + 3 * configuration.hiddenSize * neurons)
         // Router: probabilities and choices.
         let router = Double(configuration.experts + 6 * configuration.expertsPerToken)
-        let (rows, neuronRows) = (layers[index].work.rows[rank], layers[index].work.work[rank])
+        let (rows, hidden) = (layers[index].rows[rank], layers[index].hidden[rank])
         // Each rank has its part of every expert's tokens.
         let staying = rows / Double(worldSize)
         let leaving = max(0, tokens * layers[index].copies - staying)
-        let routed = tokens * router + (2 - rounded) * rows * state + 2 * neuronRows + leaving * state
+        let routed = tokens * router + (2 - rounded) * rows * state + 2 * hidden + leaving * state
         // Gradients of the rows that are there, with those that leave or, later, one activation of one expert.
         let work = rows * state + max(leaving * state, (1 + 3 * rounded) * layers[index].largest[rank])
         entries.network = routed
