@@ -81,7 +81,7 @@ soak: setup
 	@MOE_SOAK=1 $(SWIFT) test $(BUILD) --skip-build --disable-xctest --no-parallel
 
 lint:
-	$(SWIFT) format lint --strict -r Package.swift Sources Tests examples
+	$(SWIFT) format lint --strict -r Package.swift Sources Tests examples Benchmarks
 
 bench: build
 	@sh deploy/setup.sh bench

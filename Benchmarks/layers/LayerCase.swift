@@ -41,25 +41,16 @@ struct LayerCase {
     func measure(rounds: Int) throws -> (seconds: Double, exchangeSeconds: Double) {
         let x = Tensor(rows: shape.tokens(world.size), columns: shape.hidden, repeating: 0.1)
         let gradient = Tensor(rows: x.rows, columns: x.columns, repeating: 0.01)
-        var (totals, exchanges) = ([Double](), [Double]())
-        for round in 0..<rounds + 2 {
+        let figures = try slowest(rounds: rounds, world: world) {
             _ = context.timer.take()
-            try world.barrier()
-            let start = ContinuousClock.now
-            _ = try block.forward(x, savingForBackward: true)
-            _ = try block.backward(gradient, probabilityGradient: nil)
+            let seconds = try elapsed {
+                _ = try block.forward(x, savingForBackward: true)
+                _ = try block.backward(gradient, probabilityGradient: nil)
+            }
             let times = context.timer.take()
-            var slowest = [
-                (ContinuousClock.now - start) / .seconds(1),
-                (times[.dispatch]?.seconds ?? 0) + (times[.combine]?.seconds ?? 0),
-            ]
-            var span = slowest.mutableSpan
-            try world.allReduce(&span, .maximum)
-            if round < 2 { continue }
-            totals.append(slowest[0])
-            exchanges.append(slowest[1])
+            return [seconds, (times[.dispatch]?.seconds ?? 0) + (times[.combine]?.seconds ?? 0)]
         }
-        return (median(totals), median(exchanges))
+        return (figures[0], figures[1])
     }
 
     /// Seconds of four `MPI_Alltoallv` of as many bytes as the layer exchanges when experts are whole: there and back, forward and
@@ -74,7 +65,7 @@ struct LayerCase {
         let total = counts.reduce(0, +)
         let sent = Tensor(rows: 1, columns: total, repeating: 1)
         let received = Tensor(rows: 1, columns: total, repeating: 0)
-        let memory = ProductMemory()
+        let memory = products.isEmpty ? nil : ProductMemory()
         let (forward, backward) = (products.filter(\.transposeB), products.filter { !$0.transposeB })
         return try slowestSeconds(rounds: rounds, world: world) {
             try [forward, [], backward, []].reduce(0) { sum, next in
@@ -82,7 +73,7 @@ struct LayerCase {
                     var target = received.mutableSpan
                     try world.allToAll(sent.span, sendCounts: counts, into: &target, receiveCounts: counts)
                 }
-                for product in next { memory.multiply(product, times: product.count) }
+                for product in next { memory?.multiply(product, times: product.count) }
                 return sum + exchange
             }
         }
@@ -91,15 +82,20 @@ struct LayerCase {
 
 /// What `body` returns on the slowest rank, seconds; the median of `rounds` after two that do not count. Collective.
 func slowestSeconds(rounds: Int, world: MPICommunicator, _ body: () throws -> Double) throws -> Double {
-    var times = [Double]()
+    try slowest(rounds: rounds, world: world) { [try body()] }[0]
+}
+
+/// The same of several figures, each on the rank that is slowest in it.
+func slowest(rounds: Int, world: MPICommunicator, _ body: () throws -> [Double]) throws -> [Double] {
+    var figures = [[Double]]()
     for round in 0..<rounds + 2 {
         try world.barrier()
-        var slowest = [try body()]
+        var slowest = try body()
         var span = slowest.mutableSpan
         try world.allReduce(&span, .maximum)
-        if round >= 2 { times.append(slowest[0]) }
+        if round >= 2 { figures.append(slowest) }
     }
-    return median(times)
+    return (figures.first ?? []).indices.map { index in median(figures.map { $0[index] }) }
 }
 
 /// Seconds that `body` takes.
