@@ -1,9 +1,9 @@
 import CVectors
 import Glibc
 
-/// Matrix products by oneDNN (uxlfoundation/oneDNN; Debian: libdnnl), which is used where it is installed: on processors with
-/// AVX-512 its products take a tenth less time than OpenBLAS's, on others most do, and it multiplies bfloat16. It is looked up when
-/// first needed, so that the programs run without it.
+/// Matrix products by oneDNN (uxlfoundation/oneDNN; Debian: libdnnl), which is used where it is installed: large ones take a tenth less
+/// time than OpenBLAS's on processors with AVX-512, those of few rows a fraction on all, and it multiplies bfloat16. It is looked up
+/// when first needed, so that the programs run without it.
 struct OneDNN {
     /// `dnnl_sgemm` of dnnl.h: C = α·op(A)·op(B) + β·C, row-major; M, N, K; 0: it was done.
     typealias SGEMM =
@@ -31,15 +31,27 @@ struct OneDNN {
     /// Nil: it is not installed, or not to be used.
     static var shared: OneDNN? { MatrixLibrary.current == .automatic ? installed : nil }
 
-    /// Whether its product takes less time than OpenBLAS's, which is ahead in small ones, by up to a fifth.
+    /// Whether its product takes less time than OpenBLAS's.
     ///
-    /// Without AVX-512 oneDNN leaves the factors of products of few rows or columns where they are (`nocopy_checker_avx2` in its
-    /// gemm_driver.cpp). Where it goes down the rows of one and these lie a multiple of 2 KiB apart, they share sets of the cache, and it
-    /// takes up to twice OpenBLAS's time.
+    /// With AVX-512 OpenBLAS is ahead in small products, by up to a fifth, for which it leaves the factors where they are. Before others
+    /// it copies all of b, which takes up to ten times as long as the product where a has few rows. oneDNN copies, too, but falls behind
+    /// only where b is transposed and has few rows, as a router's weights have.
+    ///
+    /// Without AVX-512 oneDNN is ahead: five times in products of a single row, a fifth in those of 16. But it leaves the factors of products
+    /// of few rows or columns where they are (`nocopy_checker_avx2` in its gemm_driver.cpp). Where it goes down the rows of one and these
+    /// lie a multiple of 2 KiB apart, they share sets of the cache, and it takes up to twice OpenBLAS's time.
     static func suits(_ a: GEMM.Factor, _ b: GEMM.Factor, rows: Int, columns: Int, inner: Int) -> Bool {
-        guard min(rows, columns, inner) >= 64 && max(columns, inner) >= 96 else { return false }
-        let copies = hasAVX512 || 1 / Double(rows) + 1 / Double(columns) < 0.0038
-        return copies || !(a.transposed && sharesSets(a) || !b.transposed && sharesSets(b))
+        if hasAVX512 {
+            return !(b.transposed && columns < 128)
+                && openBLASCopies(rows: rows, columns: columns, inner: inner, transposedB: b.transposed)
+        }
+        let copies = 1 / Double(rows) + 1 / Double(columns) < 0.0038
+        return copies || rows < 8 || !(a.transposed && sharesSets(a) || !b.transposed && sharesSets(b))
+    }
+
+    /// Which products are not small to OpenBLAS: its `sgemm_small_kernel_permit_skylakex.c`.
+    private static func openBLASCopies(rows: Int, columns: Int, inner: Int, transposedB: Bool) -> Bool {
+        rows * columns * inner > 1_000_000 || transposedB && (rows * columns > 1_200 || inner < 32)
     }
 
     private static func sharesSets(_ factor: GEMM.Factor) -> Bool { factor.stride % 512 == 0 }

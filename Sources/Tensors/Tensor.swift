@@ -14,15 +14,12 @@ public struct Tensor {
 
     /// A matrix of entries that are not initialised.
     public init(rows: Int, columns: Int) {
-        precondition(rows >= 0 && columns >= 0, "negative shape")
-        self.init(storage: Storage(count: rows * columns), offset: 0, rows: rows, columns: columns, rowStride: columns)
+        self.init(rows: rows, columns: columns, rowStride: columns)
     }
 
     /// A matrix of entries that are not initialised, for products that go down its rows: these lie `spreadStride` entries apart.
     public init(rows: Int, spreadColumns columns: Int) {
-        precondition(rows >= 0 && columns >= 0, "negative shape")
-        let stride = Self.spreadStride(columns)
-        self.init(storage: Storage(count: rows * stride), offset: 0, rows: rows, columns: columns, rowStride: stride)
+        self.init(rows: rows, columns: columns, rowStride: Self.spreadStride(columns))
     }
 
     /// How far rows lie apart that do not share sets of a cache: those a multiple of 256 bytes long get a gap of a cache line.
@@ -44,6 +41,12 @@ public struct Tensor {
         values.withUnsafeBufferPointer { source in
             if let base = source.baseAddress { pointer.update(from: base, count: source.count) }
         }
+    }
+
+    private init(rows: Int, columns: Int, rowStride: Int) {
+        precondition(rows >= 0 && columns >= 0, "negative shape")
+        self.init(
+            storage: Storage(count: rows * rowStride), offset: 0, rows: rows, columns: columns, rowStride: rowStride)
     }
 
     init(storage: Storage, offset: Int, rows: Int, columns: Int, rowStride: Int) {
