@@ -196,6 +196,8 @@ let package = Package(
                 "COpenBLAS", "ExpertParallelism", "ExpertPlacement", "Layers", "MPIMessagePassing", "MessagePassing",
                 "Randomness", "Tensors",
             ], path: "Benchmarks/layers"),
+        // Measures matrix products by the library that is picked beside OpenBLAS.
+        .executableTarget(name: "product-benchmark", dependencies: ["Tensors"], path: "Benchmarks/products"),
         // Measures the writing of checkpoints beside that of one large file, under mpirun.
         .executableTarget(
             name: "checkpoint-benchmark",
