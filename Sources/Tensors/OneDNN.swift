@@ -34,7 +34,7 @@ struct OneDNN {
     /// Whether its product takes less time than OpenBLAS's.
     ///
     /// With AVX-512 OpenBLAS is ahead in small products, by up to a fifth, for which it leaves the factors where they are. Before others
-    /// it copies all of b, which takes up to ten times as long as the product where a has few rows. oneDNN copies, too, but falls behind
+    /// it copies all of b, which takes more than ten times as long as the product where a has few rows. oneDNN copies, too, but falls behind
     /// only where b is transposed and has few rows, as a router's weights have.
     ///
     /// Without AVX-512 oneDNN is ahead: five times in products of a single row, a fifth in those of 16. But it leaves the factors of products
