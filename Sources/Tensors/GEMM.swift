@@ -116,6 +116,15 @@ public enum GEMM {
         if rows == 0 || columns == 0 { return }
         if inner == 0 { return scale(rows: rows, columns: columns, c, stride: stride, by: beta) }
         if OneDNN.suits(a, b, rows: rows, columns: columns, inner: inner), let oneDNN = OneDNN.shared {
+            let atOnce = OneDNN.rowsAtOnce(b, rows: rows, columns: columns, inner: inner)
+            if atOnce < rows {
+                for row in Swift.stride(from: 0, to: rows, by: atOnce) {
+                    multiply(
+                        a.fromRow(row), b, rows: min(atOnce, rows - row), columns: columns, inner: inner,
+                        into: c + row * stride, stride: stride, alpha: alpha, beta: beta)
+                }
+                return
+            }
             let status = oneDNN.sgemm(
                 OneDNN.letter(a.transposed), OneDNN.letter(b.transposed), rows, columns, inner, alpha, a.entries,
                 max(a.stride, 1), b.entries, max(b.stride, 1), beta, c, max(stride, 1))

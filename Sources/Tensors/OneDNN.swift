@@ -20,7 +20,7 @@ struct OneDNN {
     private typealias Version = @convention(c) () -> UnsafePointer<Int32>
 
     let sgemm: SGEMM
-    /// Nil: this version has none, or the processor.
+    /// Nil: this version has none, or the processor, or it must not use them.
     let bfloat16GEMM: BFloat16GEMM?
     /// For example `2.6.3`.
     let version: String
@@ -54,6 +54,17 @@ struct OneDNN {
         rows * columns * inner > 1_000_000 || transposedB && (rows * columns > 1_200 || inner < 32)
     }
 
+    /// How many rows of a product to ask oneDNN for at once.
+    ///
+    /// With AVX-512 and a transposed b it leaves b where it is for fewer than 16 rows, four at a time (its
+    /// `jit_avx512_core_gemm_smalln_tn_f32_kern.cpp`), and copies b for more, which takes as long as 8 to 24 rows do: up to 48 rows it takes
+    /// less time for a dozen after the other, as long as b stays in a cache and its rows are not short.
+    static func rowsAtOnce(_ b: GEMM.Factor, rows: Int, columns: Int, inner: Int) -> Int {
+        let takesParts =
+            hasAVX512 && b.transposed && rows >= 16 && rows <= 48 && inner >= 512 && columns * inner <= 1 << 22
+        return takesParts ? 12 : rows
+    }
+
     private static func sharesSets(_ factor: GEMM.Factor) -> Bool { factor.stride % 512 == 0 }
 
     private init?() {
@@ -61,26 +72,31 @@ struct OneDNN {
         setenv("OMP_NUM_THREADS", "1", 1)
         let names = ["libdnnl.so.3", "libdnnl.so.2"]
         guard let library = names.lazy.compactMap({ dlopen($0, RTLD_NOW | RTLD_LOCAL) }).first,
-            let sgemm = dlsym(library, "dnnl_sgemm"), let version = dlsym(library, "dnnl_version")
+            let version = dlsym(library, "dnnl_version").map({ unsafeBitCast($0, to: Version.self)() }),
+            let sgemm = dlsym(library, "dnnl_sgemm").map({ unsafeBitCast($0, to: SGEMM.self) }),
+            Self.makes({ sgemm($0, $0, $1, $1, $1, 1, $2, $1, $2, $1, 0, $3, $1) })
         else { return nil }
-        self.sgemm = unsafeBitCast(sgemm, to: SGEMM.self)
-        let numbers = unsafeBitCast(version, to: Version.self)()
-        self.version = "\(numbers[0]).\(numbers[1]).\(numbers[2])"
+        self.sgemm = sgemm
+        self.version = "\(version[0]).\(version[1]).\(version[2])"
         bfloat16GEMM =
-            processor_has_bfloat16() == 0
-            ? nil
-            : dlsym(library, "dnnl_gemm_bf16bf16f32").map { unsafeBitCast($0, to: BFloat16GEMM.self) }
-        guard compiles else { return nil }
+            dlsym(library, "dnnl_gemm_bf16bf16f32").map { unsafeBitCast($0, to: BFloat16GEMM.self) }.flatMap { gemm in
+                let isMade =
+                    processor_has_bfloat16() != 0
+                    && Self.makes { gemm($0, $0, $1, $1, $1, 1, $2, $1, $2, $1, 0, $3, $1) }
+                return isMade ? gemm : nil
+            }
     }
 
-    /// The library compiles its products when they are first made, which a process may be forbidden (`MemoryDenyWriteExecute=` of
-    /// systemd).
-    private var compiles: Bool {
+    /// Whether a product is made of factors that `gemm` takes. The library compiles its products when they are first made, which a process
+    /// may be forbidden (`MemoryDenyWriteExecute=` of systemd), and may be kept from instructions that the processor has
+    /// (`DNNL_MAX_CPU_ISA`).
+    private static func makes<Entry: AdditiveArithmetic>(
+        _ gemm: (CChar, Int, UnsafePointer<Entry>, MutableEntries) -> Int32
+    ) -> Bool {
         let extent = 96
-        let (a, c) = ([Float](repeating: 0, count: extent * extent), [Float](repeating: 1, count: extent * extent))
-        var result = c
-        let letter = Self.letter(false)
-        return sgemm(letter, letter, extent, extent, extent, 1, a, extent, a, extent, 0, &result, extent) == 0
+        let factor = [Entry](repeating: .zero, count: extent * extent)
+        var result = [Float](repeating: 1, count: extent * extent)
+        return gemm(letter(false), extent, factor, &result) == 0
     }
 
     static func letter(_ isTransposed: Bool) -> CChar { CChar(UInt8(ascii: isTransposed ? "T" : "N")) }

@@ -25,6 +25,6 @@ public enum Precision: String, CaseIterable, Sendable, Codable {
         if MatrixLibrary.current == .openBLAS { return "OpenBLAS has no products of it, and is to make them (--blas)" }
         return OneDNN.shared == nil
             ? "oneDNN is not installed (Debian: apt-get install libdnnl-dev), or must not compile here (MemoryDenyWriteExecute= of systemd)"
-            : "this processor has no instructions for it (AVX512_BF16 or AMX-BF16), or this oneDNN no products of it"
+            : "this processor has no instructions for it (AVX512_BF16 or AMX-BF16), or oneDNN no products of it or must not use them (DNNL_MAX_CPU_ISA)"
     }
 }

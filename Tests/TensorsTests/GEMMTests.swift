@@ -69,13 +69,13 @@ import Testing
         MatrixLibrary.configure(library)
         defer { MatrixLibrary.configure(.automatic) }
         let samples = Samples(seed: 14)
-        // Small products and those of few rows or columns; without gaps, rows of 512 share sets of the cache.
+        // Small products and those of few rows or columns; without gaps, rows of 512 share sets of the cache. The last are made in parts.
         for (m, n, k, layout) in [
             (64, 96, 64, Layout.strided), (63, 96, 64, .strided), (64, 64, 96, .strided), (64, 64, 64, .strided),
             (100, 100, 100, .strided), (100, 101, 100, .strided), (9, 128, 32, .strided), (10, 128, 32, .strided),
             (9, 128, 31, .strided), (130, 97, 101, .strided), (200, 65, 128, .strided), (1, 1024, 1024, .gapless),
             (7, 512, 384, .gapless), (8, 512, 384, .gapless), (512, 97, 65, .gapless), (97, 1024, 65, .gapless),
-            (512, 1024, 64, .gapless),
+            (512, 1024, 64, .gapless), (16, 130, 512, .strided), (31, 130, 520, .gapless), (40, 129, 513, .strided),
         ] {
             for transposed in 0..<4 {
                 let (transposeA, transposeB) = (transposed & 1 == 1, transposed & 2 == 2)
