@@ -66,7 +66,10 @@ enum PlanDecision {
             var allocator: any ExpertsAllocator =
                 programs.contains(request.allocator)
                 ? StaticAllocator(.expertParallel) : try Allocators.make(named: request.allocator)
-            try checkSize(model: request.model, cluster: cluster, allocator: allocator, limits: limits)
+            // Its search can take minutes, while everybody waits, and nothing is measured yet. For more ranks it refuses at once.
+            if allocator is LayerwiseAllocator<ExactAllocator>, request.worldSize <= ExactReplicaPlanner.rankLimit {
+                allocator = LoadBalancedAllocator()
+            }
             guard
                 let plan = try allocator.allocateExperts(
                     current: nil, model: request.model, cluster: cluster, step: 0)
@@ -74,28 +77,15 @@ enum PlanDecision {
                 throw PlacementError.unsuitableAllocator("allocator \(request.allocator) made no plan")
             }
             try plan.validate(for: request.model, worldSize: request.worldSize)
+            let ranks = plan.layers.lazy.flatMap(\.experts).reduce(0) { $0 + $1.mesh.ranks.count }
+            guard ranks <= limits.planRanks else {
+                throw ControlError(
+                    .limitExceeded,
+                    "the plan of allocator \(request.allocator) lists \(ranks) ranks, over the limit of \(limits.planRanks) (plan "
+                        + "ranks); choose one with smaller meshes")
+            }
             try PlanMemory.check(plan, model: request.model, cluster: cluster)
             return plan
-        }
-    }
-
-    /// Refuses a plan that would be too large before it is made. One expert, the widest, is placed first: plans of the known
-    /// allocators grow with its mesh.
-    private static func checkSize(
-        model: ExpertModel, cluster: Cluster, allocator: any ExpertsAllocator, limits: Limits
-    ) throws {
-        guard let widest = model.layers.joined().max() else { return }
-        var allocator = allocator
-        let sample = try allocator.allocateExperts(
-            current: nil, model: ExpertModel(hiddenSize: model.hiddenSize, layers: [[widest]]), cluster: cluster,
-            step: 0)
-        let experts = model.layers.reduce(0) { $0 + $1.count }
-        let meshRanks = sample?.layers.first?.experts.first?.mesh.ranks.count ?? 0
-        guard experts * meshRanks <= limits.planRanks else {
-            throw ControlError(
-                .limitExceeded,
-                "\(experts) experts on \(meshRanks) ranks each would list \(experts * meshRanks) ranks, over the limit of "
-                    + "\(limits.planRanks) (plan ranks); choose an allocator with smaller meshes")
         }
     }
 }
@@ -110,7 +100,7 @@ extension Cluster {
 }
 
 extension ControlError {
-    /// Runs `body`, with its errors as what the protocol has for them: `unknown_allocator`, `unsuitable_plan`.
+    /// Runs `body`, with its errors as what the protocol has for them: `unknown_allocator`, `limit_exceeded`, `unsuitable_plan`.
     package static func mapping<Value>(_ body: () throws -> Value) throws(ControlError) -> Value {
         do {
             return try body()
@@ -118,6 +108,8 @@ extension ControlError {
             throw error
         } catch PlacementError.unknownAllocator(let name) {
             throw ControlError(.unknownAllocator, "\(PlacementError.unknownAllocator(name))")
+        } catch PlacementError.tooManyRanks(let reason) {
+            throw ControlError(.limitExceeded, reason)
         } catch {
             throw ControlError(.unsuitablePlan, "\(error)")
         }

@@ -22,10 +22,14 @@ public protocol ExpertsAllocator: Sendable {
 
     /// What a plan of this policy has to gain before `PlacementPlanner` proposes it; nil: whatever it decides is proposed.
     var hysteresis: Hysteresis? { get }
+
+    /// Layers whose placement in force broke a rule of the policy when it decided last, and has to go whatever that costs.
+    var brokenLayers: [Int] { get }
 }
 
 extension ExpertsAllocator {
     public var loadForecast: LoadForecast? { nil }
     public var prediction: PlanPrediction? { nil }
     public var hysteresis: Hysteresis? { Hysteresis() }
+    public var brokenLayers: [Int] { [] }
 }

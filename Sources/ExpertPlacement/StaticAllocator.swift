@@ -38,7 +38,7 @@ public struct StaticAllocator: ExpertsAllocator {
         return try PlacementPlan(worldSize: cluster.worldSize, nodes: cluster.nodes, layers: layers)
     }
 
-    /// - Throws: `PlacementError.unsuitableAllocator` when the meshes would list more ranks than one plan may.
+    /// - Throws: `PlacementError.tooManyRanks` when the meshes would list more ranks than one plan may.
     private func checkRanks(_ model: ExpertModel, worldSize: Int) throws(PlacementError) {
         let experts = model.layers.reduce(0) { $0.saturatingSum($1.count) }
         let each =
@@ -53,7 +53,7 @@ public struct StaticAllocator: ExpertsAllocator {
             }
         let (ranks, overflow) = experts.multipliedReportingOverflow(by: each)
         guard !overflow, ranks <= PlacementPlan.rankLimit else {
-            throw .unsuitableAllocator(
+            throw .tooManyRanks(
                 "\(experts) experts on \(each) ranks each are over the limit of \(PlacementPlan.rankLimit) of one plan; place "
                     + "each on fewer ranks, such as expert-parallel")
         }

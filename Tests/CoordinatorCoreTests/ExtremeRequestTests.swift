@@ -62,4 +62,26 @@ struct ExtremeRequestTests {
             }
         }
     }
+
+    /// Neither is more than a plan may list, nor than one expert alone could be placed by.
+    @Test(arguments: ["eplb:groups=8", "load-balanced:groups=8", "eplb", "load-balanced"])
+    func groupsAndManyExpertsArePlaced(allocator: String) {
+        var grouped = registration(
+            ExpertModel(hiddenSize: 8, layers: [[Int](repeating: 4, count: 16), [Int](repeating: 4, count: 32)]),
+            worldSize: 4, limit: nil, allocator: allocator)
+        #expect(refusal(grouped) == nil)
+        grouped.nodes = [0, 0, 1, 1]
+        #expect(refusal(grouped) == nil)
+        let large = ExpertModel(hiddenSize: 8, layers: [[Int]](repeating: [Int](repeating: 4, count: 256), count: 61))
+        #expect(refusal(registration(large, worldSize: 128, limit: nil, allocator: allocator)) == nil)
+    }
+
+    /// With these widths `exact` would search for hours.
+    @Test func aFirstPlanIsNotSearchedFor() {
+        let model = ExpertModel(hiddenSize: 8, layers: [(0..<48).map { 100_000 + $0 * $0 * 37 % 9_973 }])
+        let allocator = "exact:slots=4,limit=1000000000"
+        #expect(refusal(registration(model, worldSize: 12, limit: nil, allocator: allocator)) == nil)
+        let refused = refusal(registration(model, worldSize: 13, limit: nil, allocator: allocator))
+        #expect(refused?.code == .unsuitablePlan)
+    }
 }

@@ -210,7 +210,7 @@ import Testing
         // 200 layers of 64 experts on 1,000 ranks each are over the limit of one plan.
         let large = ExpertModel(
             hiddenSize: 8, layers: [[Int]](repeating: [Int](repeating: 2048, count: 64), count: 200))
-        for policy in ["tensor-parallel", "replicated", "dp=500,tp=2"] {
+        for policy in ["tensor-parallel", "replicated", "dp=500,tp=2", "eplb:slots=64"] {
             #expect(throws: PlacementError.self) { _ = try make(policy, Cluster(worldSize: 1000), large) }
         }
         var simulation = try make("expert-parallel", cluster)

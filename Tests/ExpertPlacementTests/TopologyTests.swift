@@ -95,11 +95,17 @@ import Testing
         var allocator = try Allocators.make(named: "load-balanced:groups=4")
         let cluster = Self.cluster([0, 0, 1, 1])
         let scattered = try PlacementPlan.first("expert-parallel", model, cluster)
-        allocator.collectPerformance(
-            PerformanceSample(
-                firstStep: 1, stepCount: 1, planRevision: 1, stepSeconds: 1, phaseSeconds: [:], bytesSent: 0, tokens: 0,
-                residentBytes: 0, expertLoads: model.layers.map { $0.map { _ in 100 } }), rank: 0)
+        let sample = PerformanceSample(
+            firstStep: 1, stepCount: 1, planRevision: 1, stepSeconds: 1, phaseSeconds: [:], bytesSent: 0, tokens: 0,
+            residentBytes: 0, expertLoads: model.layers.map { $0.map { _ in 100 } })
+        // The planner, too, lets it go.
+        var planner = PlacementPlanner(allocator: allocator, model: model, cluster: cluster, intervalSteps: 1)
+        planner.record(sample, rank: 0)
+        let proposal = try planner.propose(current: scattered, settings: PlanningSettings(), step: 1)
+        allocator.collectPerformance(sample, rank: 0)
         let plan = try allocator.allocateExperts(current: scattered, model: model, cluster: cluster, step: 1)
+        #expect(try #require(proposal).plan.layers == plan?.layers)
+        #expect(planner.keeps(try #require(proposal).plan, over: proposal, current: scattered))
         let first = try #require(plan).layers[0].experts[0..<4].flatMap(\.mesh.ranks)
         #expect(Set(first.map { cluster.nodes[$0] }).count == 1, "\(first)")
         // So does one that has more groups on a node than on the other, though both have as much to do.

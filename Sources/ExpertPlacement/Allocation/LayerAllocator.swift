@@ -47,11 +47,18 @@ public struct LayerwiseAllocator<Policy: LayerAllocator>: ExpertsAllocator {
         let loads = measured ? forecast.loads : model.layers.map { $0.map { _ in 1 } }
         let deviations = measured ? forecast.deviations : model.layers.map { $0.map { _ in 0 } }
         var layers = [LayerPlacement]()
+        var ranks = 0
         for layer in model.layers.indices {
             let placement = try policy.allocateLayer(
                 LayerRequest(
                     layer: layer, current: current?.layers[layer], model: model, cluster: cluster, loads: loads[layer],
                     deviations: deviations[layer], step: step))
+            ranks = placement.experts.reduce(ranks) { $0 + $1.mesh.ranks.count }
+            guard ranks <= PlacementPlan.rankLimit else {
+                throw .tooManyRanks(
+                    "the experts of \(layer + 1) layers are on \(ranks) ranks, over the limit of \(PlacementPlan.rankLimit) of one plan; "
+                        + "place each on fewer, such as with the option slots")
+            }
             layers.append(placement)
         }
         let plan = try PlacementPlan(worldSize: cluster.worldSize, nodes: cluster.nodes, layers: layers)

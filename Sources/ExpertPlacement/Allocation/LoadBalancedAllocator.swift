@@ -11,6 +11,7 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
     public private(set) var estimate: CostEstimate
     /// What was predicted of the plan proposed last.
     public private(set) var prediction: PlanPrediction?
+    public private(set) var brokenLayers = [Int]()
     /// What shapes of each layer came to.
     private var experience = [ShapeExperience]()
 
@@ -35,6 +36,7 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
     public mutating func allocateExperts(
         current: PlacementPlan?, model: ExpertModel, cluster: Cluster, step: Int
     ) throws(PlacementError) -> PlacementPlan? {
+        brokenLayers = []
         guard cluster.worldSize > 0 else { throw .unsuitableAllocator("a cluster without ranks can hold no expert") }
         let measured = forecast.fits(model)
         if let current, measured { estimate.settle(current, loads: forecast.loads) }
@@ -53,7 +55,6 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
         let measuredDeviations = forecast.measuredDeviations
         var layers = [LayerPlacement]()
         var sum = PlanPrediction.zero
-        var isForced = false
         if experience.count != model.layers.count {
             experience = [ShapeExperience](repeating: ShapeExperience(), count: model.layers.count)
         }
@@ -70,11 +71,11 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
             let choice = try planner.choose(
                 current: current.layers[layer], before: predictions[layer], experience: &experience[layer])
             layers.append(choice.placement)
-            isForced = isForced || choice.isForced
+            if choice.isForced { brokenLayers.append(layer) }
             sum.add(choice, layers: model.layers.count)
         }
         let isWorthwhile = sum.secondsBefore - sum.secondsAfter > options.minimumGain * sum.secondsBefore
-        guard isWorthwhile || isForced else { return nil }
+        guard isWorthwhile || !brokenLayers.isEmpty else { return nil }
         sum.forecastError = forecast.errors.last
         prediction = sum
         return try PlacementPlan(worldSize: cluster.worldSize, nodes: cluster.nodes, layers: layers)

@@ -27,7 +27,7 @@ public struct ReplicaBalancer: Hashable, Sendable {
     /// (global).
     public var isHierarchical: Bool { groups % nodes == 0 }
 
-    /// - Throws: `PlacementError.unsuitableAllocator` when a count does not divide what it must, or there are too many slots.
+    /// - Throws: `PlacementError.unsuitableAllocator` when a count does not divide what it must, `tooManyRanks` when there are too many slots.
     public init(replicas: Int, groups: Int = 1, nodes: Int = 1, ranks: Int) throws(PlacementError) {
         guard groups > 0, nodes > 0, ranks > 0 else {
             throw .unsuitableAllocator("eplb needs a group, a node and a rank at least")
@@ -37,7 +37,7 @@ public struct ReplicaBalancer: Hashable, Sendable {
                 "eplb gives every rank as many replicas: \(ranks) ranks must divide \(replicas) slots")
         }
         guard replicas <= PlacementPlan.rankLimit else {
-            throw .unsuitableAllocator("\(replicas) slots are over the limit of \(PlacementPlan.rankLimit) of one plan")
+            throw .tooManyRanks("\(replicas) slots are over the limit of \(PlacementPlan.rankLimit) of one plan")
         }
         guard groups % nodes != 0 || ranks % nodes == 0 else {
             throw .unsuitableAllocator(

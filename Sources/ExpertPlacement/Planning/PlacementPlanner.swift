@@ -81,7 +81,10 @@ public struct PlacementPlanner: Sendable {
         let prediction = assess(plan, current: current)
         // The allocator may be more cautious than the mean.
         let judged = plan == answer ? allocator.prediction ?? prediction : prediction
-        if let hysteresis = allocator.hysteresis, fits(current), !hysteresis.allows(judged) { return nil }
+        // What is left of its answer where settings and memory came between has to pay.
+        let mustGo =
+            !fits(current) || allocator.brokenLayers.contains { plan.layers[$0].experts == answer.layers[$0].experts }
+        if let hysteresis = allocator.hysteresis, !mustGo, !hysteresis.allows(judged) { return nil }
         try check(plan, current: current)
         let cause = forecast.hasJumped ? "the load has jumped: " : ""
         return PlanProposal(plan: plan, prediction: prediction, why: cause + prediction.summary)
@@ -146,8 +149,8 @@ public struct PlacementPlanner: Sendable {
     }
 
     /// Whether a plan that was proposed earlier, and that no rank has taken yet, should stay on offer: it still saves
-    /// something, and what would be proposed now is not better by the least gain that counts. Otherwise noise would make a
-    /// new plan of every report.
+    /// something, or replaces what has to go, and what would be proposed now is not better by the least gain that counts. Otherwise
+    /// noise would make a new plan of every report.
     /// - Parameter proposal: what would be proposed now; nil: nothing.
     public func keeps(_ pending: PlacementPlan, over proposal: PlanProposal?, current: PlacementPlan) -> Bool {
         guard let hysteresis = allocator.hysteresis, (try? check(pending, current: current)) != nil else {
@@ -155,7 +158,8 @@ public struct PlacementPlanner: Sendable {
         }
         let expected = assess(pending, current: current)
         let best = proposal?.prediction.secondsAfter ?? expected.secondsBefore
-        return expected.secondsAfter < expected.secondsBefore
+        let mends = allocator.brokenLayers.contains { pending.layers[$0].experts != current.layers[$0].experts }
+        return (mends || expected.secondsAfter < expected.secondsBefore)
             && expected.secondsAfter * (1 - hysteresis.minimumGain) <= best
     }
 
