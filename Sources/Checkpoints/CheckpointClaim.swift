@@ -29,14 +29,14 @@ public struct CheckpointClaim: Codable, Hashable, Sendable {
         return try JSONDecoder().decode(Incarnation.self, from: Disk.read(file, limitBytes: 1 << 16))
     }
 
-    /// Takes the directory from whoever had it, and clears away what others have left unfinished.
+    /// Takes the directory from whoever had it, and clears away what others have left unfinished, as far as it can be.
     public static func take(_ directory: CheckpointDirectory, run: String, incarnation: Int) throws -> CheckpointClaim {
         let holder = Incarnation(run: run, incarnation: incarnation, id: UUID().uuidString)
         try DirectoryLock.hold(directory.path) {
             for name in try Disk.names(in: directory.path)
             where name.hasPrefix(".step-") || name.hasPrefix(".incarnation") {
-                let leftover = "\(directory.path)/\(name)"
-                if Disk.isDirectory(leftover) { try Disk.removeDirectory(leftover) } else { unlink(leftover) }
+                // Nobody reads what stays; the next start tries again.
+                try? Disk.remove("\(directory.path)/\(name)")
             }
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys]
@@ -71,7 +71,7 @@ public struct CheckpointClaim: Codable, Hashable, Sendable {
     }
 
     /// Completes the checkpoint, all files of which are on the disk: writes the manifest and gives it its name.
-    /// - Parameter keep: how many of the newest checkpoints stay; 0: all.
+    /// - Parameter keep: how many of the newest checkpoints stay; 0: all. Older ones that cannot be removed stay, too.
     /// - Returns: its path.
     public func commit(_ manifest: CheckpointManifest, keep: Int) throws -> String {
         let (step, partial) = (manifest.step, partialPath(ofStep: manifest.step))
@@ -82,9 +82,10 @@ public struct CheckpointClaim: Codable, Hashable, Sendable {
             try checkTarget(step)
             try Disk.move(partial, to: directory.path(ofStep: step))
             try Disk.syncDirectory(path)
-            return try retire(keep: keep)
+            return retire(keep: keep)
         }
-        for leftover in obsolete { try Disk.removeDirectory(leftover) }
+        // The checkpoint is there, whatever becomes of older ones. The next start clears away what cannot be removed now.
+        for leftover in obsolete { try? Disk.remove(leftover) }
         return directory.path(ofStep: step)
     }
 
@@ -99,19 +100,18 @@ public struct CheckpointClaim: Codable, Hashable, Sendable {
         if Disk.exists(target) { throw CheckpointError(.system, target, "is in the way of a new checkpoint") }
     }
 
-    /// Takes the names from the oldest checkpoints, at once, so that none is ever there in part.
+    /// Takes the names from the oldest checkpoints, at once, so that none is ever there in part. One that keeps its name stays whole,
+    /// until the next commit.
     /// - Returns: what is to be removed.
-    private func retire(keep: Int) throws -> [String] {
-        guard keep > 0 else { return [] }
-        let whole = try directory.steps().filter {
-            Disk.exists("\(directory.path(ofStep: $0))/\(CheckpointManifest.name)")
+    private func retire(keep: Int) -> [String] {
+        guard keep > 0, let steps = try? directory.steps() else { return [] }
+        let whole = steps.filter { Disk.exists("\(directory.path(ofStep: $0))/\(CheckpointManifest.name)") }
+        let obsolete = whole.dropLast(keep).compactMap { step -> String? in
+            let leftover = "\(path)/.step-\(step).\(holder.id).removed"
+            return (try? Disk.move(directory.path(ofStep: step), to: leftover)) == nil ? nil : leftover
         }
-        let obsolete = whole.dropLast(keep).map { step in
-            (directory.path(ofStep: step), "\(path)/.step-\(step).\(holder.id).removed")
-        }
-        if obsolete.isEmpty { return [] }
-        for (old, leftover) in obsolete { try Disk.move(old, to: leftover) }
-        try Disk.syncDirectory(path)
-        return obsolete.map(\.1)
+        // While the old names may still be the disk's, nothing that they name may go.
+        guard !obsolete.isEmpty, (try? Disk.syncDirectory(path)) != nil else { return [] }
+        return obsolete
     }
 }

@@ -81,12 +81,27 @@ enum Disk {
         guard rename(source, target) == 0 else { throw .system(target) }
     }
 
-    /// Removes a directory of files.
+    /// Removes a file, a link (not what it leads to), or a directory with all that is in it.
+    /// - Throws: as `removeDirectory`.
+    static func remove(_ path: String) throws(CheckpointError) {
+        var status = stat()
+        if lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { return try removeDirectory(path) }
+        Failpoint.reach()
+        guard unlink(path) == 0 || errno == ENOENT else { throw .system(path) }
+    }
+
+    /// Removes a directory with all that is in it.
+    /// - Throws: why the first thing stays that cannot be removed; what can be is gone then, too.
     static func removeDirectory(_ path: String) throws(CheckpointError) {
+        var failure: CheckpointError?
         for name in try names(in: path) {
-            Failpoint.reach()
-            guard unlink("\(path)/\(name)") == 0 || errno == ENOENT else { throw .system("\(path)/\(name)") }
+            do throws(CheckpointError) {
+                try remove("\(path)/\(name)")
+            } catch {
+                failure = failure ?? error
+            }
         }
+        if let failure { throw failure }
         Failpoint.reach()
         guard rmdir(path) == 0 || errno == ENOENT else { throw .system(path) }
     }

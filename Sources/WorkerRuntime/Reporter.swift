@@ -54,7 +54,7 @@ package final class Reporter: Sendable {
 
     /// - Parameters:
     ///   - capacity: reports that wait at most.
-    ///   - connect: opens a connection; called again after each failure.
+    ///   - connect: opens a connection; called again after each failure, and after each refusal.
     package init(
         capacity: Int, backOff: BackOff = BackOff(), logger: Logger,
         connect: @escaping @Sendable () async throws -> any ReportChannel
@@ -132,16 +132,17 @@ package final class Reporter: Sendable {
             } catch is IncarnationOver {
                 state.withLock { $0.isSuperseded = true }
                 break
-            } catch let refusal as ReportRefused {
+            } catch let refusal as ReportRefused where !reports.isEmpty {
                 if reports.count > 1 {
                     separate = reports.count
                     putBack(reports)
                     continue
                 }
                 separate = max(0, separate - 1)
-                logger.warning("the coordinator refused report \(reports.first?.sequence ?? 0): \(refusal)")
+                logger.warning("the coordinator refused report \(reports[0].sequence): \(refusal)")
                 state.withLock { [reports] in $0.statistics.dropped += reports.count }
             } catch {
+                // Registration can be refused, too, as by a coordinator whose database is an older one.
                 if !(error is CoordinatorBusy) {
                     await channel?.close()
                     channel = nil

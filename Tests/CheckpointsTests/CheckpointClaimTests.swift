@@ -78,6 +78,66 @@ import Testing
         }
     }
 
+    /// Directories that users made in them, too; what links lead to stays.
+    @Test func oldOnesGoWithAllThatIsInThem() throws {
+        try withTemporaryDirectory { directory in
+            let claim = try SmallCheckpoint.claim(directory)
+            for step in [1, 2] { try SmallCheckpoint.write(claim, step: step) }
+            let (manager, kept) = (FileManager.default, "\(directory)/kept")
+            try manager.createDirectory(atPath: "\(directory)/step-1/model/more", withIntermediateDirectories: true)
+            try Data().write(to: URL(fileURLWithPath: "\(directory)/step-1/model/more/file"))
+            try manager.moveItem(atPath: "\(directory)/step-2", toPath: kept)
+            for link in ["step-1/link", "step-2"] {
+                try manager.createSymbolicLink(atPath: "\(directory)/\(link)", withDestinationPath: kept)
+            }
+            let files = try contents(kept)
+            try SmallCheckpoint.write(claim, step: 3, keep: 1)
+            #expect(try contents(directory) == [".lock", "incarnation.json", "kept", "step-3"])
+            #expect(try contents(kept) == files)
+        }
+    }
+
+    /// Not even root can remove what has too long a path.
+    @Test func whatCannotBeRemovedEndsNothing() throws {
+        try withTemporaryDirectory { directory in
+            let first = try SmallCheckpoint.claim(directory, incarnation: 1)
+            try SmallCheckpoint.write(first, step: 1)
+            // Linux takes 4,095 bytes: enough for this, not for the longer name that an old checkpoint gets.
+            var path = "\(directory)/step-1"
+            while path.utf8.count < 4_080 {
+                path += "/" + String(repeating: "d", count: min(200, 4_080 - path.utf8.count))
+                try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+            }
+            try SmallCheckpoint.write(first, step: 2, keep: 1)
+            let leftover = try #require(try contents(directory).first { $0.hasPrefix(".step-1.") })
+            #expect(try contents(directory) == [".lock", leftover, "incarnation.json", "step-2"])
+            // But for that nothing is left of it.
+            #expect(try contents("\(directory)/\(leftover)") == [String(repeating: "d", count: 200)])
+            let second = try SmallCheckpoint.claim(directory, incarnation: 2)
+            try SmallCheckpoint.write(second, step: 3)
+            #expect(try contents(directory) == [".lock", leftover, "incarnation.json", "step-2", "step-3"])
+            // Once it can be removed, the next start does.
+            try FileManager.default.moveItem(atPath: "\(directory)/\(leftover)", toPath: "\(directory)/.step-1.x")
+            _ = try SmallCheckpoint.claim(directory, incarnation: 3)
+            #expect(try contents(directory) == [".lock", "incarnation.json", "step-2", "step-3"])
+        }
+    }
+
+    @Test func anOldOneThatKeepsItsNameStaysWhole() throws {
+        try withTemporaryDirectory { directory in
+            let claim = try SmallCheckpoint.claim(directory)
+            try SmallCheckpoint.write(claim, step: 1)
+            let obstacle = claim.partialPath(ofStep: 1).replacing(".partial", with: ".removed")
+            try FileManager.default.createDirectory(atPath: obstacle + "/file", withIntermediateDirectories: true)
+            try SmallCheckpoint.write(claim, step: 2, keep: 1)
+            #expect(try CheckpointDirectory(directory).steps() == [1, 2])
+            try CheckpointDirectory(directory).checkpoint(ofStep: 1).verify()
+            try FileManager.default.removeItem(atPath: obstacle)
+            try SmallCheckpoint.write(claim, step: 3, keep: 1)
+            #expect(try contents(directory) == [".lock", "incarnation.json", "step-3"])
+        }
+    }
+
     @Test func nothingIsReplaced() throws {
         try withTemporaryDirectory { directory in
             let claim = try SmallCheckpoint.claim(directory)

@@ -85,6 +85,18 @@ import WorkerRuntime
         #expect(rest.map(\.loss) == recorded.suffix(rest.count).map(\.loss))
     }
 
+    /// A kill has cut the last line short, or the only one, and the next start of the run went on.
+    @Test func aLogThatWasCutShortGoesOn() throws {
+        let recorded = try train(steps: 1) { $0.placementLog = log }
+        let good = try String(contentsOfFile: log, encoding: .utf8)
+        for whole in ["", good] {
+            try Data((whole + good.dropLast(5)).utf8).write(to: URL(fileURLWithPath: log))
+            _ = try train(steps: 1) { $0.placementLog = log }
+            #expect(try String(contentsOfFile: log, encoding: .utf8) == whole + good)
+            expectSame(try train(steps: 1) { $0.placementReplay = log }, recorded)
+        }
+    }
+
     private func message(worldSize: Int = 2, change: (inout TrainingOptions) -> Void = { _ in }) throws -> String {
         var options = fixture.options(steps: 1)
         options.placementReplay = log

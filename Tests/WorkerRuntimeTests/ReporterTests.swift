@@ -12,6 +12,8 @@ private final class FakeCoordinator: Sendable {
     struct State {
         var isAway = false
         var refusesEven = false
+        /// Whether registration is refused.
+        var refusesConnections = false
         var isOver = false
         /// Reports that fail when they arrive, with the connection.
         var failures = 0
@@ -53,17 +55,24 @@ private final class FakeCoordinator: Sendable {
     }
 
     func connect() async throws -> any ReportChannel {
-        let (isAway, waiting) = state.withLock { state in
+        let (failure, waiting) = state.withLock { state -> ((any Error)?, CheckedContinuation<Void, Never>?) in
             state.attempts += 1
-            if !state.isAway { state.connections += 1 }
-            guard let waiting = state.waiting, state.attempts >= waiting.attempts else {
-                return (state.isAway, CheckedContinuation<Void, Never>?.none)
+            var failure: (any Error)?
+            if state.isAway {
+                failure = Away()
+            } else if state.refusesConnections {
+                failure = ReportRefused(description: "unknown run")
+            } else {
+                state.connections += 1
             }
+            guard let waiting = state.waiting, state.attempts >= waiting.attempts else { return (failure, nil) }
             state.waiting = nil
-            return (state.isAway, waiting.continuation)
+            return (failure, waiting.continuation)
         }
         waiting?.resume()
-        if isAway { throw Away() }
+        // As over a network: others go on meanwhile, even beside one that never pauses.
+        await Task.yield()
+        if let failure { throw failure }
         return Channel(coordinator: self)
     }
 
@@ -79,10 +88,35 @@ private final class FakeCoordinator: Sendable {
         }
     }
 
-    func reporter(capacity: Int = 16) -> Reporter {
-        Reporter(
-            capacity: capacity, backOff: BackOff(first: .milliseconds(1), longest: .milliseconds(4)),
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, connect: connect)
+    func reporter(
+        capacity: Int = 16, backOff: BackOff = BackOff(first: .milliseconds(1), longest: .milliseconds(4)),
+        logger: Logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+    ) -> Reporter {
+        Reporter(capacity: capacity, backOff: backOff, logger: logger, connect: connect)
+    }
+}
+
+/// Keeps what is logged.
+private final class KeptLog: Sendable {
+    private let kept = Mutex([String]())
+
+    var lines: [String] { kept.withLock(\.self) }
+
+    var logger: Logger { Logger(label: "test") { _ in Handler(log: self) } }
+
+    private struct Handler: LogHandler {
+        let log: KeptLog
+        var logLevel = Logger.Level.trace
+        var metadata = Logger.Metadata()
+
+        init(log: KeptLog) { self.log = log }
+
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+
+        func log(event: LogEvent) { log.kept.withLock { $0.append("\(event.level): \(event.message)") } }
     }
 }
 
@@ -199,6 +233,40 @@ extension Reporter {
         let statistics = try await reporter.end()
         #expect((statistics.delivered, statistics.dropped) == (3, 3))
         coordinator.state.withLock { #expect($0.received == [1, 3, 5]) }
+    }
+
+    /// As by a coordinator whose database was replaced, which does not know the run: of every rank, and however often.
+    @Test func aRefusedRegistrationIsTriedAgainOnlyAfterAPause() async throws {
+        let coordinator = FakeCoordinator()
+        coordinator.state.withLock { $0.refusesConnections = true }
+        let reporter = coordinator.reporter(backOff: BackOff(first: .seconds(3600), longest: .seconds(3600)))
+        for _ in 0..<3 { reporter.submit(sample) }
+        await coordinator.attempted(1)
+        let statistics = try await reporter.end(within: .milliseconds(50))
+        #expect((statistics.submitted, statistics.delivered, statistics.dropped) == (3, 0, 3))
+        // The end cuts the pause short, once.
+        coordinator.state.withLock { #expect($0.attempts <= 2) }
+    }
+
+    @Test func reportsWaitWhileRegistrationIsRefused() async throws {
+        let coordinator = FakeCoordinator()
+        coordinator.state.withLock { $0.refusesConnections = true }
+        let log = KeptLog()
+        let reporter = coordinator.reporter(logger: log.logger)
+        for _ in 0..<5 { reporter.submit(sample) }
+        await coordinator.attempted(4)
+        coordinator.state.withLock { $0.refusesConnections = false }
+        let statistics = try await reporter.end()
+        #expect((statistics.delivered, statistics.dropped) == (5, 0))
+        coordinator.state.withLock {
+            #expect($0.received == Array(1...5))
+            #expect($0.connections == 1)
+        }
+        #expect(
+            log.lines == [
+                "warning: reports wait, the training goes on: unknown run",
+                "notice: the coordinator takes reports again",
+            ])
     }
 
     @Test func endOfTheIncarnationIsNoticed() async throws {

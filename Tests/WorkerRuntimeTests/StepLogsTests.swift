@@ -131,6 +131,35 @@ import WorkerRuntime
         #expect(try Data(contentsOf: URL(fileURLWithPath: table + ".old")) == old)
     }
 
+    /// Files are read back in blocks of 65,536 bytes.
+    @Test(arguments: [0, 1, 3], [0, 1, 65_535, 65_536, 65_537, 200_000])
+    func aLineThatWasCutShortGoes(wholeLines: Int, tornBytes: Int) throws {
+        let file = URL(fileURLWithPath: fixture.path("lines.jsonl"))
+        let whole = Data(String(repeating: "{\"step\":0}\n", count: wholeLines).utf8)
+        let old = whole + Data(repeating: 0x7B, count: tornBytes)
+        try old.write(to: file)
+        let lines = try JSONLinesFile(path: file.path, flag: "--metrics")
+        // The start of the run before may still be writing.
+        #expect(try Data(contentsOf: file) == old)
+        for step in [1, 2] { try lines.append(["step": step]) }
+        #expect(try Data(contentsOf: file) == whole + Data("{\"step\":1}\n{\"step\":2}\n".utf8))
+    }
+
+    @Test func otherTextStays() throws {
+        let file = URL(fileURLWithPath: fixture.path("notes"))
+        try Data("one\ntwo".utf8).write(to: file)
+        try JSONLinesFile(path: file.path, flag: "--metrics").append(["step": 1])
+        #expect(try String(contentsOf: file, encoding: .utf8) == "one\ntwo{\"step\":1}\n")
+    }
+
+    @Test func devicesTakeLines() throws {
+        try JSONLinesFile(path: "/dev/null", flag: "--metrics").append(["step": 1])
+        let error = #expect(throws: WorkerError.self) {
+            try JSONLinesFile(path: "/dev/full", flag: "--metrics").append(["step": 1])
+        }
+        #expect(error?.description.hasPrefix("cannot write to /dev/full: ") == true)
+    }
+
     /// Numbers that are not finite stand there as such; JSON has none.
     @Test func skippedStepsAreThere() throws {
         let metrics = try train { options in
