@@ -55,6 +55,7 @@ public final class MixtralModel: Module {
     ) throws -> MixtralLosses {
         try check(tokens, sequences: sequences, sequenceLength: sequenceLength)
         try check(targets, sequences: sequences, sequenceLength: sequenceLength)
+        logitGradient = nil  // Of a step that was skipped.
         let hidden = try backbone.forward(
             tokens, sequences: sequences, sequenceLength: sequenceLength, savingForBackward: true,
             beforeStage: beforeStage)
@@ -95,10 +96,8 @@ public final class MixtralModel: Module {
     public func evaluationLossSum(
         tokens: [Int32], targets: [Int32], sequences: Int, sequenceLength: Int
     ) throws -> Double {
-        try check(tokens, sequences: sequences, sequenceLength: sequenceLength)
         try check(targets, sequences: sequences, sequenceLength: sequenceLength)
-        let hidden = try backbone.forward(
-            tokens, sequences: sequences, sequenceLength: sequenceLength, savingForBackward: false)
+        let hidden = try hidden(tokens, sequences: sequences, sequenceLength: sequenceLength)
         // Logits of some rows at a time: with a large vocabulary they are the largest matrix by far.
         let rowsAtOnce = 1024
         var sum = 0.0
@@ -112,11 +111,24 @@ public final class MixtralModel: Module {
 
     /// - Returns: the logits of each position's next token, (T, V). Keeps nothing.
     public func logits(tokens: [Int32], sequences: Int, sequenceLength: Int) throws -> Tensor {
+        head.forward(
+            try hidden(tokens, sequences: sequences, sequenceLength: sequenceLength), savingForBackward: false)
+    }
+
+    /// For a model whose attention is not spread over ranks.
+    /// - Returns: the logits of the token that follows each sequence, (S, V). Keeps nothing.
+    public func lastLogits(tokens: [Int32], sequences: Int, sequenceLength: Int) throws -> Tensor {
+        let hidden = try hidden(tokens, sequences: sequences, sequenceLength: sequenceLength)
+        let last = Tensor(rows: sequences, columns: hidden.columns)
+        Rows.gather(hidden, indices: (0..<sequences).map { Int32(($0 + 1) * sequenceLength - 1) }, into: last)
+        return head.forward(last, savingForBackward: false)
+    }
+
+    /// What the head gets, (T, D). Keeps nothing.
+    private func hidden(_ tokens: [Int32], sequences: Int, sequenceLength: Int) throws -> Tensor {
         try check(tokens, sequences: sequences, sequenceLength: sequenceLength)
-        return head.forward(
-            try backbone.forward(
-                tokens, sequences: sequences, sequenceLength: sequenceLength, savingForBackward: false),
-            savingForBackward: false)
+        return try backbone.forward(
+            tokens, sequences: sequences, sequenceLength: sequenceLength, savingForBackward: false)
     }
 
     /// The first layer whose output in the last training pass, before its backward, is not finite (the embedding counts

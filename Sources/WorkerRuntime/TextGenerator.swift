@@ -65,8 +65,10 @@ public final class TextGenerator {
         } catch {
             throw WorkerError.usage("--prompt: \(error)")
         }
-        // Something must come first: a line's end where the tokenizer has one, as nanoGPT's samples begin.
-        return (tokenizer, (try? tokenizer.encode("\n")) ?? [0])
+        // Something must come first: a line's end where the tokenizer has one, as nanoGPT's samples begin. Some refuse it, of
+        // others it has no tokens, for they leave blanks out.
+        let lineEnd = (try? tokenizer.encode("\n")) ?? []
+        return (tokenizer, lineEnd.isEmpty ? [0] : lineEnd)
     }
 
     /// Generates. Collective.
@@ -89,13 +91,13 @@ public final class TextGenerator {
             let visible = min(tokens.count, window)
             context.step = index
             context.firstToken = 0
-            let logits = try model.logits(
+            let logits = try model.lastLogits(
                 tokens: hasSequence ? Array(tokens.suffix(visible)) : [], sequences: hasSequence ? 1 : 0,
                 sequenceLength: visible)
             var token = 0
             try communicator.agree {
                 guard hasSequence else { return }
-                let last = logits.rows(visible - 1..<visible).columns(0..<tokenizer.vocabularySize).array
+                let last = logits.columns(0..<tokenizer.vocabularySize).array
                 guard last.allSatisfy(\.isFinite) else {
                     throw WorkerError.failed("\(options.model): the model's logits are not finite; it cannot be used")
                 }

@@ -47,6 +47,29 @@ import Testing
             tokens: small.tokens, sequences: small.sequences, sequenceLength: small.sequenceLength)
         #expect(logits.rows == 10 && logits.columns == 11)
         #expect(abs(CrossEntropy.forward(logits: logits, targets: small.targets) - evaluated) < 1e-6 * evaluated)
+        let last = try small.model.lastLogits(
+            tokens: small.tokens, sequences: small.sequences, sequenceLength: small.sequenceLength)
+        #expect(last.rows == small.sequences && last.columns == 11)
+        for sequence in 0..<last.rows {
+            for token in 0..<11 {
+                let expected = logits[(sequence + 1) * small.sequenceLength - 1, token]
+                #expect(abs(last[sequence, token] - expected) <= 1e-5 * max(1, abs(expected)))
+            }
+        }
+    }
+
+    /// A step whose gradient is not finite has no backward pass.
+    @Test func logitsOfASkippedStepGoBeforeTheNext() throws {
+        let configuration = try MixtralConfiguration(
+            vocabularySize: 4096, hiddenSize: 16, intermediateSize: 8, layers: 2, heads: 2, keyValueHeads: 2, experts: 2
+        )
+        let small = SmallModel(seed: 116, configuration, sequences: 8, sequenceLength: 16)
+        _ = try small.trainingForward()
+        let before = StoragePool.shared.use.bytes
+        StoragePool.shared.resetPeak()
+        _ = try small.trainingForward()
+        let logits = small.tokens.count * 4096 * MemoryLayout<Float>.stride
+        #expect(StoragePool.shared.use.peakBytes < before + logits / 2)
     }
 
     /// With a large vocabulary they are larger than all that the layers keep.
@@ -98,6 +121,7 @@ import Testing
         _ = try small.evaluationLossSum()
         #expect(kept(small.model) == [])
         _ = try small.model.logits(tokens: [1, 2], sequences: 1, sequenceLength: 2)
+        _ = try small.model.lastLogits(tokens: [1, 2], sequences: 1, sequenceLength: 2)
         #expect(kept(small.model) == [])
     }
 

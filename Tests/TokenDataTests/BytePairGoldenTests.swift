@@ -52,6 +52,60 @@ import TokenData
         }
     }
 
+    /// A tokenizer with added tokens, whose ids follow from 1000.
+    private static func tokenizer(added: [[String: Any]]) throws -> Tokenizer {
+        var root = try #require(
+            try JSONSerialization.jsonObject(with: GoldenTokenizers.file("gpt2")) as? [String: Any])
+        root["added_tokens"] = added.enumerated().map { index, token in token.merging(["id": 1000 + index]) { $1 } }
+        let directory = try TemporaryDirectory()
+        let path = try directory.write(JSONSerialization.data(withJSONObject: root), to: "tokenizer.json")
+        return try Tokenizer(tokenizerFile: path, addsSpecialTokens: false)
+    }
+
+    /// Tokens of spaces after one that takes the spaces after it. Those that take the spaces before them get what is left:
+    /// where that is less than nothing, the package panics, and none comes here.
+    @Test(arguments: [
+        (" ", true, false, "<a> x", [1000, 87]), (" ", true, false, "<a>   x", [1000, 87]),
+        (" ", true, false, "<a>   ", [1000]), (" ", true, false, "<a>x y", [1000, 87, 1001, 88]),
+        (" ", true, true, "<a>   x", [1000, 87]), (" x", true, false, "<a>   x", [1000, 1001]),
+        (" ", false, false, "<a>   x", [1000, 1001, 1001, 1001, 87]), (" x", false, false, "<a>   x", [1000, 1001]),
+        (" ", false, true, "<a>   x", [1000, 1001, 1001, 1001, 87]),
+    ])
+    func spacesAreTakenOnce(
+        second: String, stripsLeft: Bool, stripsRight: Bool, text: String, expected: [Int32]
+    ) throws {
+        let tokenizer = try Self.tokenizer(added: [
+            ["content": "<a>", "rstrip": true, "normalized": false],
+            ["content": second, "lstrip": stripsLeft, "rstrip": stripsRight, "normalized": false],
+        ])
+        #expect(try tokenizer.encode(text) == expected)
+    }
+
+    /// Whatever added tokens take of the spaces beside them; where none takes any, no part of the text is lost.
+    @Test func addedTokensNeverTrap() throws {
+        var generator = SplitMix64(state: TestRuns.seed())
+        let pieces = ["<a>", " ", "a", "\n", "é", "\u{3000}"]
+        for round in 0..<TestRuns.count(40, soak: 2000) {
+            let strips = round % 4 > 0
+            let added = ["<a>", " ", "  ", "\n", " a", "a ", "a a"].map { content -> [String: Any] in
+                [
+                    "content": content, "lstrip": strips && Bool.random(using: &generator),
+                    "rstrip": strips && Bool.random(using: &generator),
+                    "single_word": Bool.random(using: &generator), "normalized": Bool.random(using: &generator),
+                ]
+            }
+            let tokenizer = try Self.tokenizer(added: added)
+            for _ in 0..<50 {
+                var text = ""
+                for _ in 0..<Int.random(in: 0...12, using: &generator) {
+                    text += pieces.randomElement(using: &generator)!
+                }
+                let decoded = try tokenizer.decode(tokenizer.encode(text))
+                #expect(strips || decoded == text, "\(text.debugDescription) \(added)")
+            }
+        }
+    }
+
     /// What `Golden/live.py` encodes with the package, for texts of a new seed.
     @Test(
         .enabled(if: LiveTokenizers.isThere, "no .venv: deploy/python.sh makes it"),

@@ -73,7 +73,9 @@ import TokenData
             (#"[a"#, "without \"]\""),
             (#"a*"#, "matches nothing"), (#"a|"#, "matches nothing"), (#"(?!a)"#, "matches nothing"),
             (#"(a*)*b"#, "may be empty"),
-            (#"a{5000}"#, "repetitions"), (#"((a{500}){500}){500}b"#, "too long"), (#"(?i:ss)"#, "ligature"),
+            (#"a((((){1000}){1000}){1000}){1000}"#, "too many repetitions"),
+            (#"a((()?){1000}){0,1000}"#, "too long"), (#"a{5000}"#, "repetitions"),
+            (#"((a{500}){500}){500}b"#, "too long"), (#"(?i:ss)"#, "ligature"),
             (#"[[:alpha:]]"#, "within [ ]"),
             (#"[a&&b]"#, "within [ ]"), (#"[z-a]"#, "no two ends"), (#"\"#, "ends in the middle"),
             (#"^a"#, "at this place"),
@@ -88,6 +90,16 @@ import TokenData
             ["type": "Split", "pattern": ["String": "a"], "behavior": "Contiguous", "invert": false], byteLevel,
         ]
         try expectRefusal(["pre_tokenizer": ["type": "Sequence", "pretokenizers": contiguous]], "Contiguous")
+    }
+
+    /// Repetitions of what may be empty, as long as they are counted and few.
+    @Test(arguments: ["(?:)?a", "(?:a?){2}b", #"(?:\s*)?\p{N}{1,3}"#, #"[^\s]?(?:\s*[a-z]*)?x"#, "(){1000}a"])
+    func emptyRepetitionsAreTaken(pattern: String) throws {
+        let stages: [Any] = [
+            ["type": "Split", "pattern": ["Regex": pattern], "behavior": "Isolated", "invert": false],
+            ["type": "ByteLevel", "add_prefix_space": false],
+        ]
+        #expect(try refusal(file(["pre_tokenizer": ["type": "Sequence", "pretokenizers": stages]])) == nil)
     }
 
     @Test func damageIsNamed() throws {

@@ -20,6 +20,23 @@ import WorkerRuntime
         return directory + "/step-3"
     }
 
+    /// A checkpoint with byte-level BPE, which the data beside it was prepared with.
+    private func bytePairCheckpoint() throws -> String {
+        let text = (0..<60).map { "naïve 🧠 \($0 * $0) \($0 % 2 == 0 ? "中文" : "été")\n" }.joined()
+        try Data(text.utf8).write(to: fixture.folder.appending(path: "text"))
+        _ = try DataPreparation.prepare(
+            files: [fixture.path("text")], output: fixture.folder.path, tokenizer: .bpe(vocabularySize: 290),
+            validationFraction: 0)
+        try MixtralConfiguration(
+            vocabularySize: 290, hiddenSize: 16, intermediateSize: 12, layers: 1, heads: 4, keyValueHeads: 2,
+            experts: 4,
+            expertsPerToken: 2, maximumPositions: 16, initializerRange: 0.2
+        ).json().write(to: fixture.folder.appending(path: "config.json"))
+        let directory = fixture.path("checkpoints")
+        _ = try fixture.train(worldSize: 2, steps: 1) { $0.checkpointDirectory = directory }
+        return directory + "/step-1"
+    }
+
     private func text(_ options: GenerationOptions, worldSize: Int) throws -> [String] {
         try ThreadCommunicator.run(worldSize: worldSize) { communicator in
             let generator = try TextGenerator(
@@ -57,21 +74,28 @@ import WorkerRuntime
         #expect(try text(options, worldSize: 1)[0].hasPrefix("\n"))
     }
 
+    /// As some tokenizers leave blanks out, so that no token stands for a line's end.
+    @Test func withoutPromptOrNewLineItBeginsWithTheFirstToken() throws {
+        let model = try bytePairCheckpoint()
+        let file = URL(fileURLWithPath: model + "/tokenizer.json")
+        var root = try #require(try JSONSerialization.jsonObject(with: Data(contentsOf: file)) as? [String: Any])
+        let split: [String: Any] = [
+            "type": "Split", "pattern": ["Regex": #"\s+"#], "behavior": "Removed", "invert": false,
+        ]
+        root["pre_tokenizer"] = [
+            "type": "Sequence",
+            "pretokenizers": [split, ["type": "ByteLevel", "add_prefix_space": false, "use_regex": false]],
+        ]
+        try JSONSerialization.data(withJSONObject: root).write(to: file)
+        let tokenizer = try Tokenizer(tokenizerFile: file.path, addsSpecialTokens: false)
+        #expect(try tokenizer.encode("\n").isEmpty)
+        let options = GenerationOptions(model: model, prompt: " ", length: 2, temperature: 0, topK: 0, seed: 0)
+        #expect(try text(options, worldSize: 1)[0].hasPrefix(tokenizer.decode([0])))
+    }
+
     /// Data that is prepared with byte-level BPE, trained on, and continued: the tokenizer goes along.
     @Test func bytePairsMakeValidText() throws {
-        let text = (0..<60).map { "naïve 🧠 \($0 * $0) \($0 % 2 == 0 ? "中文" : "été")\n" }.joined()
-        try Data(text.utf8).write(to: fixture.folder.appending(path: "text"))
-        _ = try DataPreparation.prepare(
-            files: [fixture.path("text")], output: fixture.folder.path, tokenizer: .bpe(vocabularySize: 290),
-            validationFraction: 0)
-        try MixtralConfiguration(
-            vocabularySize: 290, hiddenSize: 16, intermediateSize: 12, layers: 1, heads: 4, keyValueHeads: 2,
-            experts: 4,
-            expertsPerToken: 2, maximumPositions: 16, initializerRange: 0.2
-        ).json().write(to: fixture.folder.appending(path: "config.json"))
-        let directory = fixture.path("checkpoints")
-        _ = try fixture.train(worldSize: 2, steps: 1) { $0.checkpointDirectory = directory }
-        let model = directory + "/step-1"
+        let model = try bytePairCheckpoint()
         let copies = try ["meta.json", "tokenizer.json"].map { name in
             try Data(contentsOf: URL(fileURLWithPath: "\(model)/\(name)"))
                 == Data(contentsOf: fixture.folder.appending(path: name))

@@ -73,6 +73,8 @@ struct AddedTokens: Sendable {
             if token.isSingleWord, Self.endsWithWord(text[..<start]) || Self.beginsWithWord(text[end...]) { continue }
             if token.stripsLeft { start = max(pieceStart, Self.startOfSpaces(before: start, in: text)) }
             if token.stripsRight { stop = Self.endOfSpaces(after: end, in: text) }
+            // Nothing of it is left but spaces that the token before took. The package leaves it out, too, or panics.
+            guard start < stop else { continue }
             if pieceStart < start { body(pieceStart..<start, nil) }
             body(start..<stop, token.id)
             pieceStart = stop

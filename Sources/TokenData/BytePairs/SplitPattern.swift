@@ -18,6 +18,9 @@ struct SplitPattern: Sendable {
     }
 
     private static let maximumInstructions = 4096
+    /// Nodes that are compiled, each as often as it is repeated: empty ones make no instruction, so that the other limit does
+    /// not stop them.
+    private static let maximumNodes = 16 * maximumInstructions
     /// A bit each in `members`, and in `branchesByByte`.
     private static let maximumSets = 64
 
@@ -31,6 +34,7 @@ struct SplitPattern: Sendable {
     /// The sets that a class is in.
     private(set) var members: [UInt64] = []
     private var sets: [ScalarSet] = []
+    private var compiledNodes = 0
 
     /// - Throws: `Unsupported`, also for what can match nothing.
     init(_ pattern: String) throws(Unsupported) {
@@ -63,6 +67,8 @@ struct SplitPattern: Sendable {
     }
 
     private mutating func compile(_ node: Node) throws(Unsupported) {
+        guard compiledNodes < Self.maximumNodes else { throw Unsupported(reason: "too many repetitions") }
+        compiledNodes += 1
         switch node {
         case .set(let set): try emit(.one(set: index(of: set)))
         case .sequence(let nodes): for node in nodes { try compile(node) }
