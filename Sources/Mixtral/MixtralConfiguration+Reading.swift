@@ -49,7 +49,7 @@ extension MixtralConfiguration {
             routing: RoutingPolicy(fields, type),
             beginToken: fields.optionalInteger("bos_token_id", 0...maximum),
             endTokens: Self.endTokens(fields),
-            paddingToken: fields.optionalInteger("pad_token_id", 0...maximum))
+            paddingToken: Self.paddingToken(fields, type))
         try refuseShortWindow(fields)
     }
 
@@ -201,24 +201,60 @@ extension MixtralConfiguration {
         return tokens
     }
 
+    /// Null means none. Absent, an OLMoE's is 1, if it has such a token.
+    private static func paddingToken(
+        _ fields: ConfigurationFields, _ type: ModelType
+    ) throws(MixtralConfigurationError) -> Int? {
+        let tokens = 0...Int(Int32.max)
+        if type == .olmoe, !fields.contains("pad_token_id"), try fields.integer("vocab_size", tokens) > 1 { return 1 }
+        return try fields.optionalInteger("pad_token_id", tokens)
+    }
+
     /// A window that no sequence outgrows, or that no layer looks through, changes nothing.
     private func refuseShortWindow(_ fields: ConfigurationFields) throws(MixtralConfigurationError) {
-        let types = fields["layer_types"]
-        if case .array(let values) = types, values.allSatisfy({ $0 == .string("full_attention") }) { return }
-        switch modelType {
-        case .qwen2MoE, .qwen3MoE:
-            if try !fields.boolean("use_sliding_window", absent: false) { return }
-        case .dots1:
-            let first = try fields.optionalInteger("max_window_layers", 0...Int(Int32.max)) ?? 62
-            if types == .null, first >= layers { return }
-        case .mixtral, .olmoe, .deepseek: break
-        }
-        switch fields["sliding_window"] {
+        guard try looksThroughWindow(fields) else { return }
+        let isSaid = fields.contains("sliding_window")
+        switch isSaid ? fields["sliding_window"] : absentWindow {
         case .null: return
         case .integer(let window) where window >= maximumPositions: return
         case let value:
-            throw fields.unsupported(
-                "sliding_window", value, "null, or at least max_position_embeddings, which is \(maximumPositions)")
+            throw .unsupported(
+                "sliding_window", found: isSaid ? "\(value)" : "absent, which means \(value)",
+                expected: "null, or at least max_position_embeddings, which is \(maximumPositions)")
+        }
+    }
+
+    /// The window of a file that does not say it; one that says null has none.
+    private var absentWindow: ConfigurationValue {
+        switch modelType {
+        case .mixtral, .olmoe, .deepseek: .null
+        case .qwen2MoE, .qwen3MoE, .dots1: .integer(4096)
+        }
+    }
+
+    /// Whether a layer looks through the window, if there is one. Most types' code in transformers does not read `layer_types`.
+    private func looksThroughWindow(_ fields: ConfigurationFields) throws(MixtralConfigurationError) -> Bool {
+        let numbers = 0...Int(Int32.max)
+        switch modelType {
+        case .mixtral, .olmoe, .deepseek: return true
+        case .qwen3MoE: return try fields.boolean("use_sliding_window", absent: false)
+        case .qwen2MoE:
+            guard try fields.boolean("use_sliding_window", absent: false) else { return false }
+            if let isListed = listsWindow(fields) { return isListed }
+            // Every second layer before this one does, from the first.
+            return try fields.integer("max_window_layers", numbers, absent: 28) > 0
+        case .dots1:
+            if let isListed = listsWindow(fields) { return isListed }
+            return try fields.integer("max_window_layers", numbers, absent: 62) < layers
+        }
+    }
+
+    /// Whether `layer_types` has another attention than full, or not one for each layer; nil: the file does not have it.
+    private func listsWindow(_ fields: ConfigurationFields) -> Bool? {
+        switch fields["layer_types"] {
+        case .null: nil
+        case .array(let types): types.count != layers || types.contains { $0 != .string("full_attention") }
+        default: true
         }
     }
 }

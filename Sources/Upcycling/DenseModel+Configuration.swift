@@ -11,6 +11,7 @@ extension DenseModel {
             if try fields.object("rope_parameters")?["rope_theta"] ?? .null == .null, fields["rope_theta"] == .null {
                 values["rope_theta"] = .number(10_000)
             }
+            if try !looksThroughWindow() { values["sliding_window"] = .null }
         } catch {
             throw error.inFile(configurationFile)
         }
@@ -18,10 +19,8 @@ extension DenseModel {
         if (values["num_key_value_heads"] ?? .null) == .null {
             values["num_key_value_heads"] = fields["num_attention_heads"]
         }
-        // Qwen's have a window in their files that they do not use.
-        if [.qwen2, .qwen3].contains(type), fields["use_sliding_window"] != .boolean(true) {
-            values["sliding_window"] = nil
-        }
+        // Which layers have the window is told in another way in the mixture.
+        for name in ["layer_types", "max_window_layers"] { values[name] = nil }
         values.merge(mixtureFields(upcycling, expertWidth: expertWidth)) { $1 }
         do {
             return try MixtralConfiguration(json: Data(ConfigurationValue.object(values).json().utf8))

@@ -37,6 +37,19 @@ struct DenseModel {
         }
         files = try MixtralCheckpointFiles(folder)
     }
+
+    /// Whether a layer looks through `sliding_window`, if there is one. Qwen's dense models have another rule for it than its mixtures.
+    func looksThroughWindow() throws(MixtralConfigurationError) -> Bool {
+        guard [.qwen2, .qwen3].contains(type) else { return true }
+        guard fields["use_sliding_window"] == .boolean(true) else { return false }
+        let numbers = 0...Int(Int32.max)
+        let layers = try fields.integer("num_hidden_layers", 1...numbers.upperBound)
+        switch fields["layer_types"] {
+        case .null: return try fields.integer("max_window_layers", numbers, absent: 28) < layers
+        case .array(let types): return types.count != layers || types.contains { $0 != .string("full_attention") }
+        default: return true
+        }
+    }
 }
 
 /// A kind of dense model, as `model_type` of its `config.json` says.
@@ -69,8 +82,9 @@ enum DenseModelType: String, CaseIterable {
                     "max_position_embeddings": .integer(131_072), "num_key_value_heads": .integer(8),
                     "sliding_window": .integer(4096), "bos_token_id": .integer(1), "eos_token_id": .integer(2),
                 ]
-            case .qwen2: ["num_key_value_heads": .integer(32)]
-            case .qwen3: ["num_key_value_heads": .integer(32), "head_dim": .integer(128)]
+            case .qwen2: ["num_key_value_heads": .integer(32), "sliding_window": .integer(4096)]
+            case .qwen3:
+                ["num_key_value_heads": .integer(32), "head_dim": .integer(128), "sliding_window": .integer(4096)]
             }
         return common.merging(own) { $1 }
     }

@@ -26,7 +26,9 @@ struct TrainingInputs {
             weights = checkpoint.weights
         } else {
             configuration = try MixtralConfiguration(file: options.modelConfiguration ?? "")
-            weights = RandomWeights(seed: options.seed, standardDeviation: configuration.initializerRange)
+            weights = RandomWeights(
+                seed: options.seed, standardDeviation: configuration.initializerRange,
+                paddingToken: configuration.paddingToken)
         }
         mesh = try options.mesh(worldSize: worldSize)
         guard mesh.tensorParallel <= configuration.heads else {

@@ -184,7 +184,8 @@ public struct TrainingOptions: Sendable {
         try requireRange("minimum-learning-rate", schedule.minimum, 0...Double.greatestFiniteMagnitude)
         try requireRange("beta1", beta1, 0...1.0.nextDown)
         try requireRange("beta2", beta2, 0...1.0.nextDown)
-        try requireRange("epsilon", epsilon, 0...1)
+        // Entries without a gradient are 0 / (0 + epsilon), in fp32, where 1e-46 is 0.
+        try requireRange("epsilon", epsilon, 1e-30...1)
         try requireRange("weight-decay", weightDecay, 0...Double.greatestFiniteMagnitude)
         try requireRange("gradient-clip", gradientClip, 0...Double.greatestFiniteMagnitude)
         try requireRange("coordinator-timeout", coordinatorTimeoutSeconds, 0...86_400)

@@ -181,6 +181,71 @@ import Testing
         #expect(error?.code == .missing && error?.field == field, "\(String(describing: error))")
     }
 
+    private static let fullLayers = Array(repeating: #""full_attention""#, count: 6).joined(separator: ", ")
+    private static let fullEverywhere = #""layer_types": [\#(fullLayers)]"#
+
+    /// Files whose window is 4096, as transformers reads them, or whose `layer_types` it refuses.
+    static let windows: [(type: String, fields: String)] = [
+        ("qwen2_moe", #""use_sliding_window": true"#),
+        ("qwen2_moe", #""use_sliding_window": true, "max_window_layers": 1"#),
+        ("qwen2_moe", #""use_sliding_window": true, "layer_types": []"#),
+        ("qwen2_moe", #""use_sliding_window": true, "layer_types": ["full_attention"]"#),
+        ("qwen3_moe", #""use_sliding_window": true"#),
+        ("qwen3_moe", #""use_sliding_window": true, "max_window_layers": 48"#),
+        ("qwen3_moe", #""use_sliding_window": true, \#(fullEverywhere)"#),
+        ("dots1", #""max_window_layers": 5"#), ("dots1", #""max_window_layers": 62, "layer_types": []"#),
+        ("dots1", #""layer_types": [\#(fullLayers.replacing("full", with: "sliding"))]"#),
+        ("mixtral", #""sliding_window": 4096, \#(fullEverywhere)"#),
+        ("mixtral", #""sliding_window": 4096, "layer_types": []"#),
+        ("olmoe", #""sliding_window": 4096, \#(fullEverywhere)"#),
+    ]
+
+    @Test(arguments: windows) func aWindowThatSequencesOutgrowIsRefused(type: String, fields: String) throws {
+        let error = #expect(throws: MixtralConfigurationError.self) {
+            try Self.read(type, #""max_position_embeddings": 4097, \#(fields)"#)
+        }
+        #expect(error?.code == .unsupported && error?.field == "sliding_window", "\(String(describing: error))")
+        let found = fields.contains(#""sliding_window""#) ? "4096" : "absent, which means 4096"
+        #expect(error?.found == found && error?.expected.contains("4097") == true)
+        #expect(try Self.read(type, #""max_position_embeddings": 4096, \#(fields)"#).maximumPositions == 4096)
+    }
+
+    /// Files of which no layer has a window, as transformers reads them.
+    static let windowless: [(type: String, fields: String)] = [
+        ("qwen2_moe", #""use_sliding_window": null"#), ("qwen3_moe", #""use_sliding_window": null"#),
+        ("qwen3_moe", #""use_sliding_window": false, "sliding_window": 8"#),
+        ("qwen2_moe", #""use_sliding_window": true, "sliding_window": null"#),
+        ("qwen3_moe", #""use_sliding_window": true, "sliding_window": null"#),
+        ("qwen2_moe", #""use_sliding_window": true, "max_window_layers": 0"#),
+        ("qwen2_moe", #""use_sliding_window": true, \#(fullEverywhere)"#),
+        ("dots1", #""max_window_layers": null"#), ("dots1", #""max_window_layers": 6"#),
+        ("dots1", #""max_window_layers": 5, "sliding_window": null"#),
+        ("dots1", #""max_window_layers": 5, \#(fullEverywhere)"#), ("mixtral", fullEverywhere),
+    ]
+
+    @Test(arguments: windowless) func aWindowThatNoLayerHasChangesNothing(type: String, fields: String) throws {
+        let configuration = try Self.read(type, #""max_position_embeddings": 8192, \#(fields)"#)
+        #expect(configuration.maximumPositions == 8192)
+        #expect(try MixtralConfiguration(json: configuration.json()) == configuration)
+    }
+
+    /// That is, where a file does not say one.
+    @Test func onlyOLMoEHasAPaddingToken() throws {
+        for type in ModelType.allCases {
+            let expected: Int? = type == .olmoe ? 1 : nil
+            #expect(try Self.read(type.rawValue).paddingToken == expected, "\(type)")
+        }
+        let cases: [(fields: String, token: Int?)] = [
+            (#""pad_token_id": null"#, nil), (#""vocab_size": 1"#, nil), (#""vocab_size": 2"#, 1),
+            (#""pad_token_id": 3"#, 3),
+        ]
+        for (fields, token) in cases {
+            let configuration = try Self.read("olmoe", fields)
+            #expect(configuration.paddingToken == token, "\(fields)")
+            #expect(try MixtralConfiguration(json: configuration.json()) == configuration, "\(fields)")
+        }
+    }
+
     /// Widths of which no dense shared expert follows.
     @Test func aSharedExpertNeedsAWidth() throws {
         let fields = #""moe_intermediate_size": [1, 2, 3, 4, 5, 6], "n_shared_experts": 2"#

@@ -98,6 +98,21 @@ import Testing
         }
     }
 
+    /// A head of its own has no such row.
+    @Test(arguments: [false, true]) func thePaddingTokensNewEmbeddingIsZero(tiesEmbeddings: Bool) throws {
+        let configuration = try MixtralConfiguration(
+            vocabularySize: 5, hiddenSize: 8, intermediateSize: 4, layers: 1, heads: 2, experts: 2,
+            tiesEmbeddings: tiesEmbeddings, paddingToken: 3)
+        let model = MixtralModel(configuration: configuration)
+        try model.loadWeights(
+            from: RandomWeights(seed: 1, standardDeviation: 0.1, paddingToken: configuration.paddingToken))
+        for (name, parameter) in model.namedParameters() {
+            let zeros = parameter.value.array.enumerated().filter { $0.element == 0 }.map(\.offset)
+            let expected = name == "model.embed_tokens.weight" ? Array(24..<32) : []
+            #expect(zeros == expected, "\(name)")
+        }
+    }
+
     @Test func theHeadIsTheEmbedding() throws {
         let model = MixtralModel(configuration: try configuration("mixtral, tied"))
         #expect(

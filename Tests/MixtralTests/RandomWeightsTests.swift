@@ -49,6 +49,23 @@ import Testing
         #expect(try whole("a", rows: 3, columns: 3, of: other).array != values)
     }
 
+    /// In the embedding and nowhere else, and whichever block of it is asked for.
+    @Test func thePaddingTokensRowIsZero() throws {
+        let padded = RandomWeights(seed: 11, standardDeviation: 0.5, paddingToken: 2)
+        let name = "model.embed_tokens.weight"
+        var expected = try whole(name, rows: 4, columns: 3).array
+        expected.replaceSubrange(6..<9, with: [0, 0, 0])
+        let table = try whole(name, rows: 4, columns: 3, of: padded)
+        #expect(table.array == expected)
+        for rows in [0..<2, 2..<3, 1..<4] {
+            let block = Tensor(rows: rows.count, columns: 2)
+            try padded.load(name, shape: [4, 3], rows: rows, columns: 1..<3, into: block)
+            #expect(block.array == table.rows(rows).columns(1..<3).array)
+        }
+        let head = try whole("lm_head.weight", rows: 4, columns: 3).array
+        #expect(try whole("lm_head.weight", rows: 4, columns: 3, of: padded).array == head)
+    }
+
     @Test func normsAreOne() throws {
         let norm = Tensor(rows: 1, columns: 5)
         try weights.load("norm", shape: [5], rows: 0..<1, columns: 0..<5, into: norm)

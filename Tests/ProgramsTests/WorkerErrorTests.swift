@@ -43,6 +43,7 @@ import Testing
             (["--optimizer-placement": "far"], "--optimizer-placement"), (["--dtype": "fp8"], "--dtype"),
             (["--overlap": "everything"], "--overlap"), (["--recompute": "some"], "--recompute"),
             (["--capacity-factor": "0"], "--capacity-factor must be between"),
+            (["--epsilon": "0"], "--epsilon must be between 1e-30 and 1.0"),
             (["--drop-policy": "score"], "--drop-policy needs --capacity-factor"),
             (["--capacity-factor": "1", "--drop-policy": "best"], "--drop-policy"),
             (["--format": "json"], "add --dry-run"), (["-o": "table"], "add --dry-run"),

@@ -67,6 +67,38 @@ import Upcycling
         #expect(message.contains(expected) && message.hasPrefix("\(fixture.dense)/config.json: "), "\(message)")
     }
 
+    /// As in transformers: dense Qwens that use a window have one of 4096, from a layer on, and Mistral reads no `layer_types`.
+    @Test(arguments: ["mistral", "qwen2", "qwen3"]) func windowsAreTheDenseModels(name: String) throws {
+        let fixture = try DenseFixture(name)
+        let full = ["full_attention", "full_attention"]
+        let isMistral = name == "mistral"
+        let absent: [String: Any?] = [
+            "sliding_window": nil, "layer_types": nil, "max_window_layers": nil, "use_sliding_window": nil,
+        ]
+        try fixture.configure(absent)
+        try fixture.configure(["max_position_embeddings": 4097])
+        let refused = "sliding_window is 4096; it must be null, or at least max_position_embeddings, which is 4097"
+        #expect(message(fixture).contains(refused) == isMistral)
+        try fixture.configure(["layer_types": full])
+        #expect(message(fixture).contains(refused) == isMistral)
+
+        try fixture.configure(["use_sliding_window": true])
+        #expect(message(fixture).contains(refused) == isMistral)
+        try fixture.configure(["layer_types": nil])
+        #expect(message(fixture).contains(refused) == isMistral)
+        let windows: [[String: Any?]] = [["max_window_layers": 1], ["layer_types": ["full_attention"]]]
+        for changes in windows {
+            try fixture.configure(absent)
+            try fixture.configure(["use_sliding_window": true])
+            try fixture.configure(changes)
+            #expect(message(fixture).contains(refused), "\(changes)")
+        }
+        try fixture.configure(["max_position_embeddings": 4096])
+        #expect(message(fixture) == "")
+        try fixture.configure(["max_position_embeddings": 4097, "sliding_window": NSNull()])
+        #expect(message(fixture) == "")
+    }
+
     @Test func tensorsThatDoNotFitAreNamed() throws {
         let fixture = try DenseFixture("llama")
         try fixture.configure(["num_hidden_layers": 3, "vocab_size": 38])

@@ -2,6 +2,7 @@ import Foundation
 import Layers
 import MessagePassing
 import Mixtral
+import Tensors
 import Testing
 import WorkerRuntime
 
@@ -74,6 +75,25 @@ import WorkerRuntime
         }
         let saved = try MixtralCheckpoint(directory: "\(directory)/step-8")
         #expect(saved.configuration == model.configuration)
+    }
+
+    /// The padding token's embedding is 0 from the first step on, however the ranks share the model.
+    @Test(arguments: [1, 2]) func thePaddingTokensEmbeddingStaysZero(tensorParallel: Int) throws {
+        let size = TrainingFixture.vocabularySize
+        let configuration = try MixtralConfiguration(
+            vocabularySize: size, hiddenSize: 16, intermediateSize: 12, layers: 1, heads: 4, experts: 4,
+            maximumPositions: 16, initializerRange: 0.2, paddingToken: 5)
+        try configuration.json().write(to: fixture.folder.appending(path: "config.json"))
+        let directory = fixture.path("checkpoints")
+        _ = try fixture.train(worldSize: 2, steps: 2) {
+            $0.checkpointDirectory = directory
+            $0.tensorParallel = tensorParallel
+        }
+        let table = Tensor(rows: size, columns: 16)
+        try MixtralCheckpoint(directory: "\(directory)/step-2").weights.load(
+            "model.embed_tokens.weight", shape: [size, 16], rows: 0..<size, columns: 0..<16, into: table)
+        #expect(table.rows(5..<6).array.allSatisfy { $0 == 0 })
+        #expect(table.rows(6..<7).array.allSatisfy { $0 != 0 })
     }
 
     @Test(arguments: try models()) func textIsTheSameInAnyWorld(model: Model) throws {

@@ -21,6 +21,7 @@ import WorkerRuntime
         #expect(refusal { _ in } == nil)
         #expect(refusal { $0.allocator = "dp=1,tp=2" } == nil)
         #expect(refusal { $0.coordinator = "[::1]:7700" } == nil)
+        #expect(refusal { $0.epsilon = 1e-30 } == nil)
     }
 
     @Test func eachRefusalNamesTheFlag() {
@@ -43,6 +44,8 @@ import WorkerRuntime
             ("--learning-rate must be", { $0.schedule.learningRate = .nan }),
             ("--learning-rate must be", { $0.schedule.learningRate = -1 }),
             ("--beta1 must be", { $0.beta1 = 1 }),
+            ("--epsilon must be between 1e-30 and 1.0, not 0.0", { $0.epsilon = 0 }),
+            ("--epsilon must be between 1e-30 and 1.0, not 1e-46", { $0.epsilon = 1e-46 }),
             ("--gradient-clip must be", { $0.gradientClip = -1 }),
             ("--auxiliary-loss must be", { $0.auxiliaryLoss = .infinity }),
             ("--coordinator: \"here\" is no address", { $0.coordinator = "here" }),
