@@ -5,8 +5,13 @@ public struct Limits: Sendable, Equatable {
     // Frames and connections
     /// Bytes of a frame's payload. Holds the largest plan that `planRanks` and `experts` allow.
     public var frameBytes = 16 << 20
-    /// Bytes of frames that are being received or answered, over all connections of a server.
+    /// Bytes of frames that are being received or answered, over all connections of a server. Answers have half of them at most, so
+    /// that requests come while nobody takes those.
     public var bufferedBytes = 128 << 20
+    /// Answers of so many bytes are always given, and not counted: a connection has one at a time.
+    public var smallAnswerBytes = 4_096
+    /// Answers to requests that only read that are made at a time, apart from those of the API.
+    public var reads = 2
     /// Connections that a server keeps open.
     public var connections = 4_096
     /// Connections that the kernel holds while they wait to be accepted.
@@ -73,6 +78,8 @@ public struct Limits: Sendable, Equatable {
     public var queuedReports = 2_048
     /// Durable reports of a run that wait while its policy is at work. Of more, the planning leaves out the older half.
     public var planningReports = 4_096
+    /// Policies that are at work at a time, each on a thread of its own.
+    public var planningThreads = 256
     /// Changes that one transaction takes.
     public var changesPerCommit = 512
     /// Runs whose state the coordinator keeps in memory; others are read from the database when they are named.

@@ -11,6 +11,13 @@ struct Client: Sendable {
     let socket: AsyncSocket
 }
 
+/// The frame of an answer.
+struct AnswerFrame {
+    /// Of the request, where it could be read.
+    let requestID: Int?
+    let bytes: Data
+}
+
 /// Turns the payload of a request into the frame of its answer.
 struct RequestHandler: Sendable {
     let store: CoordinatorStore
@@ -20,6 +27,8 @@ struct RequestHandler: Sendable {
     let rendezvous: Rendezvous
     let refusals: RefusalLog
     let metrics: CoordinatorMetrics
+    /// However many ask, a commit waits for few of them, and few answers are made at a time.
+    let reads: Turnstile
     let limits: Limits
     let logger: Logger
 
@@ -27,8 +36,13 @@ struct RequestHandler: Sendable {
     /// - Parameters:
     ///   - client: who asks.
     ///   - roles: of the connection.
-    func answer(to payload: Data, from client: Client, roles: Set<ControlRole>) async -> Data {
+    func answer(to payload: Data, from client: Client, roles: Set<ControlRole>) async -> AnswerFrame {
         let incoming = MessageCodec.request(payload, limits: limits)
+        let bytes = await answer(to: incoming, from: client, roles: roles)
+        return AnswerFrame(requestID: incoming.requestID, bytes: bytes)
+    }
+
+    private func answer(to incoming: IncomingRequest, from client: Client, roles: Set<ControlRole>) async -> Data {
         do {
             let request = try incoming.request.get()
             metrics.received(type(of: request.message).type)
@@ -56,19 +70,19 @@ struct RequestHandler: Sendable {
         case .report(let request): try await report(.report(request), CollectionOfOne(request), id: id)
         case .reports(let request): try await report(.reports(request), request.each, id: id)
         case .finishRun(let request): try await change(.finishRun(request), id: id)
-        case .listRuns(let request): try await frame(store.runs(request, limits: limits), id: id)
-        case .showRun(let request): try await frame(store.run(request, limits: limits), id: id)
-        case .showPlacement(let request): try await frame(store.placement(request), id: id)
-        case .listWorkers(let request): try await frame(store.workers(request, limits: limits), id: id)
+        case .listRuns(let request): try await read(id) { try await store.runs(request, limits: limits) }
+        case .showRun(let request): try await read(id) { try await store.run(request, limits: limits) }
+        case .showPlacement(let request): try await read(id) { try await store.placement(request) }
+        case .listWorkers(let request): try await read(id) { try await store.workers(request, limits: limits) }
         case .pollPlan(let request): try await change(.pollPlan(request), id: id)
         case .planProgress(let request): try await change(.planProgress(request, withdrawn: nil), id: id)
         case .recordCheckpoint(let request): try await change(.recordCheckpoint(request), id: id)
-        case .listCheckpoints(let request): try await frame(store.checkpoints(request, limits: limits), id: id)
-        case .listPlans(let request): try await frame(store.plans(request, limits: limits), id: id)
-        case .listIntervals(let request): try await frame(store.intervals(request, limits: limits), id: id)
-        case .listLoads(let request): try await frame(store.loads(request, limits: limits), id: id)
-        case .showTimings(let request): try await frame(store.timings(request), id: id)
-        case .listEvents(let request): try await frame(store.events(request, limits: limits), id: id)
+        case .listCheckpoints(let request): try await read(id) { try await store.checkpoints(request, limits: limits) }
+        case .listPlans(let request): try await read(id) { try await store.plans(request, limits: limits) }
+        case .listIntervals(let request): try await read(id) { try await store.intervals(request, limits: limits) }
+        case .listLoads(let request): try await read(id) { try await store.loads(request, limits: limits) }
+        case .showTimings(let request): try await read(id) { try await store.timings(request) }
+        case .listEvents(let request): try await read(id) { try await store.events(request, limits: limits) }
         case .proposePlacement(let request):
             try await frame(
                 PlanProposer(store: store, processor: processor, planning: planning).answer(request), id: id)
@@ -80,6 +94,11 @@ struct RequestHandler: Sendable {
         case .joinWorld(let request): try await frame(rendezvous.join(request, from: client), id: id)
         case .openWorld(let request): try frame(rendezvous.open(request, from: client), id: id)
         }
+    }
+
+    /// The frame of what `query` reads.
+    private func read<Reply: ControlMessage>(_ id: Int?, _ query: () async throws -> Reply) async throws -> Data {
+        try await reads.pass { try await frame(query(), id: id) }
     }
 
     private func report(_ request: ChangeRequest, _ reports: some Collection<Report>, id: Int?) async throws -> Data {

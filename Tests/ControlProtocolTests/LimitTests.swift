@@ -116,6 +116,8 @@ struct LimitTests {
     private static let others = [
         "frameBytes": "FrameTests.aLengthOverTheLimitIsRefusedBeforeAnythingElseComes",
         "bufferedBytes": "HostileClientTests.onlySoManyBytesAreHeld",
+        "smallAnswerBytes": "HostileClientTests.answersThatFindNoRoomAreRefused",
+        "reads": "HostileClientTests.onlySoManyAnswersAreMadeAtATime",
         "connections": "HostileClientTests.onlySoManyConnections",
         "pendingConnections": "HostileClientTests.onlySoManyConnectionsWait",
         "idleTime": "HostileClientTests.idleAndSlowClientsAreEnded",
@@ -144,6 +146,7 @@ struct LimitTests {
         "queuedChanges": "OverloadTests.onlySoManyChangesAreQueuedAndCommittedTogether",
         "queuedReports": "OverloadTests.reportsAreShedAndPlansAreNot",
         "planningReports": "PlanningLoopTests.reportsThatAPolicyIsTooSlowForAreLeftOut",
+        "planningThreads": "PlanningLoopTests.onlySoManyPoliciesAreAtWork",
         "changesPerCommit": "OverloadTests.onlySoManyChangesAreQueuedAndCommittedTogether",
         "residentRuns": "CoordinatorCoreTests.runsUsedLongestAgoLeaveAfterACommit",
         "seconds": "LimitTests.secondsOverTheLimitAreRefused",

@@ -195,6 +195,99 @@ struct HostileClientTests {
         }
     }
 
+    /// Its plan is long.
+    private static let longModel = ExpertModel(
+        hiddenSize: 8, layers: [[Int]](repeating: [Int](repeating: 8, count: 64), count: 64))
+
+    /// The connection goes on, and what is small, or within the limit, is answered.
+    @Test func answersThatFindNoRoomAreRefused() async throws {
+        let folder = try TemporaryFolder()
+        let database = folder.path("moe.db")
+        // The answer has the plan, too.
+        try await LiveCoordinator.run(database: database) { coordinator in
+            _ = try await coordinator.client().send(Samples.registerRun(model: Self.longModel))
+        }
+        var limits = Limits()
+        limits.bufferedBytes = 400_000
+        try await LiveCoordinator.run(limits: limits, database: database) { coordinator in
+            let client = try await coordinator.client()
+            for _ in 0..<3 {
+                do {
+                    _ = try await client.send(ShowPlacement())
+                    Issue.record("there was room")
+                } catch let error as ControlError {
+                    #expect(error.code == .overloaded && error.message.contains("buffered bytes"), "\(error)")
+                }
+            }
+            _ = try await client.send(Samples.registerWorker())
+            #expect(try await client.send(Samples.report(sample: Samples.sample())).sequence == 1)
+            for _ in 0..<100 { #expect(try await client.send(ShowPlacement(layer: 0)).plan.layers.count == 1) }
+        }
+        limits.smallAnswerBytes = 400_000
+        try await LiveCoordinator.run(limits: limits, database: database) { coordinator in
+            let placement = try await coordinator.client().send(ShowPlacement())
+            #expect(placement.plan.layers.count == 64)
+        }
+    }
+
+    /// There is room for one long answer, and a client that never reads has it until it goes; reports are taken all the same.
+    @Test func answersAreCountedUntilTheyAreTaken() async throws {
+        var limits = Limits()
+        limits.bufferedBytes = 800_000
+        limits.transferTime = .seconds(600)
+        try await LiveCoordinator.run(limits: limits) { coordinator in
+            let client = try await coordinator.client()
+            _ = try await client.send(Samples.registerRun(model: Self.longModel))
+            _ = try await client.send(Samples.registerWorker())
+            let port = coordinator.port
+            try await blocking {
+                let other = try PlainClient(port: port)
+                for _ in 0..<3 { #expect(try other.ask("show_placement")["type"] == "placement") }
+                let deaf = try PlainClient(port: port)
+                let frame = try PlainClient.frame(deaf.request("show_placement").data)
+                try deaf.send((0..<500).reduce(into: Data()) { data, _ in data += frame })
+                // Its buffers are full soon, and then one of its answers always waits.
+                #expect(try (0..<2_000).contains { _ in try other.ask("show_placement")["code"] == "overloaded" })
+                try other.send(MessageCodec.frame(Samples.report(sample: Samples.sample()), requestID: 1))
+                #expect(try other.receive()["type"] == "acknowledged")
+                withExtendedLifetime(deaf) {}
+            }
+            try await blocking {
+                let other = try PlainClient(port: port)
+                #expect(try (0..<10_000).contains { _ in try other.ask("show_placement")["type"] == "placement" })
+            }
+        }
+    }
+
+    /// The others wait in a line.
+    @Test(.timeLimit(.minutes(1)))
+    func onlySoManyAnswersAreMadeAtATime() async throws {
+        var limits = Limits()
+        limits.reads = 2
+        try await LiveCoordinator.run(limits: limits) { coordinator in
+            let (hold, release) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+            let holder = Task {
+                try await coordinator.store.queue.read { _ in
+                    hold.signal()
+                    release.wait()
+                }
+            }
+            try await blocking { hold.wait() }
+            try await withThrowingDiscardingTaskGroup { group in
+                for _ in 0..<5 {
+                    group.addTask {
+                        let answer = try await coordinator.client().send(ListRuns())
+                        #expect(answer.runs == [])
+                    }
+                }
+                while coordinator.server.waitingReads < 3 { await Task.yield() }
+                release.signal()
+            }
+            try await holder.value
+            #expect(coordinator.server.waitingReads == 0)
+        }
+    }
+
     @Test func manyClientsAtOnce() async throws {
         try await LiveCoordinator.run { coordinator in
             let registrar = try await coordinator.client()

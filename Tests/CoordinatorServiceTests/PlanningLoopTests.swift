@@ -130,6 +130,47 @@ import Testing
         #expect(host.outcomes == [])
     }
 
+    /// Each has a thread of its own, and there are more of them than processors. Dispatch starts only one more thread a second when all
+    /// that it has are blocked.
+    @Test func policiesThatTakeLongHoldUpNoOtherRun() async throws {
+        let folder = try TemporaryFolder()
+        let directory = folder.url.path
+        let runs = (0..<ProcessInfo.processInfo.activeProcessorCount + 64).map { "slow-\($0)" }
+        let slow = ProgramConfiguration(
+            command: ["/bin/sh", "-c", "touch '\(directory)'/$$; exec sleep 1000"], timeLimitSeconds: 1_000)
+        let host = try PlayedHost()
+        var limits = Limits()
+        limits.planningThreads = runs.count + 1
+        try await run(host, PlanningConfiguration(programs: ["slow": slow]), limits: limits) { loop in
+            for name in runs { host.report(steps: 1...1, of: name, to: loop) }
+            try await host.wait {
+                (try? FileManager.default.contentsOfDirectory(atPath: directory).count) == runs.count
+            }
+            host.report(steps: 1...2, to: loop)
+            _ = try await host.outcome { if case .proposed = $0 { true } else { false } }
+        }
+        withExtendedLifetime(folder) {}
+    }
+
+    @Test func onlySoManyPoliciesAreAtWork() async throws {
+        let folder = try TemporaryFolder()
+        let (started, go) = (folder.path("started"), folder.path("go"))
+        let script = "touch '\(started)'; while [ ! -e '\(go)' ]; do sleep 0.02; done; exit 9"
+        let host = try PlayedHost()
+        var limits = Limits()
+        limits.planningThreads = 1
+        let slow = ProgramConfiguration(command: ["/bin/sh", "-c", script], timeLimitSeconds: 1_000)
+        try await run(host, PlanningConfiguration(programs: ["slow": slow]), limits: limits) { loop in
+            host.report(steps: 1...1, of: "slow", to: loop)
+            try await host.wait { FileManager.default.fileExists(atPath: started) }
+            host.report(steps: 1...2, to: loop)
+            try await host.wait { loop.waitingPolicies == 1 }
+            #expect(host.outcomes == [])
+            try Data().write(to: URL(fileURLWithPath: go))
+            _ = try await host.outcome { if case .proposed = $0 { true } else { false } }
+        }
+    }
+
     @Test func reportsThatAPolicyIsTooSlowForAreLeftOut() async throws {
         let folder = try TemporaryFolder()
         let (started, go) = (folder.path("started"), folder.path("go"))
@@ -210,7 +251,7 @@ import Testing
     }
 }
 
-/// A run of two ranks whose router likes rank 0's experts.
+/// A run of two ranks whose router likes rank 0's experts, and others like it.
 private final class PlayedHost: PlanningHost {
     struct TookTooLong: Error {}
 
@@ -251,24 +292,29 @@ private final class PlayedHost: PlanningHost {
     func store(_ reports: [Report]) { state.withLock { $0.stored = reports } }
 
     /// The report number `step` of a rank, on ten steps.
-    func report(step: Int, rank: Int, revision: Int = 1) -> Report {
+    func report(step: Int, rank: Int, revision: Int = 1, of run: String = "run") -> Report {
         let loads = rank == 0 ? [[Int]](repeating: [9000, 100, 8000, 100, 7000, 100, 6000, 100], count: 2) : nil
         let sample = PerformanceSample(
             firstStep: 10 * step, stepCount: 10, planRevision: revision, stepSeconds: 10,
             phaseSeconds: ["experts": revision > 1 ? 4 : rank == 0 ? 8 : 0.5, "dispatch": 0.1, "combine": 0.1],
             bytesSent: 0, tokens: 10_000, residentBytes: 0, expertLoads: loads, loss: rank == 0 ? 2 : nil)
-        return Report(run: "run", incarnation: 1, rank: rank, sequence: step, sample: sample)
+        return Report(run: run, incarnation: 1, rank: rank, sequence: step, sample: sample)
     }
 
-    func reports(steps: ClosedRange<Int>, revision: Int = 1) -> [Report] {
-        steps.flatMap { step in [1, 0].map { report(step: step, rank: $0, revision: revision) } }
+    func reports(steps: ClosedRange<Int>, revision: Int = 1, of run: String = "run") -> [Report] {
+        steps.flatMap { step in [1, 0].map { report(step: step, rank: $0, revision: revision, of: run) } }
     }
 
-    func report(steps: ClosedRange<Int>, revision: Int = 1, to loop: PlanningLoop) {
-        for report in reports(steps: steps, revision: revision) { loop.applied(report) }
+    func report(steps: ClosedRange<Int>, revision: Int = 1, of run: String = "run", to loop: PlanningLoop) {
+        for report in reports(steps: steps, revision: revision, of: run) { loop.applied(report) }
     }
 
-    func planningContext(of run: String) async throws -> PlanningContext? { context }
+    /// Runs that are called slow have a policy that is.
+    func planningContext(of run: String) async throws -> PlanningContext? {
+        var context = self.context
+        if run.hasPrefix("slow") { context.subject.allocator = "exec:slow" }
+        return context
+    }
 
     func storedReports(of run: String, incarnation: Int, limit: Int) async throws -> [Report] {
         state.withLock { Array($0.stored.suffix(limit)) }

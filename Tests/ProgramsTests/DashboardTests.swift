@@ -98,6 +98,20 @@ import Testing
         }
     }
 
+    /// Beyond it numbers of steps would not be told apart.
+    @Test func theLastStepIsShown() async throws {
+        let folder = try TemporaryFolder()
+        let (coordinator, control, page) = try coordinator(in: folder)
+        defer { coordinator.terminate() }
+        let client = try await ControlClient.connect(to: Endpoint(control))
+        defer { client.close() }
+        _ = try await client.send(Samples.registerRun("last", worldSize: 1))
+        _ = try await client.send(Samples.registerWorker("last"))
+        let sample = Samples.sample(firstStep: Limits.standard.integer - 9, loss: 2.5)
+        _ = try await client.send(Samples.report("last", sample: sample))
+        try await look("last", at: page, "last") { Issue.record("what is \($0)?") }
+    }
+
     @Test func aTokenIsAskedFor() async throws {
         let folder = try TemporaryFolder()
         let secret = "correct-horse-battery-staple-for-tests"

@@ -190,6 +190,26 @@ def large(browser, base, run):
     dashboard.check_quiet()
 
 
+def last(browser, base, run):
+    """A run at the last step that there can be."""
+    dashboard = Dashboard(browser, base)
+    dashboard.open(run)
+    dashboard.wait_for("#training .value", r"^2\.5000$")
+    expect(dashboard.figure("Step"), count(2 ** 53), "step")
+    check_ticks(dashboard)
+    dashboard.check_quiet()
+
+
+def check_ticks(dashboard):
+    """Few and different, whatever they are of; none where a step is lost beside the number."""
+    for low, high, target, wanted in [
+        (0, 10, 5, [0, 2, 4, 6, 8, 10]), (-0.1, 0.2, 3, [-0.1, 0, 0.1, 0.2]), (2 ** 53 - 20, 2 ** 53, 8, list(range(2 ** 53 - 20, 2 ** 53 + 1, 2))),
+        (2 ** 53 - 1, 2 ** 53, 8, []), (1e17, 1e17, 8, []), (-1e17, 1 - 1e17, 8, []), (5, 1, 3, []), (-1e308, 1e308, 3, []),
+    ]:
+        found = dashboard.page.evaluate("async it => (await import('/dashboard/format.js')).ticks(...it)", [low, high, target])
+        expect(found, wanted, f"ticks from {low} to {high}")
+
+
 def token(browser, base, secret):
     """A coordinator with a token, and no run yet."""
     dashboard = Dashboard(browser, base, token=secret)
@@ -224,7 +244,7 @@ def main():
     with sync_playwright() as playwright:
         # Debian's; its sandbox does not start for root.
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        {"live": live, "long": long, "large": large, "token": token}[what](browser, base, name)
+        {"live": live, "long": long, "large": large, "last": last, "token": token}[what](browser, base, name)
         browser.close()
     print("passed", flush=True)
 

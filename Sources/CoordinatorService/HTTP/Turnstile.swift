@@ -13,6 +13,9 @@ package final class Turnstile: Sendable {
         state = Mutex(State(free: max(1, count)))
     }
 
+    /// How many wait for their turn.
+    package var waitingCount: Int { state.withLock { $0.waiting.count } }
+
     package func pass<Value>(_ body: () async throws -> Value) async rethrows -> Value {
         await withCheckedContinuation { continuation in
             let isFree = state.withLock { state in

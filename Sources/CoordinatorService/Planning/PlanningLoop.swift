@@ -27,6 +27,9 @@ package actor PlanningLoop {
     private let metrics: CoordinatorMetrics
     private let logger: Logger
     private let cancellation = PlanningCancellation()
+    private let turnstile: Turnstile
+    /// Policies that wait until others have ended.
+    package nonisolated var waitingPolicies: Int { turnstile.waitingCount }
     private var entries: [String: Entry] = [:]
     private var uses = 0
     /// Reports that were dealt with so far.
@@ -49,6 +52,7 @@ package actor PlanningLoop {
         self.limits = limits
         self.metrics = metrics
         self.logger = logger
+        turnstile = Turnstile(limits.planningThreads)
         (inbox, sender) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(limits.queuedReports))
     }
 
@@ -104,14 +108,14 @@ package actor PlanningLoop {
             planner = try await informed(
                 RunPlanner(context.subject, allocator: StaticAllocator(.expertParallel)), of: run)
         }
-        return try await Self.onThread { try planner.examine(plan, current: context.plan) }
+        return try await onThread { try planner.examine(plan, current: context.plan) }
     }
 
     /// A better plan than the active one, now; nil: there is none.
     package func propose(of run: String, _ context: PlanningContext) async throws -> PlanProposal? {
         let planner = try await planner(of: run, context)
         do {
-            return try await Self.onThread {
+            return try await onThread {
                 var planner = planner
                 return try planner.propose(context)
             }
@@ -184,7 +188,7 @@ package actor PlanningLoop {
         }
         let (known, cancellation, proposing) = (planner, cancellation, proposes)
         let outcomes: [PlanningOutcome]
-        (planner, outcomes) = await Self.onThread {
+        (planner, outcomes) = await onThread {
             var planner = known
             planner.record(reports)
             let outcomes = cancellation.isCancelled ? [] : planner.plan(context, proposing: proposing)
@@ -218,7 +222,7 @@ package actor PlanningLoop {
         let subject = planner.subject
         let count = min(limits.storedReportsPerRun, Self.storedIntervals * subject.cluster.worldSize)
         let stored = try await host.storedReports(of: run, incarnation: subject.incarnation, limit: count)
-        return await Self.onThread {
+        return await onThread {
             var planner = planner
             planner.record(stored)
             return planner
@@ -233,20 +237,14 @@ package actor PlanningLoop {
         for (run, _) in idle.prefix(max(0, entries.count - limits.residentRuns)) { entries[run] = nil }
     }
 
-    private static let threads = DispatchQueue(label: "planning", qos: .utility, attributes: .concurrent)
-
     /// Runs what may take long outside of Swift's pool of threads, which the server needs.
-    private static func onThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
-        await withCheckedContinuation { continuation in
-            threads.async { continuation.resume(returning: body()) }
-        }
+    private nonisolated func onThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+        await turnstile.pass { await OwnThread.run(body) }
     }
 
-    private static func onThread<Value: Sendable>(
+    private nonisolated func onThread<Value: Sendable>(
         _ body: @escaping @Sendable () throws -> Value
     ) async throws -> Value {
-        try await withCheckedThrowingContinuation { continuation in
-            threads.async { continuation.resume(with: Result(catching: body)) }
-        }
+        try await turnstile.pass { try await OwnThread.run(body) }
     }
 }

@@ -72,11 +72,25 @@ struct Connection {
     private func answer(_ payload: Data, over stream: SecureStream, roles: Set<ControlRole>) async throws {
         // The database may take its time, the client may not.
         table.setDeadline(id, after: nil)
-        let frame = await handler.answer(to: payload, from: Client(id: id, socket: socket), roles: roles)
+        let (frame, heldBytes) = await admit(
+            handler.answer(to: payload, from: Client(id: id, socket: socket), roles: roles))
+        defer { _ = table.holdAnswer(-heldBytes) }
         table.setDeadline(id, after: limits.transferTime)
         Failpoint.reach(.beforeReply)
         try await stream.write(frame)
         Failpoint.reach(.afterReply)
+    }
+
+    /// What goes to the client, and how many bytes are counted for it until it is gone. When there is no room for an answer, a refusal
+    /// takes its place, and the connection goes on.
+    private func admit(_ answer: AnswerFrame) -> (frame: Data, heldBytes: Int) {
+        let count = answer.bytes.count
+        guard count > limits.smallAnswerBytes else { return (answer.bytes, 0) }
+        guard !table.holdAnswer(count) else { return (answer.bytes, count) }
+        let error = ControlError.answerWithoutRoom(count, limits)
+        refusals.add(error.code, from: socket)
+        handler.metrics.refused(error.code)
+        return (RequestHandler.frame(error, id: answer.requestID), 0)
     }
 
     /// Tells a client whose bytes cannot be followed any further, and waits until it hangs up: with bytes that nobody has read, the
@@ -99,5 +113,12 @@ extension ControlError {
         ControlError(
             .overloaded,
             "the coordinator holds \(limits.bufferedBytes) bytes of requests (buffered bytes); try again later")
+    }
+
+    fileprivate static func answerWithoutRoom(_ bytes: Int, _ limits: Limits) -> ControlError {
+        ControlError(
+            .overloaded,
+            "the answer has \(bytes) bytes, for which there is no room beside those that others have not taken yet: answers may have "
+                + "half of the \(limits.bufferedBytes) buffered bytes; ask again later")
     }
 }

@@ -23,6 +23,8 @@ final class ConnectionTable: Sendable {
         var streams = 0
         var nextID = 0
         var bufferedBytes = 0
+        /// Those among them that wait for clients to take them.
+        var answerBytes = 0
         var isAccepting = false
         /// Since when the server stops, if it does.
         var endOfShutdown: Instant?
@@ -86,6 +88,20 @@ final class ConnectionTable: Sendable {
     func hold(_ bytes: Int) -> Bool {
         state.withLock { state in
             guard bytes <= 0 || state.bufferedBytes + bytes <= limits.bufferedBytes else { return false }
+            state.bufferedBytes += bytes
+            return true
+        }
+    }
+
+    /// Counts `bytes` more (or fewer) of answers that clients have not taken yet.
+    /// - Returns: false, and counts nothing, when that is more than half of what the server holds at most, or too much with requests.
+    func holdAnswer(_ bytes: Int) -> Bool {
+        state.withLock { state in
+            let hasRoom =
+                state.answerBytes + bytes <= limits.bufferedBytes / 2
+                && state.bufferedBytes + bytes <= limits.bufferedBytes
+            guard bytes <= 0 || hasRoom else { return false }
+            state.answerBytes += bytes
             state.bufferedBytes += bytes
             return true
         }

@@ -22,6 +22,7 @@ public struct CoordinatorServer: Service {
     private let http: HTTPServer?
     private let serviceManager: ServiceManager?
     private let refusals: RefusalLog
+    private let reads: Turnstile
 
     /// - Parameters:
     ///   - planning: how plans are made from reports.
@@ -42,6 +43,7 @@ public struct CoordinatorServer: Service {
         self.limits = limits
         self.logger = logger
         table = ConnectionTable(limits: limits)
+        reads = Turnstile(limits.reads)
         refusals = RefusalLog(interval: limits.refusalLogInterval, logger: logger)
         let changes = RunChanges()
         metrics = CoordinatorMetrics()
@@ -70,6 +72,9 @@ public struct CoordinatorServer: Service {
 
     /// Connections that are open now.
     public var connectionCount: Int { table.count }
+
+    /// Requests that only read and wait for their turn.
+    package var waitingReads: Int { reads.waitingCount }
 
     /// Serves until a graceful shutdown, `stop` or cancellation. Closes the listening socket at the end.
     public func run() async throws {
@@ -112,7 +117,7 @@ public struct CoordinatorServer: Service {
     private func acceptConnections() async {
         let handler = RequestHandler(
             store: store, processor: processor, planning: planning, backups: backups, rendezvous: rendezvous,
-            refusals: refusals, metrics: metrics, limits: limits, logger: logger)
+            refusals: refusals, metrics: metrics, reads: reads, limits: limits, logger: logger)
         let refusal = ControlError(
             .overloaded,
             "the coordinator has \(limits.connections) connections already (connections); try again later")

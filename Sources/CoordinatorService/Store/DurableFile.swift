@@ -1,4 +1,3 @@
-import Dispatch
 import Foundation
 
 /// What POSIX says of a file.
@@ -68,14 +67,10 @@ package enum DurableFile {
         return Int(status.st_size)
     }
 
-    private static let threads = DispatchQueue(label: "files", qos: .utility, attributes: .concurrent)
-
     /// `sync`, which may take long, outside of Swift's pool of threads, which the server needs.
     @discardableResult
     package static func syncOnThread(_ path: String) async throws -> Int {
-        try await withCheckedThrowingContinuation { continuation in
-            threads.async { continuation.resume(with: Result { try sync(path) }) }
-        }
+        try await OwnThread.run { try sync(path) }
     }
 
     /// Whether there is a file: no directory, no device.

@@ -72,12 +72,16 @@ export function ranges(numbers) {
   return parts.map(([from, to]) => (from === to ? `${from}` : to === from + 1 ? `${from} ${to}` : `${from}–${to}`)).join(' ');
 }
 
-/** Round numbers that cover a domain, about `target` of them. */
+/** Round numbers that cover a domain, about `target` of them; none where they are too large to be told apart. */
 export function ticks(low, high, target) {
   const rough = (high - low) / Math.max(1, target) || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map(factor => factor * power).find(size => size >= rough * 0.7);
-  const made = [];
-  for (let index = Math.ceil(low / step - 1e-9); index * step <= high + step * 1e-9; index += 1) made.push(+(index * step).toPrecision(12));
+  // From 2^53 on, adding 1 to a number may leave it as it is.
+  if (!(step > 0 && Math.max(Math.abs(low), Math.abs(high)) / step <= 2 ** 52)) return [];
+  const made = [], most = 2 * Math.max(1, target) + 2;
+  for (let index = Math.ceil(low / step - 1e-9) + 0; index * step <= high + step * 1e-9 && made.length < most; index += 1) {
+    made.push(Number.isSafeInteger(step) ? index * step : +(index * step).toPrecision(12));
+  }
   return made;
 }
