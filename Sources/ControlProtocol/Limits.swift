@@ -5,8 +5,8 @@ public struct Limits: Sendable, Equatable {
     // Frames and connections
     /// Bytes of a frame's payload. Holds the largest plan that `planRanks` and `experts` allow.
     public var frameBytes = 16 << 20
-    /// Bytes of frames that are being received or answered, over all connections of a server. Answers have half of them at most, so
-    /// that requests come while nobody takes those.
+    /// Bytes of frames that are being received or answered, over all connections of a server. Answers to
+    /// requests that only read have half of them at most, so that others come while nobody takes those.
     public var bufferedBytes = 128 << 20
     /// Answers of so many bytes are always given, and not counted: a connection has one at a time.
     public var smallAnswerBytes = 4_096

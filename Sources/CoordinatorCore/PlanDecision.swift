@@ -67,8 +67,12 @@ enum PlanDecision {
                 programs.contains(request.allocator)
                 ? StaticAllocator(.expertParallel) : try Allocators.make(named: request.allocator)
             // Its search can take minutes, while everybody waits, and nothing is measured yet. For more ranks it refuses at once.
-            if allocator is LayerwiseAllocator<ExactAllocator>, request.worldSize <= ExactReplicaPlanner.rankLimit {
-                allocator = LoadBalancedAllocator()
+            if let exact = allocator as? LayerwiseAllocator<ExactAllocator>,
+                request.worldSize <= ExactReplicaPlanner.rankLimit
+            {
+                var options = LoadBalancedAllocator.Options()
+                options.slots = exact.policy.slots
+                allocator = LoadBalancedAllocator(options)
             }
             guard
                 let plan = try allocator.allocateExperts(

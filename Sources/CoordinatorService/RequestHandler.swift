@@ -16,6 +16,8 @@ struct AnswerFrame {
     /// Of the request, where it could be read.
     let requestID: Int?
     let bytes: Data
+    /// Whether it tells of a change, so that nothing else may be said in its place.
+    let tellsOfChange: Bool
 }
 
 /// Turns the payload of a request into the frame of its answer.
@@ -39,7 +41,8 @@ struct RequestHandler: Sendable {
     func answer(to payload: Data, from client: Client, roles: Set<ControlRole>) async -> AnswerFrame {
         let incoming = MessageCodec.request(payload, limits: limits)
         let bytes = await answer(to: incoming, from: client, roles: roles)
-        return AnswerFrame(requestID: incoming.requestID, bytes: bytes)
+        let tellsOfChange = (try? !incoming.request.get().onlyReads) ?? false
+        return AnswerFrame(requestID: incoming.requestID, bytes: bytes, tellsOfChange: tellsOfChange)
     }
 
     private func answer(to incoming: IncomingRequest, from client: Client, roles: Set<ControlRole>) async -> Data {
@@ -141,5 +144,19 @@ struct RequestHandler: Sendable {
         if let error = error as? ControlError { return error }
         logger.error("the database cannot be read", metadata: ["reason": "\(StoreError.reason(error))"])
         return .storageUnavailable(error)
+    }
+}
+
+extension AnyRequest {
+    /// Whether it changes nothing, whatever the answer.
+    fileprivate var onlyReads: Bool {
+        switch self {
+        case .listRuns, .showRun, .showPlacement, .listWorkers, .listCheckpoints, .listPlans, .listIntervals,
+            .listLoads, .showTimings, .listEvents:
+            true
+        case .registerRun, .registerWorker, .report, .reports, .finishRun, .pollPlan, .planProgress, .recordCheckpoint,
+            .proposePlacement, .controlPlanning, .archiveRun, .deleteRun, .backUpDatabase, .joinWorld, .openWorld:
+            false
+        }
     }
 }

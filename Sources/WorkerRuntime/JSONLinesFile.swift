@@ -25,7 +25,7 @@ package final class JSONLinesFile {
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     }
 
-    /// Adds a line. Before the first one, a last line that a kill or a full disk has cut short goes.
+    /// Adds a line. Before the first one, a last line that a kill or a full disk has cut short goes, or ends where only its end is missing.
     /// - Throws: `WorkerError` when the file cannot be written.
     package func append(_ line: some Encodable) throws {
         do {
@@ -45,10 +45,15 @@ package final class JSONLinesFile {
         let size = Int(status.st_size)
         let end = try endOfLines(size: size)
         guard end < size else { return }
-        // All lines are objects; anything else is not this program's to take away.
+        // Lines are objects: what is none, or a whole one, was not cut short by this program.
         try handle.seek(toOffset: UInt64(end))
-        guard try handle.read(upToCount: 1) == Data("{".utf8) else { return }
-        try handle.truncate(atOffset: UInt64(end))
+        let rest = try handle.readToEnd() ?? Data()
+        guard rest.first == UInt8(ascii: "{") else { return }
+        if (try? JSONSerialization.jsonObject(with: rest)) != nil {
+            try handle.write(contentsOf: Data([0x0a]))
+        } else {
+            try handle.truncate(atOffset: UInt64(end))
+        }
     }
 
     /// Bytes up to the end of the last whole line; 0 when there is none. Reads back to there, not the whole file.

@@ -83,5 +83,7 @@ struct ExtremeRequestTests {
         #expect(refusal(registration(model, worldSize: 12, limit: nil, allocator: allocator)) == nil)
         let refused = refusal(registration(model, worldSize: 13, limit: nil, allocator: allocator))
         #expect(refused?.code == .unsuitablePlan)
+        let narrow = registration(model, worldSize: 12, limit: nil, allocator: "exact:slots=3")
+        #expect(refusal(narrow)?.code == .unsuitablePlan)
     }
 }

@@ -108,7 +108,29 @@ import Testing
         #expect(planner.keeps(try #require(proposal).plan, over: proposal, current: scattered))
         let first = try #require(plan).layers[0].experts[0..<4].flatMap(\.mesh.ranks)
         #expect(Set(first.map { cluster.nodes[$0] }).count == 1, "\(first)")
-        // So does one that has more groups on a node than on the other, though both have as much to do.
+        #expect((allocator as? LoadBalancedAllocator)?.brokenLayers == [0, 1])
+        // What is over the slots that memory leaves may be within the limit, which the planner looks at itself.
+        let bytes = SlotBudget.expertBytes(
+            neurons: 64, hiddenSize: 64, costs: CostModel.nominal(hiddenSize: model.hiddenSize))
+        let tight = Cluster(nodes: [0, 0], memoryLimits: [8 * 2 * bytes, 8 * 2 * bytes])
+        let heavy = try PlacementPlan(
+            revision: 1, worldSize: 2,
+            layers: model.layers.map { widths in
+                LayerPlacement(
+                    experts: try widths.enumerated().map { expert, width in
+                        try ExpertPlacement(
+                            width: width,
+                            mesh: DeviceMesh(dataParallel: 1, tensorParallel: 1, ranks: [expert < 9 ? 0 : 1]))
+                    })
+            })
+        for (slots, broken) in [(nil, []), (8, [0, 1])] as [(Int?, [Int])] {
+            var limited = LoadBalancedAllocator()
+            limited.options.slots = slots
+            limited.collectPerformance(sample, rank: 0)
+            #expect(try limited.allocateExperts(current: heavy, model: model, cluster: tight, step: 1) != nil)
+            #expect(limited.brokenLayers == broken, "\(broken)")
+        }
+        // A plan gives way, too, that has more groups on a node than on the other, though both have as much to do.
         var even = try Allocators.make(named: "load-balanced:groups=4")
         let heap = try PlacementPlan(
             revision: 1, worldSize: 4, nodes: cluster.nodes,

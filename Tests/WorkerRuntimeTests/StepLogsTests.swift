@@ -150,6 +150,9 @@ import WorkerRuntime
         try Data("one\ntwo".utf8).write(to: file)
         try JSONLinesFile(path: file.path, flag: "--metrics").append(["step": 1])
         #expect(try String(contentsOf: file, encoding: .utf8) == "one\ntwo{\"step\":1}\n")
+        try Data("{\"vocabulary_size\":65}".utf8).write(to: file)
+        try JSONLinesFile(path: file.path, flag: "--metrics").append(["step": 1])
+        #expect(try String(contentsOf: file, encoding: .utf8) == "{\"vocabulary_size\":65}\n{\"step\":1}\n")
     }
 
     @Test func devicesTakeLines() throws {

@@ -237,14 +237,14 @@ package actor PlanningLoop {
         for (run, _) in idle.prefix(max(0, entries.count - limits.residentRuns)) { entries[run] = nil }
     }
 
-    /// Runs what may take long outside of Swift's pool of threads, which the server needs.
+    /// Runs what may take long outside of Swift's pool of threads, which the server needs and has the first right to the processors.
     private nonisolated func onThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
-        await turnstile.pass { await OwnThread.run(body) }
+        await turnstile.pass { await OwnThread.run(niceness: 10, body) }
     }
 
     private nonisolated func onThread<Value: Sendable>(
         _ body: @escaping @Sendable () throws -> Value
     ) async throws -> Value {
-        try await turnstile.pass { try await OwnThread.run(body) }
+        try await turnstile.pass { try await OwnThread.run(niceness: 10, body) }
     }
 }

@@ -81,12 +81,12 @@ struct Connection {
         Failpoint.reach(.afterReply)
     }
 
-    /// What goes to the client, and how many bytes are counted for it until it is gone. When there is no room for an answer, a refusal
+    /// What goes to the client, and how many bytes are counted for it until it is gone. When there is no room for what was read, a refusal
     /// takes its place, and the connection goes on.
     private func admit(_ answer: AnswerFrame) -> (frame: Data, heldBytes: Int) {
         let count = answer.bytes.count
         guard count > limits.smallAnswerBytes else { return (answer.bytes, 0) }
-        guard !table.holdAnswer(count) else { return (answer.bytes, count) }
+        guard !table.holdAnswer(count, always: answer.tellsOfChange) else { return (answer.bytes, count) }
         let error = ControlError.answerWithoutRoom(count, limits)
         refusals.add(error.code, from: socket)
         handler.metrics.refused(error.code)
@@ -112,7 +112,8 @@ extension ControlError {
     fileprivate static func tooManyBytes(_ limits: Limits) -> ControlError {
         ControlError(
             .overloaded,
-            "the coordinator holds \(limits.bufferedBytes) bytes of requests (buffered bytes); try again later")
+            "the coordinator holds \(limits.bufferedBytes) bytes of requests, and of answers that are not taken (buffered bytes); "
+                + "try again later")
     }
 
     fileprivate static func answerWithoutRoom(_ bytes: Int, _ limits: Limits) -> ControlError {

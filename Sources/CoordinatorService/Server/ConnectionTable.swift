@@ -94,13 +94,14 @@ final class ConnectionTable: Sendable {
     }
 
     /// Counts `bytes` more (or fewer) of answers that clients have not taken yet.
+    /// - Parameter always: whether there is room or not.
     /// - Returns: false, and counts nothing, when that is more than half of what the server holds at most, or too much with requests.
-    func holdAnswer(_ bytes: Int) -> Bool {
+    func holdAnswer(_ bytes: Int, always: Bool = false) -> Bool {
         state.withLock { state in
             let hasRoom =
                 state.answerBytes + bytes <= limits.bufferedBytes / 2
                 && state.bufferedBytes + bytes <= limits.bufferedBytes
-            guard bytes <= 0 || hasRoom else { return false }
+            guard bytes <= 0 || always || hasRoom else { return false }
             state.answerBytes += bytes
             state.bufferedBytes += bytes
             return true

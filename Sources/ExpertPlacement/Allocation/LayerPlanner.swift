@@ -77,6 +77,12 @@ struct LayerPlanner {
         !fits(current, slots: slots) || groups.map { $0.homes(in: current) == nil } ?? false
     }
 
+    /// Whether it breaks what the policy was told, groups and slots; that memory is short is for others to say.
+    func breaksRules(_ current: LayerPlacement) -> Bool {
+        let slots = options.slots.map { [Int](repeating: $0, count: worldSize) }
+        return slots.map { !fits(current, slots: $0) } ?? false || groups.map { $0.homes(in: current) == nil } ?? false
+    }
+
     /// - Parameters:
     ///   - before: what is predicted of the placement in force.
     ///   - experience: what shapes came to earlier, kept up to date.

@@ -55,6 +55,7 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
         let measuredDeviations = forecast.measuredDeviations
         var layers = [LayerPlacement]()
         var sum = PlanPrediction.zero
+        var isForced = false
         if experience.count != model.layers.count {
             experience = [ShapeExperience](repeating: ShapeExperience(), count: model.layers.count)
         }
@@ -71,11 +72,12 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
             let choice = try planner.choose(
                 current: current.layers[layer], before: predictions[layer], experience: &experience[layer])
             layers.append(choice.placement)
-            if choice.isForced { brokenLayers.append(layer) }
+            isForced = isForced || choice.isForced
+            if planner.breaksRules(current.layers[layer]) { brokenLayers.append(layer) }
             sum.add(choice, layers: model.layers.count)
         }
         let isWorthwhile = sum.secondsBefore - sum.secondsAfter > options.minimumGain * sum.secondsBefore
-        guard isWorthwhile || !brokenLayers.isEmpty else { return nil }
+        guard isWorthwhile || isForced else { return nil }
         sum.forecastError = forecast.errors.last
         prediction = sum
         return try PlacementPlan(worldSize: cluster.worldSize, nodes: cluster.nodes, layers: layers)
