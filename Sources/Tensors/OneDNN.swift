@@ -20,12 +20,18 @@ struct OneDNN {
     private typealias Version = @convention(c) () -> UnsafePointer<Int32>
 
     let sgemm: SGEMM
-    /// Nil: this version has none, or the processor, or it must not use them.
-    let bfloat16GEMM: BFloat16GEMM?
+    /// Nil: this version has none, or the processor, or it must not use them. Compiled when it is first asked for.
+    var bfloat16GEMM: BFloat16GEMM? { Self.installedBFloat16GEMM }
+    private let foundBFloat16GEMM: BFloat16GEMM?
     /// For example `2.6.3`.
     let version: String
 
     private static let installed: OneDNN? = OneDNN()
+    private static let installedBFloat16GEMM: BFloat16GEMM? = installed?.foundBFloat16GEMM.flatMap { gemm in
+        let isMade =
+            processor_has_bfloat16() != 0 && makes { gemm($0, $0, $1, $1, $1, 1, $2, $1, $2, $1, 0, $3, $1) }
+        return isMade ? gemm : nil
+    }
     private static let hasAVX512 = processor_has_avx512() != 0
 
     /// Nil: it is not installed, or not to be used.
@@ -78,13 +84,9 @@ struct OneDNN {
         else { return nil }
         self.sgemm = sgemm
         self.version = "\(version[0]).\(version[1]).\(version[2])"
-        bfloat16GEMM =
-            dlsym(library, "dnnl_gemm_bf16bf16f32").map { unsafeBitCast($0, to: BFloat16GEMM.self) }.flatMap { gemm in
-                let isMade =
-                    processor_has_bfloat16() != 0
-                    && Self.makes { gemm($0, $0, $1, $1, $1, 1, $2, $1, $2, $1, 0, $3, $1) }
-                return isMade ? gemm : nil
-            }
+        foundBFloat16GEMM = dlsym(library, "dnnl_gemm_bf16bf16f32").map {
+            unsafeBitCast($0, to: BFloat16GEMM.self)
+        }
     }
 
     /// Whether a product is made of factors that `gemm` takes. The library compiles its products when they are first made, which a process
