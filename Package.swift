@@ -282,7 +282,10 @@ let package = Package(
             ]),
         .target(
             name: "ControlTestSupport",
-            dependencies: ["ControlProtocol", "CoordinatorCore", "ExpertPlacement", "TestSupport"],
+            dependencies: [
+                "ControlProtocol", "CoordinatorCore", "ExpertPlacement", "TestSupport",
+                .product(name: "Logging", package: "swift-log"),
+            ],
             path: "Tests/ControlTestSupport"),
         .testTarget(
             name: "ControlProtocolTests",

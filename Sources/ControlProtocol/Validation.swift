@@ -58,11 +58,7 @@ struct Validation {
     }
 
     func plan(_ plan: PlacementPlan) throws(ControlError) {
-        var ranks = 0
-        for layer in plan.layers {
-            for expert in layer.experts { ranks += expert.mesh.ranks.count }
-        }
-        try integer(ranks, "the number of ranks in the plan's meshes", in: 0...limits.planRanks)
+        try integer(plan.listedRanks, "the number of ranks in the plan's meshes", in: 0...limits.planRanks)
     }
 
     func experts(_ experts: [ExpertID], _ field: String) throws(ControlError) {

@@ -81,7 +81,7 @@ enum PlanDecision {
                 throw PlacementError.unsuitableAllocator("allocator \(request.allocator) made no plan")
             }
             try plan.validate(for: request.model, worldSize: request.worldSize)
-            let ranks = plan.layers.lazy.flatMap(\.experts).reduce(0) { $0 + $1.mesh.ranks.count }
+            let ranks = plan.listedRanks
             guard ranks <= limits.planRanks else {
                 throw ControlError(
                     .limitExceeded,

@@ -43,6 +43,9 @@ public struct PlacementPlan: Hashable, Sendable {
         self.layers = layers
     }
 
+    /// Ranks that its meshes list, each mesh counted: at most `rankLimit` are accepted from outside.
+    package var listedRanks: Int { layers.reduce(0) { $0 + $1.listedRanks } }
+
     /// - Throws: `PlacementError` when the plan was made for other layers, experts or widths than `model` has, or for
     ///   another world size.
     public func validate(for model: ExpertModel, worldSize: Int) throws(PlacementError) {
@@ -77,6 +80,9 @@ public struct LayerPlacement: Hashable, Sendable, Codable {
         case experts
         case switchStep = "switch_step"
     }
+
+    /// Ranks that the experts' meshes list, those on several meshes counted in each.
+    package var listedRanks: Int { experts.reduce(0) { $0 + $1.mesh.ranks.count } }
 }
 
 extension PlacementPlan: Codable {

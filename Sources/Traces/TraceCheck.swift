@@ -86,7 +86,7 @@ struct TraceCheck: Error, CustomStringConvertible {
         do { try plan.plan.validate(for: model, worldSize: plan.plan.worldSize) } catch {
             throw TraceCheck(description: "\(error)")
         }
-        let ranks = plan.plan.layers.reduce(0) { $0 + $1.experts.reduce(0) { $0 + $1.mesh.ranks.count } }
+        let ranks = plan.plan.listedRanks
         try require(ranks <= limits.planRanks, "the plan lists \(ranks) ranks, over the limit of \(limits.planRanks)")
     }
 

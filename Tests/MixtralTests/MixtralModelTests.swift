@@ -58,12 +58,19 @@ import Testing
         }
     }
 
+    /// Logits and their gradients are most of what it takes.
+    private static func largeVocabulary(seed: UInt64) throws -> SmallModel {
+        SmallModel(
+            seed: seed,
+            try MixtralConfiguration(
+                vocabularySize: 4096, hiddenSize: 16, intermediateSize: 8, layers: 2, heads: 2, keyValueHeads: 2,
+                experts: 2),
+            sequences: 8, sequenceLength: 16)
+    }
+
     /// A step whose gradient is not finite has no backward pass.
     @Test func logitsOfASkippedStepGoBeforeTheNext() throws {
-        let configuration = try MixtralConfiguration(
-            vocabularySize: 4096, hiddenSize: 16, intermediateSize: 8, layers: 2, heads: 2, keyValueHeads: 2, experts: 2
-        )
-        let small = SmallModel(seed: 116, configuration, sequences: 8, sequenceLength: 16)
+        let small = try Self.largeVocabulary(seed: 116)
         _ = try small.trainingForward()
         let before = StoragePool.shared.use.bytes
         StoragePool.shared.resetPeak()
@@ -74,10 +81,7 @@ import Testing
 
     /// With a large vocabulary they are larger than all that the layers keep.
     @Test func logitsGoBeforeTheLayersWork() throws {
-        let configuration = try MixtralConfiguration(
-            vocabularySize: 4096, hiddenSize: 16, intermediateSize: 8, layers: 2, heads: 2, keyValueHeads: 2, experts: 2
-        )
-        let small = SmallModel(seed: 115, configuration, sequences: 8, sequenceLength: 16)
+        let small = try Self.largeVocabulary(seed: 115)
         _ = try small.trainingForward()
         let before = StoragePool.shared.use.bytes
         let logits = small.tokens.count * 4096 * MemoryLayout<Float>.stride

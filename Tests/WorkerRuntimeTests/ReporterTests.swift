@@ -1,4 +1,5 @@
 import ControlProtocol
+import ControlTestSupport
 import ExpertPlacement
 import Logging
 import Synchronization
@@ -93,30 +94,6 @@ private final class FakeCoordinator: Sendable {
         logger: Logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
     ) -> Reporter {
         Reporter(capacity: capacity, backOff: backOff, logger: logger, connect: connect)
-    }
-}
-
-/// Keeps what is logged.
-private final class KeptLog: Sendable {
-    private let kept = Mutex([String]())
-
-    var lines: [String] { kept.withLock(\.self) }
-
-    var logger: Logger { Logger(label: "test") { _ in Handler(log: self) } }
-
-    private struct Handler: LogHandler {
-        let log: KeptLog
-        var logLevel = Logger.Level.trace
-        var metadata = Logger.Metadata()
-
-        init(log: KeptLog) { self.log = log }
-
-        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-            get { metadata[key] }
-            set { metadata[key] = newValue }
-        }
-
-        func log(event: LogEvent) { log.kept.withLock { $0.append("\(event.level): \(event.message)") } }
     }
 }
 
@@ -251,7 +228,7 @@ extension Reporter {
     @Test func reportsWaitWhileRegistrationIsRefused() async throws {
         let coordinator = FakeCoordinator()
         coordinator.state.withLock { $0.refusesConnections = true }
-        let log = KeptLog()
+        let log = CollectedLog()
         let reporter = coordinator.reporter(logger: log.logger)
         for _ in 0..<5 { reporter.submit(sample) }
         await coordinator.attempted(4)
@@ -264,8 +241,8 @@ extension Reporter {
         }
         #expect(
             log.lines == [
-                "warning: reports wait, the training goes on: unknown run",
-                "notice: the coordinator takes reports again",
+                "warning reports wait, the training goes on: unknown run",
+                "notice the coordinator takes reports again",
             ])
     }
 

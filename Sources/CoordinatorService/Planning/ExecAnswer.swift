@@ -26,7 +26,7 @@ struct ExecAnswer: Hashable, Sendable, Codable {
     /// - Throws: `PlacementError` when it is not one for this model on this cluster.
     func plan(model: ExpertModel, cluster: Cluster, limits: Limits) throws(PlacementError) -> PlacementPlan? {
         guard let layers else { return nil }
-        let ranks = layers.reduce(0) { $0 + $1.experts.reduce(0) { $0 + $1.mesh.ranks.count } }
+        let ranks = layers.reduce(0) { $0 + $1.listedRanks }
         guard ranks <= limits.planRanks else {
             throw .invalidPlan("the meshes list \(ranks) ranks, over the limit of \(limits.planRanks) (plan ranks)")
         }

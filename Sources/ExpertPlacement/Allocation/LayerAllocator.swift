@@ -53,7 +53,7 @@ public struct LayerwiseAllocator<Policy: LayerAllocator>: ExpertsAllocator {
                 LayerRequest(
                     layer: layer, current: current?.layers[layer], model: model, cluster: cluster, loads: loads[layer],
                     deviations: deviations[layer], step: step))
-            ranks = placement.experts.reduce(ranks) { $0 + $1.mesh.ranks.count }
+            ranks += placement.listedRanks
             guard ranks <= PlacementPlan.rankLimit else {
                 throw .tooManyRanks(
                     "the experts of \(layer + 1) layers are on \(ranks) ranks, over the limit of \(PlacementPlan.rankLimit) of one plan; "

@@ -74,13 +74,17 @@ struct LayerPlanner {
     /// Whether a plan is over the limit, one of another program or an operator, or does not keep groups together: it has to go whatever
     /// that costs.
     func mustGo(_ current: LayerPlacement, slots: [Int]) -> Bool {
-        !fits(current, slots: slots) || groups.map { $0.homes(in: current) == nil } ?? false
+        !fits(current, slots: slots) || tearsGroups(current)
     }
 
     /// Whether it breaks what the policy was told, groups and slots; that memory is short is for others to say.
     func breaksRules(_ current: LayerPlacement) -> Bool {
         let slots = options.slots.map { [Int](repeating: $0, count: worldSize) }
-        return slots.map { !fits(current, slots: $0) } ?? false || groups.map { $0.homes(in: current) == nil } ?? false
+        return slots.map { !fits(current, slots: $0) } ?? false || tearsGroups(current)
+    }
+
+    private func tearsGroups(_ placement: LayerPlacement) -> Bool {
+        groups.map { $0.homes(in: placement) == nil } ?? false
     }
 
     /// - Parameters:

@@ -249,6 +249,8 @@ private struct Activations {
         /// What the network keeps, and what it needs at its most besides.
         var network = 0.0
         var work = 0.0
+        /// What a shared expert's forward pass needs besides all that is kept.
+        var sharedForward = 0.0
 
         var kept: Double { norms + heads + weights + network }
     }
@@ -274,7 +276,9 @@ private struct Activations {
             let gradients = options.overlap.contains(.gradients) ? arriving[(layer + 2)...].prefix(2).reduce(0, +) : 0
             let (norms, heads, network, weights) = (entries.norms, entries.heads, entries.network, entries.weights)
             // What backward computes again of a layer is there while it is at the layer, but its attention only after the network's part.
-            let networkPeak = entries.kept + entries.work - (options.recomputation == .attention ? heads : 0)
+            let networkPeak =
+                entries.kept + max(entries.work, options.recomputation.coversExperts ? entries.sharedForward : 0)
+                - (options.recomputation == .attention ? heads : 0)
             // By then the network has let go of all its own.
             let attentionPeak = norms + heads + weights + attending(share, groupTokens: groupTokens)
             peak = max(peak, kept + max(networkPeak, attentionPeak) + gradients)
@@ -357,6 +361,11 @@ private struct Activations {
         let input = shares.mesh.tensorParallel > 1 ? 1 - rounded : rounded
         entries.network += groupTokens * (input * state + 2 * width)
         entries.network += configuration.hasSharedGate ? tokens * (state + 2) : 0
+        // The others' output is there, and its own, which a gate keeps.
+        entries.sharedForward =
+            tokens * state + groupTokens * (1 + rounded) * width
+            + (configuration.hasSharedGate ? 0 : tokens * state)
+            + (shares.mesh.tensorParallel > 1 ? groupTokens * state : 0)
         // Its backward comes when the others have let go of theirs.
         entries.work = max(
             work, tokens * state + groupTokens * (spread * state + (1 + 3 * rounded) * width) - routed)

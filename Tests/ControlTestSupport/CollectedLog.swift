@@ -2,12 +2,14 @@ import Logging
 import Synchronization
 
 /// Keeps what is logged: the message, and the metadata in the order of their names.
-final class CollectedLog: Sendable {
+public final class CollectedLog: Sendable {
     private let state = Mutex([String]())
 
-    var lines: [String] { state.withLock { $0 } }
+    public init() {}
 
-    var logger: Logger { Logger(label: "test") { _ in Handler(log: self) } }
+    public var lines: [String] { state.withLock { $0 } }
+
+    public var logger: Logger { Logger(label: "test") { _ in Handler(log: self) } }
 
     private struct Handler: LogHandler {
         let log: CollectedLog
