@@ -63,6 +63,9 @@ enum PlanDecision {
         try ControlError.mapping { () throws(any Error) in
             let cluster = Cluster(request)
             if let plan = request.plan { return try plan.adapted(to: request.model, cluster: cluster) }
+            if request.allocator.hasPrefix(Allocators.programPrefix), !programs.contains(request.allocator) {
+                throw PlacementError.unknownProgram(request.allocator, known: Array(programs))
+            }
             var allocator: any ExpertsAllocator =
                 programs.contains(request.allocator)
                 ? StaticAllocator(.expertParallel) : try Allocators.make(named: request.allocator)
@@ -110,12 +113,23 @@ extension ControlError {
             return try body()
         } catch let error as ControlError {
             throw error
-        } catch PlacementError.unknownAllocator(let name) {
-            throw ControlError(.unknownAllocator, "\(PlacementError.unknownAllocator(name))")
+        } catch let error as PlacementError where error.isOfName {
+            throw ControlError(.unknownAllocator, "\(error)")
         } catch PlacementError.tooManyRanks(let reason) {
             throw ControlError(.limitExceeded, reason)
         } catch {
             throw ControlError(.unsuitablePlan, "\(error)")
+        }
+    }
+}
+
+extension PlacementError {
+    /// Whether an allocator's name is at fault.
+    fileprivate var isOfName: Bool {
+        switch self {
+        case .unknownAllocator, .unknownProgram: true
+        case .invalidMesh, .invalidPlan, .unsuitableAllocator, .tooManyRanks, .invalidOption, .exceedsMemory, .programFailed:
+            false
         }
     }
 }

@@ -4,6 +4,8 @@ public enum PlacementError: Error, Equatable, Sendable, CustomStringConvertible 
     case invalidPlan(String)
     case unknownAllocator(String)
     case unsuitableAllocator(String)
+    /// The coordinator's configuration file has no program of this name; it has these.
+    case unknownProgram(String, known: [String])
     /// A plan would list more ranks than one may, `PlacementPlan.rankLimit`.
     case tooManyRanks(String)
     case invalidOption(String)
@@ -16,7 +18,11 @@ public enum PlacementError: Error, Equatable, Sendable, CustomStringConvertible 
         case .invalidMesh(let reason): "invalid device mesh: \(reason)"
         case .invalidPlan(let reason): "invalid placement plan: \(reason)"
         case .unknownAllocator(let name):
-            "unknown allocator \"\(name)\"; known are \(Allocators.names.joined(separator: ", "))"
+            "unknown allocator \"\(name)\"; known are \(Allocators.names.joined(separator: ", ")), and \(Allocators.programPrefix)ALIAS for "
+                + "a program that the coordinator's configuration file names"
+        case .unknownProgram(let name, let known):
+            "allocator \(name) is not in the coordinator's configuration file"
+                + (known.isEmpty ? ", which names no program" : "; known are \(known.sorted().joined(separator: ", "))")
         case .unsuitableAllocator(let reason), .tooManyRanks(let reason), .invalidOption(let reason),
             .exceedsMemory(let reason), .programFailed(let reason):
             reason

@@ -19,23 +19,29 @@ public final class CheckpointRequests: Sendable {
 
     var isStopped: Bool { stops.load(ordering: .relaxed) }
 
-    /// Those of this process: SIGUSR1 asks for a checkpoint, SIGTERM for one and the end. The thread that calls this may compute.
+    /// Those of this process: SIGUSR1 asks for a checkpoint, SIGTERM and the first SIGINT for one and the end. The thread that calls
+    /// this may compute.
     public static func fromSignals() -> CheckpointRequests {
         // Made before a handler can look at it.
         let requests = ofProcess
         giveSignalsAStack()
-        for signal in [SIGUSR1, SIGTERM] {
+        for signal in [SIGUSR1, SIGTERM, SIGINT] {
             var action = sigaction()
+            // A shell's background jobs have no part in what is typed.
+            if signal == SIGINT, sigaction(signal, nil, &action) == 0, action.ignores { continue }
+            action = sigaction()
             action.__sigaction_handler.sa_handler = { signal in
                 // Nothing but a store, as behoves a handler.
-                if signal == SIGTERM {
-                    CheckpointRequests.ofProcess.stop()
-                } else {
+                if signal == SIGUSR1 {
                     CheckpointRequests.ofProcess.save()
+                } else {
+                    CheckpointRequests.ofProcess.stop()
                 }
             }
             // What waits for a disk or a socket goes on waiting.
             action.sa_flags = SA_RESTART | SA_ONSTACK
+            // Who types it twice does not want to wait.
+            if signal == SIGINT { action.sa_flags |= Int32(bitPattern: UInt32(SA_RESETHAND)) }
             sigaction(signal, &action, nil)
         }
         return requests
@@ -55,4 +61,11 @@ public final class CheckpointRequests: Sendable {
     }
 
     private static let ofProcess = CheckpointRequests()
+}
+
+extension sigaction {
+    /// Whether the signal is nobody's.
+    fileprivate var ignores: Bool {
+        unsafeBitCast(__sigaction_handler.sa_handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
+    }
 }

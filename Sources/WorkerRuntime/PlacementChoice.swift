@@ -13,7 +13,8 @@ enum PlacementChoice {
             if isProgram(allocator) {
                 guard hasCoordinator else {
                     throw WorkerError.usage(
-                        "--allocator \(allocator): only a coordinator runs programs; name it with --coordinator")
+                        "--allocator \(allocator): only a coordinator runs programs; name it with --coordinator, or choose another "
+                            + "allocator")
                 }
             } else {
                 _ = try Allocators.make(named: allocator)

@@ -42,6 +42,9 @@ package final class Reporter: Sendable {
         }
     }
 
+    /// The most reasons that are told until the coordinator takes reports again.
+    private static let toldReasons = 8
+
     private let state = Mutex(State())
     private let capacity: Int
     private let backOff: BackOff
@@ -109,6 +112,8 @@ package final class Reporter: Sendable {
         var wakeUps = wakeUps.makeAsyncIterator()
         var channel: (any ReportChannel)?
         var failures = 0
+        /// Why reports wait, as far as it was told: a coordinator that is back may refuse what is not as it was.
+        var reasons = Set<String>()
         /// Reports that go by themselves: one of them was refused.
         var separate = 0
         while !Task.isCancelled {
@@ -129,6 +134,7 @@ package final class Reporter: Sendable {
                 separate = max(0, separate - 1)
                 if failures > 0 { logger.notice("the coordinator takes reports again") }
                 failures = 0
+                reasons = []
             } catch is IncarnationOver {
                 state.withLock { $0.isSuperseded = true }
                 break
@@ -148,7 +154,9 @@ package final class Reporter: Sendable {
                     channel = nil
                 }
                 putBack(reports)
-                if failures == 0 { logger.warning("reports wait, the training goes on: \(error)") }
+                if reasons.count < Self.toldReasons, reasons.insert("\(error)").inserted {
+                    logger.warning("reports wait, the training goes on: \(error)")
+                }
                 failures += 1
                 await pause(afterFailures: failures)
             }

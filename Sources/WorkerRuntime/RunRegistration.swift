@@ -11,13 +11,13 @@ struct RunRegistration: Codable, Sendable {
     /// The largest incarnation that the directory of checkpoints knows; 0: none.
     var earlierIncarnation = 0
 
-    /// A name from the time, for a run that has none.
+    /// A name for a run that has none: from the time, and from chance, for jobs that start in the same second.
     static func generatedName(at date: Date = Date()) -> String {
         let formatter = DateFormatter()
         formatter.locale = Locale(identifier: "en_US_POSIX")
         formatter.timeZone = TimeZone(identifier: "UTC")
         formatter.dateFormat = "yyyyMMdd-HHmmss"
-        return "run-\(formatter.string(from: date))"
+        return "run-\(formatter.string(from: date))-" + String(UInt32.random(in: 0...0xFF_FFFF) | 1 << 24, radix: 16).dropFirst()
     }
 
     /// Registers the run; tries again until `limit` has passed while the coordinator is away.

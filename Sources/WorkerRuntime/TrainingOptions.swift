@@ -97,7 +97,7 @@ public struct TrainingOptions: Sendable {
     public var matrixLibrary = MatrixLibrary.automatic
 
     // Control plane
-    /// Nil: a name is made from the time.
+    /// Nil: a name is made from the time and a random number.
     public var run: String?
     /// HOST:PORT; nil: placement is decided in this process.
     public var coordinator: String?
@@ -182,6 +182,15 @@ public struct TrainingOptions: Sendable {
         if let run { try require(RunName.isValid(run), "--run \"\(run)\": \(RunName.rule)") }
         try requireRange("learning-rate", schedule.learningRate, 0...Double.greatestFiniteMagnitude)
         try requireRange("minimum-learning-rate", schedule.minimum, 0...Double.greatestFiniteMagnitude)
+        if schedule.minimum > 0 {
+            try require(
+                schedule.shape == .cosine,
+                "--minimum-learning-rate is what a cosine ends at; add --learning-rate-schedule cosine, or leave it out")
+            try require(
+                schedule.minimum <= schedule.learningRate,
+                "--minimum-learning-rate \(schedule.minimum) is above --learning-rate \(schedule.learningRate); it is what the cosine ends at"
+            )
+        }
         try requireRange("beta1", beta1, 0...1.0.nextDown)
         try requireRange("beta2", beta2, 0...1.0.nextDown)
         // Entries without a gradient are 0 / (0 + epsilon), in fp32, where 1e-46 is 0.

@@ -25,8 +25,8 @@ struct OutputOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Where checkpoints are written, as <dir>/step-<n>: after the last step, on SIGUSR1, and on SIGTERM, which then ends "
-                + "the run with exit code 75.", valueName: "dir"))
+            "Where checkpoints are written, as <dir>/step-<n>: after the last step, on SIGUSR1, and on SIGTERM or Ctrl-C, which "
+                + "then end the run with exit code 75.", valueName: "dir"))
     var checkpointDirectory: String?
 
     @Option(help: ArgumentHelp("Steps between checkpoints; 0: only the last.", valueName: "n"))

@@ -96,7 +96,9 @@ public struct ChangeScenarios: Sendable {
     }
 
     private func whatCannotBePlaced() async throws {
-        await refuses(Samples.registerRun("bad", allocator: "magic"), .unknownAllocator)
+        for name in ["magic", "exec:magic"] {
+            await refuses(Samples.registerRun("bad", allocator: name), .unknownAllocator)
+        }
         await refuses(Samples.registerRun("bad", allocator: "dp=2,tp=2"), .unsuitablePlan)
         let large = ExpertModel(hiddenSize: 8, layers: [[Int]](repeating: [Int](repeating: 16, count: 200), count: 100))
         await refuses(Samples.registerRun("bad", worldSize: 100, model: large, allocator: "replicated"), .limitExceeded)

@@ -82,6 +82,25 @@ import Testing
         #expect(try CheckpointDirectory(checkpoints).steps().count == 2)
     }
 
+    /// Ctrl-C, where no mpirun is there to hand SIGTERM on; twice: at once.
+    @Test(arguments: [1, 2])
+    func stopsOnSIGINT(times: Int) throws {
+        // Whoever started the tests in the background of a shell has it ignored, and so would the job.
+        let former = signal(SIGINT, SIG_DFL)
+        defer { signal(SIGINT, former) }
+        let running = try job(steps: 1 << 30, ranks: nil)
+        _ = running.readLine(after: "step")
+        for _ in 0..<times { kill(running.processIdentifier, SIGINT) }
+        let status = running.waitForEnd()
+        // Two that come before the process runs again are one.
+        if times == 1 || status == 75 {
+            #expect(status == 75, "\(running.text)")
+            #expect(try CheckpointDirectory(checkpoints).steps().count == 1)
+        } else {
+            #expect(status == SIGINT, "\(running.text)")
+        }
+    }
+
     @Test func withoutCheckpointsSIGTERMEnds() throws {
         let running = try job(steps: 1 << 30, ranks: nil, ["--checkpoint-directory": nil])
         _ = running.readLine(after: "step")

@@ -246,6 +246,26 @@ extension Reporter {
             ])
     }
 
+    /// A coordinator that is away may come back with keys that this job does not have.
+    @Test func eachReasonIsToldOnce() async throws {
+        let coordinator = FakeCoordinator()
+        coordinator.state.withLock { $0.isAway = true }
+        let log = CollectedLog()
+        let reporter = coordinator.reporter(logger: log.logger)
+        reporter.submit(sample)
+        await coordinator.attempted(3)
+        coordinator.state.withLock { ($0.isAway, $0.refusesConnections) = (false, true) }
+        await coordinator.attempted(8)
+        coordinator.state.withLock { $0.refusesConnections = false }
+        #expect(try await reporter.end().delivered == 1)
+        #expect(
+            log.lines == [
+                "warning reports wait, the training goes on: Away()",
+                "warning reports wait, the training goes on: unknown run",
+                "notice the coordinator takes reports again",
+            ])
+    }
+
     @Test func endOfTheIncarnationIsNoticed() async throws {
         let coordinator = FakeCoordinator()
         let reporter = coordinator.reporter()

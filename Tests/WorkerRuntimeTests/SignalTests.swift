@@ -6,15 +6,43 @@ import Testing
 import WorkerRuntime
 
 /// Signals that ask for checkpoints come while the thread that gets them computes.
-@Suite struct SignalTests {
+@Suite(.serialized) struct SignalTests {
     private static let isDone = Atomic(false)
+
+    /// What the process does at each signal.
+    private struct Actions {
+        private let actions = [SIGUSR1, SIGTERM, SIGINT].map { signal in
+            var action = sigaction()
+            sigaction(signal, nil, &action)
+            return (signal, action)
+        }
+
+        func restore() {
+            for (signal, action) in actions {
+                var action = action
+                sigaction(signal, &action, nil)
+            }
+        }
+    }
+
+    /// A job in the background of a shell is not meant when somebody types Ctrl-C.
+    @Test func whatIsIgnoredStaysIgnored() async throws {
+        let former = Actions()
+        defer { former.restore() }
+        try await onOwnThread {
+            for isIgnored in [true, false] {
+                signal(SIGINT, isIgnored ? SIG_IGN : SIG_DFL)
+                _ = CheckpointRequests.fromSignals()
+                let found = unsafeBitCast(signal(SIGINT, SIG_DFL), to: Int.self)
+                #expect((found == unsafeBitCast(SIG_IGN, to: Int.self)) == isIgnored)
+            }
+        }
+    }
 
     /// Without a stack for signals, one product in ten is another one (oneDNN 2.6.3, AVX-512).
     @Test func productsStayWhatTheyAre() async throws {
-        var former = [sigaction(), sigaction()]
-        for (index, signal) in [SIGUSR1, SIGTERM].enumerated() { sigaction(signal, nil, &former[index]) }
-        defer { for (index, signal) in [SIGUSR1, SIGTERM].enumerated() { sigaction(signal, &former[index], nil) } }
-
+        let former = Actions()
+        defer { former.restore() }
         let wrong = try await onOwnThread {
             _ = CheckpointRequests.fromSignals()
             var random = SeededGenerator(seed: 7)

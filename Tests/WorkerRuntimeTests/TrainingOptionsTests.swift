@@ -22,6 +22,7 @@ import WorkerRuntime
         #expect(refusal { $0.allocator = "dp=1,tp=2" } == nil)
         #expect(refusal { $0.coordinator = "[::1]:7700" } == nil)
         #expect(refusal { $0.epsilon = 1e-30 } == nil)
+        #expect(refusal { ($0.schedule.shape, $0.schedule.minimum) = (.cosine, 1e-3) } == nil)
     }
 
     @Test func eachRefusalNamesTheFlag() {
@@ -43,6 +44,12 @@ import WorkerRuntime
             ("--migration-budget must be at least 1 byte", { $0.migrationBudgetBytes = 0 }),
             ("--learning-rate must be", { $0.schedule.learningRate = .nan }),
             ("--learning-rate must be", { $0.schedule.learningRate = -1 }),
+            ("add --learning-rate-schedule cosine", { $0.schedule.minimum = 1e-4 }),
+            (
+                "--minimum-learning-rate 5.0 is above --learning-rate 0.001",
+                { ($0.schedule.shape, $0.schedule.minimum) = (.cosine, 5) }
+            ),
+            ("only a coordinator runs programs", { $0.allocator = "exec:mine" }),
             ("--beta1 must be", { $0.beta1 = 1 }),
             ("--epsilon must be between 1e-30 and 1.0, not 0.0", { $0.epsilon = 0 }),
             ("--epsilon must be between 1e-30 and 1.0, not 1e-46", { $0.epsilon = 1e-46 }),

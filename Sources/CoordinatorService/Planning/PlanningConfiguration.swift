@@ -39,10 +39,7 @@ public struct PlanningConfiguration: Hashable, Sendable {
         }
         let alias = String(name.dropFirst(Allocators.programPrefix.count))
         guard let program = programs[alias] else {
-            let known = programs.keys.sorted().map { Allocators.programPrefix + $0 }.joined(separator: ", ")
-            throw .unsuitableAllocator(
-                "allocator \(name) is not in the coordinator's configuration file"
-                    + (known.isEmpty ? ", which names no program" : "; known are \(known)"))
+            throw .unknownProgram(name, known: programs.keys.map { Allocators.programPrefix + $0 })
         }
         return ExecAllocator(alias: alias, program: program, limits: limits, cancellation: cancellation)
     }
