@@ -4,6 +4,7 @@
     PYTHONPATH=deploy/python python examples/pytorch_job.py 127.0.0.1:7700
     moe-ctl placement history
 
+Where the programs are installed: PYTHONPATH=/usr/share/moe-training/python, and this file is in /usr/share/doc/moe-training/examples.
 To be short, every rank keeps all weights and gets all tokens, and computes with those experts, or neurons of them, that the plan gives
 it. A job that has no room for that sends tokens to the experts, and moves weights and their optimizer state before it says `applied`.
 """
@@ -146,16 +147,15 @@ def report(job, rank, layers, step, loss, seconds):
 
 def follow(job, rank, step):
     """All ranks take the same plan before the same step."""
-    offer = [job.offer() if rank == 0 else None]
+    offer = [job.offer()]
     distributed.broadcast_object_list(offer, 0)
     if (plan := offer[0]) is None:
         return
+    job.accept(plan, step)
+    # Here weights and optimizer state would move.
+    job.applied(plan, step)
     if rank == 0:
-        job.accept(plan, step)
-        # Here weights and optimizer state would move.
-        job.applied(plan, step)
         print(f"step {step}: plan {plan.revision}", flush=True)
-    job.plan = plan
 
 
 def main():

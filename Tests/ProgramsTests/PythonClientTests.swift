@@ -92,8 +92,9 @@ import Testing
         #expect(program.waitForEnd() == 1 && program.text.contains("Unreachable: \(address)"), "\(program.text)")
     }
 
-    @Test func theChannelIsThatOfThePublishedVectors() throws {
-        let tests = try python(Self.standard, [path("Tests/python/test_moe_channel.py")])
+    /// The channel against published vectors, and the client against a coordinator that does not answer as it should.
+    @Test(arguments: ["test_moe_channel.py", "test_moe_coordinator.py"]) func itsOwnTestsPass(file: String) throws {
+        let tests = try python(Self.standard, [path("Tests/python/\(file)")])
         #expect(tests.waitForEnd() == 0, "\(tests.text)")
     }
 

@@ -27,7 +27,7 @@ def sample(plan, rank, step):
     seconds = 1e-6 * (rows + work)
     return dict(
         first_step=step, step_count=STEPS, step_seconds=seconds + 1e-3, phase_seconds={"experts": seconds},
-        tokens=STEPS * 500, expert_rows=int(rows), expert_work=int(work), plan_revision=plan.revision,
+        tokens=STEPS * 500, expert_rows=int(rows), expert_work=int(work),
         expert_loads=[[STEPS * load for load in loads] for loads in LOADS] if rank == 0 else None,
         dropped_tokens=[STEPS * 100, 0] if rank == 0 else None, loss=2.0 if rank == 0 else None)
 
@@ -37,9 +37,9 @@ def main():
     first = Job.register(
         Client(address, *key), "python", nodes=[0] * RANKS, hidden_size=64, widths=[[WIDTH] * 4] * 2,
         allocator="load-balanced", interval=STEPS, exchange={"latency_seconds": 1e-5, "bytes_per_second": 1e10},
-        poll_interval=0.05)
-    jobs = [first] + [Job.join(Client(address, *key), "python", first.incarnation, rank) for rank in range(1, RANKS)]
+        poll_interval=0.05, timeout=1)
     plan, step = first.plan, 1
+    jobs = [first] + [Job.join(Client(address, *key), "python", first.incarnation, rank, plan) for rank in range(1, RANKS)]
     print(f"plan {plan.revision}: {[len(plan.held_by(rank)) for rank in range(RANKS)]}", flush=True)
     deadline = time.monotonic() + 60
     while plan.revision == 1:
@@ -52,8 +52,9 @@ def main():
         if offer is None:
             threading.Event().wait(0.05)  # What a step takes.
             continue
-        first.accept(offer, step)
-        first.applied(offer, step)
+        for job in jobs:
+            job.accept(offer, step)
+            job.applied(offer, step)
         plan = offer
         print(f"plan {plan.revision}: {[len(plan.held_by(rank)) for rank in range(RANKS)]}", flush=True)
     for job in reversed(jobs):

@@ -8,13 +8,14 @@ Python's standard library alone, 3.9 or later; copy this file and moe_channel.py
     job.report(first_step=1, step_count=10, step_seconds=4.2, expert_loads=loads, loss=1.9)
     plan = job.offer()                                      # A Plan, or None.
 
-Nothing here waits for the coordinator but `register` and `close`: a thread of the job's sends what it is given, and drops the oldest
-reports when the coordinator is away.
+Nothing here waits for the coordinator but `register`, `join` and `close`: a thread of the job's sends what it is given, and drops the
+oldest reports when the coordinator is away.
 """
 
 import collections
 import json
 import math
+import operator
 import os
 import secrets
 import socket
@@ -26,6 +27,9 @@ import moe_channel
 VERSION = 1
 LARGEST_FRAME = 16 << 20
 QUEUED_REPORTS = 64
+LARGEST_COUNT = 1 << 53
+# What the coordinator refuses for want of room, and takes later.
+PASSING = ("overloaded", "storage_unavailable")
 
 
 class CoordinatorError(Exception):
@@ -86,6 +90,23 @@ class Client:
                     self._disconnect()  # So does the coordinator.
                 raise Refused(str(answer.get("code")), str(answer.get("message")))
             return answer
+
+    def persist(self, deadline, type_, **fields):
+        """As `request`, for requests that may be repeated: again until time.monotonic() is past `deadline`, while the coordinator is
+        away or has no room. The last attempt may take another `timeout` seconds."""
+        pause = 0.05
+        while True:
+            try:
+                return self.request(type_, **fields)
+            except (Unreachable, Refused) as error:
+                # Another key does not become the right one.
+                passes = error.code in PASSING if isinstance(error, Refused) else not isinstance(
+                    error.__cause__, moe_channel.Tampered)
+                left = deadline - time.monotonic()
+                if not passes or left <= 0:
+                    raise
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, 1.0)
 
     def close(self):
         with self.lock:
@@ -198,6 +219,19 @@ def _even_cuts(width, parts):
     return cuts
 
 
+def _count(name, value, of=""):
+    """`value` as an integer that the coordinator takes; None stays None."""
+    if value is None:
+        return None
+    try:
+        number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is one integer{of}, not a {type(value).__name__}") from None
+    if not 0 <= number <= LARGEST_COUNT:
+        raise ValueError(f"{name} is {number}: give an integer from 0 to {LARGEST_COUNT}")
+    return number
+
+
 class Job:
     """One rank of a run. Rank 0 calls `register` and tells the others `incarnation`, with which they call `join`."""
 
@@ -205,7 +239,8 @@ class Job:
         self.client, self.run, self.incarnation, self.rank = client, run, incarnation, rank
         self.plan, self.world, self.poll_interval = plan, world, poll_interval
         self.failure = None
-        self._sequence, self._offer, self._closing = 0, None, False
+        self._sequence, self._offer = 0, None
+        self._deadline = None  # When the thread ends at the latest; None before `close`.
         self._reports, self._progress = collections.deque(maxlen=QUEUED_REPORTS), collections.deque()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="moe-coordinator", daemon=True)
@@ -213,25 +248,27 @@ class Job:
 
     @classmethod
     def register(cls, client, run, nodes, hidden_size, widths, allocator="load-balanced", plan=None, interval=None,
-                 memory_limits=None, exchange=None, ownership=None, configuration=None, poll_interval=1.0):
-        """Starts the run, or starts it again. Waits for the coordinator.
+                 memory_limits=None, exchange=None, ownership=None, configuration=None, poll_interval=1.0, timeout=30.0):
+        """Starts the run, or starts it again. Waits for the coordinator, `timeout` seconds at most, and then raises Unreachable.
 
         nodes: the node of each rank. widths: F of each expert, [layer][expert]. interval: steps that a report covers. configuration:
         whatever shall be shown beside the run, {name: text}. The others are as in schemas/register_run.json.
         """
-        answer = client.request(
-            "register_run", run=run, registration=secrets.token_hex(16), world_size=len(nodes), nodes=list(nodes),
+        deadline = time.monotonic() + timeout
+        answer = client.persist(
+            deadline, "register_run", run=run, registration=secrets.token_hex(16), world_size=len(nodes), nodes=list(nodes),
             model={"hidden_size": hidden_size, "layers": widths}, allocator=allocator,
             plan=plan.json if plan else None, host=socket.gethostname(), process_id=os.getpid(),
             configuration=configuration or {}, memory_limits=memory_limits, exchange=exchange, ownership=ownership,
             interval=interval)
-        return cls.join(client, run, answer["incarnation"], 0, Plan(answer["plan"]), len(nodes), poll_interval)
+        return cls.join(client, run, answer["incarnation"], 0, Plan(answer["plan"]), len(nodes), poll_interval,
+                        deadline - time.monotonic())
 
     @classmethod
-    def join(cls, client, run, incarnation, rank, plan=None, world=1, poll_interval=1.0):
-        """A rank of a run that rank 0 has started. Waits for the coordinator."""
-        client.request("register_worker", run=run, incarnation=incarnation, rank=rank, host=socket.gethostname(),
-                       process_id=os.getpid())
+    def join(cls, client, run, incarnation, rank, plan=None, world=1, poll_interval=1.0, timeout=30.0):
+        """A rank of a run that rank 0 has started. Waits for the coordinator as `register` does."""
+        client.persist(time.monotonic() + timeout, "register_worker", run=run, incarnation=incarnation, rank=rank,
+                       host=socket.gethostname(), process_id=os.getpid())
         return cls(client, run, incarnation, rank, plan, world, poll_interval)
 
     def report(self, first_step, step_count, step_seconds, phase_seconds=None, expert_loads=None, loss=None, tokens=0,
@@ -240,16 +277,20 @@ class Job:
 
         Rank 0 gives the loads, [layer][expert] rows of all ranks over these steps, and the loss; where experts have a capacity, also the
         (token, expert) pairs by layer that found no place and are not among the loads. Seconds of the phase "experts" with `expert_rows`
-        and `expert_work` (schemas/performance_sample.json) tell the planner how fast the ranks are.
+        and `expert_work`, each one integer over all layers (schemas/performance_sample.json), tell the planner how fast the ranks are.
         """
         if self.failure is not None:
             raise self.failure
         sample = {
-            "first_step": first_step, "step_count": step_count, "step_seconds": float(step_seconds),
+            "first_step": _count("first_step", first_step), "step_count": _count("step_count", step_count),
+            "step_seconds": float(step_seconds),
             "plan_revision": plan_revision if plan_revision is not None else self.plan.revision if self.plan else 0,
             "phase_seconds": {name: float(seconds) for name, seconds in (phase_seconds or {}).items()},
-            "bytes_sent": bytes_sent, "tokens": tokens, "resident_bytes": resident_bytes, "expert_rows": expert_rows,
-            "expert_work": expert_work, "loss": None if loss is None or not math.isfinite(loss) else float(loss),
+            "bytes_sent": _count("bytes_sent", bytes_sent), "tokens": _count("tokens", tokens),
+            "resident_bytes": _count("resident_bytes", resident_bytes),
+            "expert_rows": _count("expert_rows", expert_rows, " over all layers"),
+            "expert_work": _count("expert_work", expert_work, " over all layers"),
+            "loss": None if loss is None or not math.isfinite(loss) else float(loss),
             "expert_loads": None if expert_loads is None else [[int(load) for load in layer] for layer in expert_loads],
             "dropped_tokens": None if dropped_tokens is None else [int(pairs) for pairs in dropped_tokens]}
         sample = {name: value for name, value in sample.items() if value is not None}
@@ -260,7 +301,9 @@ class Job:
             self._changed.notify()
 
     def offer(self):
-        """The plan that waits for an answer, on rank 0; None when there is none."""
+        """The plan that waits for an answer, on rank 0; None when there is none, and on other ranks.
+
+        Rank 0 tells it to the others, and all call what follows alike; the coordinator hears it from rank 0."""
         return self._offer
 
     def accept(self, plan, step):
@@ -272,28 +315,36 @@ class Job:
         self._tell(plan, "rejected", step, reason=reason)
 
     def applied(self, plan, step, switched=None, bytes=0, seconds=0.0):
-        """All layers are under the plan, the last from `step` on; switched: {layer: its first step}, by default all at `step`."""
+        """All layers are under the plan, the last from `step` on; switched: {layer: its first step}, by default all at `step`. Reports
+        are of this plan from now on."""
         switched = switched or dict.fromkeys(range(len(plan.json["layers"])), step)
         layers = [{"layer": layer, "step": first} for layer, first in sorted(switched.items())]
         self._tell(plan, "applied", step, layers, bytes, seconds)
         self.plan = plan
 
     def close(self, outcome="completed", step=0, reason=None, timeout=30.0):
-        """Sends what is left, and on rank 0 how the run ended: completed, failed or interrupted. Raises what went wrong."""
+        """Sends what is left, and on rank 0 how the run ended: completed, failed or interrupted. Waits for the coordinator, `timeout`
+        seconds at most. Raises what went wrong, when the run is ended."""
         with self._changed:
-            self._closing = True
+            self._deadline = time.monotonic() + timeout
             self._changed.notify()
         self._thread.join(timeout)
-        if self.failure is not None:
-            raise self.failure
-        if self._thread.is_alive():
-            raise Unreachable(f"{len(self._reports) + len(self._progress)} messages were not taken within {timeout} seconds")
+        failure, left = self.failure, len(self._reports) + len(self._progress)
+        if failure is None and left > 0:
+            failure = Unreachable(f"{left} messages were not taken within {timeout} seconds")
         if self.rank == 0:
-            self.client.request("finish_run", run=self.run, incarnation=self.incarnation, outcome=outcome, step=step,
-                                reason=reason)
+            try:
+                self.client.persist(self._deadline, "finish_run", run=self.run, incarnation=self.incarnation, outcome=outcome,
+                                    step=step, reason=reason)
+            except CoordinatorError as error:
+                failure = failure or error
         self.client.close()
+        if failure is not None:
+            raise failure
 
     def _tell(self, plan, transition, step, switched=(), bytes_=0, seconds=0.0, reason=None):
+        if self.rank != 0:
+            return
         with self._changed:
             self._progress.append(dict(
                 revision=plan.revision, transition=transition, step=step, switched=list(switched), bytes=bytes_,
@@ -306,12 +357,13 @@ class Job:
         delay, polled = 0.0, 0.0
         while True:
             with self._changed:
-                polls = self.rank == 0 and not self._closing
-                due = polled + self.poll_interval if polls else float("inf")
-                if not (self._reports or self._progress or self._closing) or delay:
+                closing = self._deadline is not None
+                due = polled + self.poll_interval if self.rank == 0 and not closing else float("inf")
+                if not (self._reports or self._progress or closing) or delay:
                     wait = max(0.0, delay or due - time.monotonic())
                     self._changed.wait(None if wait == float("inf") else wait)
-                if self._closing and not (self._reports or self._progress):
+                if self._deadline is not None and (
+                        time.monotonic() >= self._deadline or not (self._reports or self._progress)):
                     return
                 report = self._reports[0] if self._reports else None
                 progress = self._progress[0] if self._progress else None
@@ -319,15 +371,17 @@ class Job:
                 delay = 0.0
                 if progress is not None:
                     self._send(self._progress, progress, "plan_progress", progress)
-                elif report is not None:
-                    self._send(self._reports, report, "report", {"rank": self.rank, **report})
-                elif polls and time.monotonic() >= due:
+                    continue
+                # Both, so that neither keeps the other waiting, however many reports there are.
+                if time.monotonic() >= due:
                     polled = time.monotonic()
                     self._poll()
+                if report is not None:
+                    self._send(self._reports, report, "report", {"rank": self.rank, **report})
             except Unreachable:
                 delay = 1.0
             except Refused as error:
-                if error.code in ("overloaded", "storage_unavailable"):
+                if error.code in PASSING:
                     delay = 1.0
                 else:
                     self.failure = error  # The run was started again elsewhere, say: nothing more will be taken.
