@@ -18,7 +18,7 @@ zsh=${ZSHDIR:-$prefix/share/zsh/site-functions}
 bash=$prefix/share/bash-completion/completions
 fish=$prefix/share/fish/vendor_completions.d
 doc=$prefix/share/doc/moe-training
-schemas=$prefix/share/moe-training/schemas
+share=$prefix/share/moe-training
 programs=${PROGRAMS:-.build/release}
 root=${DESTDIR:-}
 
@@ -56,13 +56,17 @@ uninstall) ;;
     ;;
 esac
 
+# In steps, for a pipeline ends as its last command does, whatever became of the others.
 manual() {
-    "$programs/$1" --experimental-dump-help | .build/release/manual-pages "deploy/man/$1.mdoc" | gzip -9n
+    "$programs/$1" --experimental-dump-help >"$work/help"
+    .build/release/manual-pages "deploy/man/$1.mdoc" <"$work/help" >"$work/page"
+    gzip -9n <"$work/page"
 }
 
 # Shells read it, and do not run it.
 completion() {
-    "$programs/$1" --generate-completion-script "$2" | sed '1{/^#!/d;}'
+    "$programs/$1" --generate-completion-script "$2" >"$work/script"
+    sed '1{/^#!/d;}' "$work/script"
 }
 
 for program in moe-coordinator moe-worker moe-ctl; do
@@ -90,12 +94,16 @@ done
 place 755 deploy/slurm/moe.sbatch "$doc/examples/moe.sbatch"
 place 644 deploy/shakespeare/config.json "$doc/examples/config.json"
 for file in deploy/prometheus/*.yml deploy/grafana/*.json; do place 644 "$file" "$doc/examples/$(basename "$file")"; done
-place 644 examples/least_loaded.py "$doc/examples/least_loaded.py"
-for file in README.md CHANGELOG.md docs/*.md; do place 644 "$file" "$doc/$(basename "$file")"; done
-for file in schemas/*; do place 644 "$file" "$schemas/$(basename "$file")"; done
+for file in examples/*.py; do place 644 "$file" "$doc/examples/$(basename "$file")"; done
+for file in CHANGELOG.md docs/*.md docs/*.png docs/*.svg; do place 644 "$file" "$doc/$(basename "$file")"; done
+# The pages and pictures that it names stand beside it there.
+generate README.md sed 's,](docs/,](,g' README.md
+place 644 "$work/README.md" "$doc/README.md"
+for file in schemas/*; do place 644 "$file" "$share/schemas/$(basename "$file")"; done
+for file in deploy/python/*.py; do place 644 "$file" "$share/python/$(basename "$file")"; done
 
 if [ "$action" = uninstall ]; then
-    for directory in "$doc/examples" "$doc" "$schemas" "$(dirname "$schemas")"; do
+    for directory in "$doc/examples" "$doc" "$share/schemas" "$share/python" "$share"; do
         rmdir "$root$directory" 2>/dev/null || true
     done
     [ ! -d "$root$etc/moe" ] || echo "uninstall: $root$etc/moe stays"

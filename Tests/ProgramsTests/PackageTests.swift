@@ -18,6 +18,11 @@ struct PackageTests {
 
     private func path(_ name: String) -> String { package.tree.appending(path: name).path }
 
+    /// Ours, and `variables`.
+    private static func environment(with variables: [String: String]) -> [String: String] {
+        ProcessInfo.processInfo.environment.merging(variables) { $1 }
+    }
+
     @Test func lintianHasNothingToSay() throws {
         let lintian = try ShellCommand(["lintian", "--allow-root", "--fail-on=error,warning", package.file.path])
         #expect(lintian.status == 0 && lintian.output.isEmpty, "\(lintian.output)")
@@ -76,11 +81,65 @@ struct PackageTests {
         }
     }
 
+    /// What pages tell of is where they tell.
+    @Test func pagesComeWithWhatTheyShow() throws {
+        let pages = package.tree.appending(path: "usr/share/doc/moe-training")
+        var pictures = 0
+        for name in try FileManager.default.contentsOfDirectory(atPath: pages.path) where name.hasSuffix(".md") {
+            let page = try String(contentsOf: pages.appending(path: name), encoding: .utf8)
+            for match in page.matches(of: #/!\[[^\]]*\]\(([^)]+)\)|<img src="([^"]+)"/#) {
+                let picture = String(match.output.1 ?? match.output.2 ?? "")
+                pictures += 1
+                #expect(
+                    FileManager.default.fileExists(atPath: pages.appending(path: picture).path), "\(name): \(picture)")
+            }
+        }
+        #expect(pictures >= 6)
+        let client = try ShellCommand(
+            ["python3", "-B", "-c", "from moe_coordinator import Client, Job"],
+            environment: Self.environment(with: ["PYTHONPATH": path("usr/share/moe-training/python")]))
+        #expect(client.status == 0, "\(client.output)")
+        for example in ["pytorch_job.py", "least_loaded.py"] {
+            #expect(FileManager.default.fileExists(atPath: pages.appending(path: "examples/\(example)").path))
+        }
+    }
+
+    private func script(_ text: String, as name: String) throws {
+        let file = inputs.folder.appending(path: name)
+        try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+        try "#!/bin/sh\n\(text)\n".write(to: file, atomically: true, encoding: .utf8)
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: file.path)
+    }
+
+    private func build(_ name: String, _ argument: String, _ variables: [String: String]) throws -> ShellCommand {
+        try ShellCommand(
+            ["sh", Repository.root.appending(path: name).path, argument],
+            environment: Self.environment(with: variables))
+    }
+
+    /// A program that fails is not taken for one with nothing to say.
+    @Test(arguments: ["--experimental-dump-help", "--generate-completion-script"])
+    func whatCannotBeGeneratedIsNotInstalled(option: String) throws {
+        for program in Self.programs {
+            let fails = program == "moe-ctl" ? "[ \"$1\" != \(option) ] || exit 3; " : ""
+            try script("\(fails)exec \(path("usr/bin/\(program)")) \"$@\"", as: "programs/\(program)")
+        }
+        let made = try build(
+            "deploy/install.sh", "install", ["PROGRAMS": inputs.path("programs"), "DESTDIR": inputs.path("root")])
+        #expect(made.status == 3, "\(made.output)")
+    }
+
+    @Test func packagesHaveDependenciesOrAreNotMade() throws {
+        try script("echo no library >&2; exit 2", as: "tools/dpkg-shlibdeps")
+        let made = try build(
+            "deploy/debian/build.sh", inputs.path("packages"),
+            ["PROGRAMS": path("usr/bin"), "PATH": "\(inputs.path("tools")):/usr/bin:/bin"])
+        #expect(made.status == 1 && made.output == "no library\n", "\(made.output)")
+    }
+
     @Test func installedFilesAreTakenAwayAgain() throws {
         let root = inputs.path("root")
-        var environment = ProcessInfo.processInfo.environment
-        environment["DESTDIR"] = root
-        environment["PREFIX"] = "/opt/moe"
+        let environment = Self.environment(with: ["DESTDIR": root, "PREFIX": "/opt/moe"])
         func make(_ target: String) throws {
             let made = try ShellCommand(DebianPackage.make + [target], environment: environment)
             #expect(made.status == 0, "\(made.output)")

@@ -39,11 +39,11 @@ cp deploy/debian/lintian-overrides "$tree/usr/share/lintian/overrides/moe-traini
 architecture=$(dpkg --print-architecture)
 sed -n '/^Package:/,$p' deploy/debian/control >"$work/stanza"
 cp deploy/debian/control "$work/debian/control"
-libraries=$(cd "$work" && dpkg-shlibdeps -O --ignore-missing-info tree/usr/bin/* 2>"$work/warnings" |
-    sed -n 's/^shlibs:Depends=//p') || {
+(cd "$work" && dpkg-shlibdeps -O --ignore-missing-info tree/usr/bin/* >libraries 2>warnings) || {
     cat "$work/warnings" >&2
     exit 1
 }
+libraries=$(sed -n 's/^shlibs:Depends=//p' "$work/libraries")
 {
     sed -n 's/^Package:/&/p' "$work/stanza"
     echo "Version: $version-1"
