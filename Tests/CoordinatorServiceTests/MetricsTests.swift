@@ -340,6 +340,30 @@ struct MetricsTests {
         }
     }
 
+    /// Grafana asks every 15 seconds at whole multiples of them, and Prometheus reads every 15 seconds at some other time.
+    @Test func theDashboardMarksAnotherPlan() throws {
+        let dashboard = try String(
+            contentsOf: Repository.root.appending(path: "deploy/grafana/moe-training.json"), encoding: .utf8)
+        let annotation = dashboard.firstMatch(of: /"expr": "(changes\(moe_run_plan_revision.*)",/)?.output.1
+        let expression = try #require(annotation).replacing("\\\"", with: "\"").replacing("$instance", with: ".*")
+            .replacing("$run", with: ".*").replacing("$__interval", with: "15s")
+        let folder = try TemporaryFolder()
+        try """
+        rule_files: []
+        tests:
+          - interval: 1s
+            input_series:
+              - series: moe_run_plan_revision{instance="a",run="r"}
+                values: _x7 1 _x14 1 _x14 1 _x14 2 _x14 2
+            promql_expr_test:
+              - expr: 'max_over_time((\(expression))[2m:15s])'
+                eval_time: 2m
+                exp_samples: [{labels: '{instance="a",run="r"}', value: 1}]
+        """.write(toFile: folder.path("annotation_test.yml"), atomically: true, encoding: .utf8)
+        let result = try Self.run("promtool", ["test", "rules", folder.path("annotation_test.yml")])
+        #expect(result.0 == 0, "\(result.1)")
+    }
+
     @Test func aRealPrometheusReadsThem() async throws {
         try await LiveCoordinator.run(http: true) { coordinator in
             try await Self.train(coordinator.client())
