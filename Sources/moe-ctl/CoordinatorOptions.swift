@@ -28,7 +28,9 @@ struct CoordinatorOptions: ParsableArguments {
     }
 
     private func key() throws -> ControlKey? {
-        try keyFile.map(ControlKey.init(file:))
+        // An empty name wins over a configuration file's, and is no file.
+        guard let keyFile, !keyFile.isEmpty else { return nil }
+        return try ControlKey(file: keyFile)
     }
 
     func validate() throws {

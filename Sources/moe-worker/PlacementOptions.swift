@@ -88,6 +88,9 @@ struct PlacementOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Steps between reports to the coordinator.", valueName: "n"))
     var reportInterval = 10
 
+    /// An empty name wins over a configuration file's, and is no file.
+    var namedKeyFile: String? { keyFile.flatMap { $0.isEmpty ? nil : $0 } }
+
     func apply(to options: inout TrainingOptions) {
         options.allocator = allocator
         options.dispatcher = dispatcher
@@ -102,7 +105,7 @@ struct PlacementOptions: ParsableArguments {
         options.benchmarkEvenRouting = benchmarkEvenRouting
         options.run = run
         options.coordinator = coordinator
-        options.keyFile = keyFile
+        options.keyFile = namedKeyFile
         options.coordinatorTimeoutSeconds = coordinatorTimeout
         options.reportInterval = reportInterval
     }

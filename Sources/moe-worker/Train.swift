@@ -51,7 +51,8 @@ struct Train: RankCommand {
                     + "mpirun -n \(worldSize) moe-worker …")
         }
         var options = RendezvousOptions(
-            rank: rank, worldSize: worldSize, run: placement.run, coordinator: coordinator, keyFile: placement.keyFile)
+            rank: rank, worldSize: worldSize, run: placement.run, coordinator: coordinator,
+            keyFile: placement.namedKeyFile)
         apart.apply(to: &options)
         return options
     }

@@ -98,6 +98,35 @@ import Testing
         return [key] + [hexadecimal, hexadecimal.uppercased(), list].map { Data($0.utf8) } + [key.base64EncodedData()]
     }
 
+    /// A key that a configuration file names is too much for a coordinator without keys, and can be left out.
+    @Test func keysCanBeLeftOut() throws {
+        #expect(try CtlProgram(["key", "generate", inputs.path("key")]).status == 0)
+        let coordinator = try RunningProgram(
+            "moe-coordinator",
+            ["serve", "--database", inputs.path("moe.db"), "--listen", "127.0.0.1:0", "--http", "none"])
+        defer { coordinator.terminate() }
+        let address = try #require(
+            coordinator.readLine(after: "moe-coordinator: listening on "), "\(coordinator.text)")
+        let file = inputs.path("ctl.yaml")
+        try "coordinator: \(address)\nkey-file: \(inputs.path("key"))\n".write(
+            toFile: file, atomically: true, encoding: .utf8)
+        let refused = try CtlProgram(["run", "list"], environment: ["MOE_CTL_CONFIG": file])
+        #expect(refused.status == 77, "\(refused.errors)")
+        for words in ["serve with --key-file", "its configuration file names", "--key-file ''"] {
+            #expect(refused.errors.contains(words), "\(refused.errors)")
+        }
+        for (arguments, variables) in [
+            (["--key-file", ""], [:]), (["--key-file="], [:]), ([], ["MOE_KEY_FILE": ""]),
+        ] as [([String], [String: String])] {
+            let listed = try CtlProgram(
+                ["run", "list"] + arguments, environment: variables.merging(["MOE_CTL_CONFIG": file]) { $1 })
+            #expect(listed.status == 0, "\(listed.errors)")
+        }
+        let job = try RunningProgram(
+            "moe-worker", inputs.arguments(["--coordinator": address, "--key-file": "", "--run": "small"]))
+        #expect(job.waitForEnd() == 0, "\(job.text)")
+    }
+
     @Test func keysAreNeverOverwritten() throws {
         #expect(try CtlProgram(["key", "generate", inputs.path("key")]).status == 0)
         let again = try CtlProgram(["key", "generate", inputs.path("key")])

@@ -3,6 +3,9 @@
 # the build. TEXT: a text file (default: the works of Shakespeare), STEPS, RANKS, ALLOCATOR, MPIRUN: see below.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# The programs are set up below, and by nothing that the user has for other runs: another coordinator's key, say.
+unset "${!MOE_@}"
+export MOE_CTL_CONFIG=
 
 steps=${STEPS:-1500}
 ranks=${RANKS:-2}

@@ -52,7 +52,9 @@ extension SecureStream {
         case .unsupported:
             return ControlError(
                 .unauthenticated,
-                "the coordinator at \(endpoint) has no keys, it says; start moe-coordinator serve with --key-file")
+                "the coordinator at \(endpoint) has no keys, it says; start moe-coordinator serve with --key-file, or leave "
+                    + "this program's key file out, which --key-file, MOE_KEY_FILE or its configuration file names "
+                    + "(--key-file '' wins over the other two)")
         default:
             return ControlError(
                 .unauthenticated,
