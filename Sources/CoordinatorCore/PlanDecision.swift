@@ -128,7 +128,8 @@ extension PlacementError {
     fileprivate var isOfName: Bool {
         switch self {
         case .unknownAllocator, .unknownProgram: true
-        case .invalidMesh, .invalidPlan, .unsuitableAllocator, .tooManyRanks, .invalidOption, .exceedsMemory, .programFailed:
+        case .invalidMesh, .invalidPlan, .unsuitableAllocator, .tooManyRanks, .invalidOption, .exceedsMemory,
+            .programFailed:
             false
         }
     }

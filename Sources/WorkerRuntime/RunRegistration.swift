@@ -17,7 +17,8 @@ struct RunRegistration: Codable, Sendable {
         formatter.locale = Locale(identifier: "en_US_POSIX")
         formatter.timeZone = TimeZone(identifier: "UTC")
         formatter.dateFormat = "yyyyMMdd-HHmmss"
-        return "run-\(formatter.string(from: date))-" + String(UInt32.random(in: 0...0xFF_FFFF) | 1 << 24, radix: 16).dropFirst()
+        let chance = String(UInt32.random(in: 0x100_0000...0x1FF_FFFF), radix: 16).dropFirst()
+        return "run-\(formatter.string(from: date))-\(chance)"
     }
 
     /// Registers the run; tries again until `limit` has passed while the coordinator is away.

@@ -185,7 +185,8 @@ public struct TrainingOptions: Sendable {
         if schedule.minimum > 0 {
             try require(
                 schedule.shape == .cosine,
-                "--minimum-learning-rate is what a cosine ends at; add --learning-rate-schedule cosine, or leave it out")
+                "--minimum-learning-rate is what a cosine ends at; add --learning-rate-schedule cosine, or leave it out"
+            )
             try require(
                 schedule.minimum <= schedule.learningRate,
                 "--minimum-learning-rate \(schedule.minimum) is above --learning-rate \(schedule.learningRate); it is what the cosine ends at"

@@ -70,7 +70,10 @@ struct PlacementOptions: ParsableArguments {
     @Flag(help: .hidden)
     var benchmarkEvenRouting = false
 
-    @Option(help: ArgumentHelp("The run's name with the coordinator (default: made from the time and a random number).", valueName: "name"))
+    @Option(
+        help: ArgumentHelp(
+            "The run's name with the coordinator (default: made from the time and a random number).", valueName: "name")
+    )
     var run: String?
 
     @Option(
