@@ -112,6 +112,27 @@ import Testing
         try await look("last", at: page, "last") { Issue.record("what is \($0)?") }
     }
 
+    /// A layer may have no experts, and they may have nothing to do. While a part of the page fails the others go on.
+    @Test func whatIsOddFreezesNothing() async throws {
+        let folder = try TemporaryFolder()
+        let (coordinator, control, page) = try coordinator(in: folder)
+        defer { coordinator.terminate() }
+        let client = try await ControlClient.connect(to: Endpoint(control))
+        defer { client.close() }
+        let model = ExpertModel(hiddenSize: 8, layers: [[], [16, 16, 16], [16, 16, 16]])
+        _ = try await client.send(Samples.registerRun("layers", worldSize: 1, model: model))
+        _ = try await client.send(Samples.registerWorker("layers"))
+        var reported = 0
+        func report() async throws {
+            reported += 1
+            let sample = Samples.sample(
+                firstStep: 10 * reported + 1, loads: [[], [0, 0, 0], [1, 2, 9]], loss: 2.5)
+            _ = try await client.send(Samples.report("layers", sequence: reported, sample: sample))
+        }
+        try await report()
+        try await look("layers", at: page, "layers") { _ in try await report() }
+    }
+
     @Test func aTokenIsAskedFor() async throws {
         let folder = try TemporaryFolder()
         let secret = "correct-horse-battery-staple-for-tests"

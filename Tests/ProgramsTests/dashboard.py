@@ -239,12 +239,64 @@ def token(browser, base, secret):
     expect([it for it in dashboard.complaints if "401" not in it], [], "complaints")
 
 
+def layers(browser, base, run):
+    """Layers without experts, or whose experts had nothing to do; and a part of the page that fails."""
+    dashboard = Dashboard(browser, base)
+    page = dashboard.page
+    check_sleep(dashboard)
+    page.route("**/timings", lambda route: route.fulfill(json={}))
+    dashboard.open(run)
+    wait("what fails is told", lambda: page.evaluate("true") and any("TypeError" in it for it in dashboard.complaints))
+    # The others are drawn nevertheless, and all of them again.
+    dashboard.wait_for("#workers .caption", "^All 1 worker reported")
+    dashboard.wait_for("#loads .caption", "busiest: expert 2 of layer 2, 2.25 ×")
+    expect([it for it in dashboard.complaints if "TypeError" not in it], [], "other complaints")
+    page.unroute("**/timings")
+    step = dashboard.figure("Step")
+    print("do report", flush=True)
+    wait("another step", lambda: dashboard.figure("Step") != step)
+    dashboard.wait_for("#phases .caption", "^Steps")
+    dashboard.complaints.clear()
+    expect([row[1:5] for row in dashboard.rows("loads")], [["–"] * 4, ["0", "0", "0", "0"], ["0", "0", "1", "2"]], "loads")
+    page.focus("#loads .map")
+    page.keyboard.press("Control+Home")
+    expect(dashboard.text("#loads .readout"), "Layer 0 has no expert 0", "where no expert is")
+    page.locator("#placement select").select_option("0")
+    dashboard.wait_for("#placement .caption", "0 experts of layer 0")
+    dashboard.wait_for("#loads .caption", "^Layer 0 over time")
+    for section in ("loads", "placement"):
+        page.locator(f"#{section} .map").hover()
+        page.locator(f"#{section} .map").click()
+        page.focus(f"#{section} .map")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        expect(page.locator(f"#{section} .cell-cursor").is_visible(), False, f"a cursor at nothing in {section}")
+    dashboard.check_quiet()
+
+
+def check_sleep(dashboard):
+    """Leaves nothing with the signal when it is over, and is over at once when the signal is."""
+    dashboard.open()
+    found = dashboard.page.evaluate("""async () => {
+        const {sleep} = await import('/dashboard/feed.js');
+        const isOver = await Promise.race([sleep(1e9, AbortSignal.abort()).then(() => true), sleep(5_000).then(() => false)]);
+        const listeners = new Set();
+        const signal = {
+            aborted: false, addEventListener: (_, it) => listeners.add(it), removeEventListener: (_, it) => listeners.delete(it),
+        };
+        await sleep(1, signal);
+        return [isOver, listeners.size];
+    }""")
+    expect(found, [True, 0], "whether it is over, and listeners")
+
+
 def main():
     what, base, name = sys.argv[1:]
     with sync_playwright() as playwright:
         # Debian's; its sandbox does not start for root.
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        {"live": live, "long": long, "large": large, "last": last, "token": token}[what](browser, base, name)
+        parts = [live, long, large, last, token, layers]
+        {part.__name__: part for part in parts}[what](browser, base, name)
         browser.close()
     print("passed", flush=True)
 

@@ -37,15 +37,16 @@ const waiting = new Set();
 function draw(what) {
   const isIdle = waiting.size === 0;
   for (const [name, section] of Object.entries(sections)) if (section.needs.includes(what)) waiting.add(name);
-  if (what === 'run' || what === 'intervals') showTitle();
   if (isIdle && waiting.size) requestAnimationFrame(drawNext);
+  if (what === 'run' || what === 'intervals') showTitle();
 }
 
+/** A section that fails takes none of the others along: whatever it throws, at once or later, is reported. */
 function drawNext() {
   const [name] = waiting;
   waiting.delete(name);
-  if (feed?.summary) Promise.resolve(sections[name].update(feed)).catch(report);
   if (waiting.size) requestAnimationFrame(drawNext);
+  if (feed?.summary) (async () => sections[name].update(feed))().catch(report);
 }
 
 function report(error) {
@@ -61,8 +62,8 @@ function showProblem(text) {
 }
 
 function showTitle() {
-  const { summary, plans: all, intervals } = feed;
-  if (!summary) return;
+  if (!feed?.summary) return;
+  const { summary } = feed;
   element('run').hidden = false;
   document.title = `${summary.run} · moe`;
   say(element('run-name'), summary.run);

@@ -9,9 +9,16 @@ const loadedIntervals = 120;
 const intervalBudget = 20_000;
 const retryDelays = [1, 2, 4, 8, 15];
 
+/** Until then, or until `signal` aborts. */
 export const sleep = (milliseconds, signal) => new Promise(resolve => {
-  const timer = setTimeout(resolve, milliseconds);
-  signal?.addEventListener('abort', () => { clearTimeout(timer); resolve(); });
+  if (signal?.aborted) return resolve();
+  const end = () => {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', end);
+    resolve();
+  };
+  const timer = setTimeout(end, milliseconds);
+  signal?.addEventListener('abort', end);
 });
 
 /** Calls `work` with the newest of what it is given, one call at a time; again a while after one that failed. */

@@ -52,11 +52,11 @@ export function loads(root, view) {
   const fill = tableOnDemand(root.querySelector('details'), shown => (view.layer === undefined ? table(
     'Loads by layer in the newest interval, in rows a step', [
       ['Layer', row => String(row.index)],
-      ['Least', row => count(row.least / row.steps), true],
-      ['Mean', row => count(row.mean / row.steps), true],
-      ['Largest', row => count(row.most / row.steps), true],
-      ['Busiest expert', row => String(row.busiest), true],
-      ['Mean / largest', row => ratio(row.most ? row.mean / row.most : 1), true],
+      ['Least', row => row.loads.length ? count(row.least / row.steps) : undefined, true],
+      ['Mean', row => row.loads.length ? count(row.mean / row.steps) : undefined, true],
+      ['Largest', row => row.loads.length ? count(row.most / row.steps) : undefined, true],
+      ['Busiest expert', row => row.loads.length ? String(row.busiest) : undefined, true],
+      ['Mean / largest', row => row.loads.length ? ratio(row.most ? row.mean / row.most : 1) : undefined, true],
       ...(rows[0]?.dropped === undefined ? [] : [['Dropped', row => tenths(row.dropped), true]]),
     ], rows, shown) : table(
     `Loads of layer ${view.layer} in the newest interval`, [
@@ -91,9 +91,10 @@ export function loads(root, view) {
       const steps = `${count(newest.first_step)}–${count(lastStep(newest))}`;
       const dropped = droppedShare(newest, layer === undefined ? [...newest.expert_loads.keys()] : [layer]);
       const lost = dropped === undefined ? '' : ` ${tenths(dropped)} of the (token, expert) pairs of steps ${steps} found no place at their expert.`;
-      const worst = rows.reduce((a, b) => (b.most / b.mean > a.most / a.mean ? b : a));
+      const worst = rows[leastEven(rows.map(row => row.loads))];
+      const busiest = worst.most > 0 ? ` The busiest: expert ${worst.busiest} of layer ${worst.index}, ${times(worst.relative[worst.busiest])} its layer’s mean.` : '';
       say(caption, (layer === undefined
-        ? `Rows are layers, columns experts; steps ${steps}. The busiest: expert ${worst.busiest} of layer ${worst.index}, ${times(worst.relative[worst.busiest])} its layer’s mean.`
+        ? `Rows are layers, columns experts; steps ${steps}.${busiest}`
         : `Layer ${layer} over time: rows are intervals by their last step, the newest at the bottom, columns experts. Lines are plans.`) + lost);
       const room = layer === undefined ? 320 : 420;
       map.update({
@@ -118,10 +119,11 @@ export function loads(root, view) {
             if (index && row.plan > rows[index - 1].plan && rows[index - 1].plan) context.fillRect(g.left, g.y(index) - 1.5, g.width - g.left, 2);
           });
         },
-        describe: (row, expert) => [
+        // Layers need not have as many experts as each other.
+        describe: (row, expert) => expert >= rows[row].loads.length ? [`Layer ${rows[row].index} has no expert ${expert}`] : [
           `Layer ${rows[row].index}, expert ${expert}`,
-          `${times(rows[row].relative[expert] ?? 0)} the layer’s mean`,
-          `${count((rows[row].loads[expert] ?? 0) / rows[row].steps)} rows a step`,
+          `${times(rows[row].relative[expert])} the layer’s mean`,
+          `${count(rows[row].loads[expert] / rows[row].steps)} rows a step`,
           layer === undefined ? `the layer’s busiest is expert ${rows[row].busiest}` : `interval up to step ${rows[row].label}, plan ${rows[row].plan}`,
         ],
         select: row => view.choose(layer === undefined ? rows[row].index : undefined),

@@ -38,7 +38,9 @@ export class Map2D {
     this.body.addEventListener('pointerleave', () => this.leave());
     this.body.addEventListener('click', event => { if (this.point(event)) this.frame.select?.(...this.at); });
     this.body.addEventListener('keydown', event => this.key(event));
-    this.body.addEventListener('focus', () => { if (this.body.matches(':focus-visible')) this.move(...(this.at ?? [0, 0]), true); });
+    this.body.addEventListener('focus', () => {
+      if (this.hasCells && this.body.matches(':focus-visible')) this.move(...(this.at ?? [0, 0]), true);
+    });
     this.body.addEventListener('blur', () => this.leave());
     onWidth(root, () => this.draw());
     onScheme(() => this.draw());
@@ -51,7 +53,10 @@ export class Map2D {
    */
   update(frame) {
     this.frame = frame;
-    if (this.at && (this.at[0] >= frame.rows || this.at[1] >= frame.columns)) this.at = undefined;
+    if (this.at && (this.at[0] >= frame.rows || this.at[1] >= frame.columns)) {
+      this.at = undefined;
+      this.cursor.hidden = true;
+    }
     this.draw();
   }
 
@@ -66,7 +71,7 @@ export class Map2D {
     const left = Math.ceil(Math.max(...labels.map(label => probe.measureText(label).width))) + 8;
     const top = groups.length > 1 ? 34 : 20;
     const gap = groups.length > 1 ? Math.min(8, Math.max(2, width / frame.columns / 4)) : 0;
-    const cell = (width - left - (frame.margin ?? 0) - gap * (groups.length - 1)) / frame.columns;
+    const cell = (width - left - (frame.margin ?? 0) - gap * (groups.length - 1)) / Math.max(1, frame.columns);
     const starts = new Float64Array(frame.columns + 1);
     let group = 0;
     for (let column = 0; column <= frame.columns; column += 1) {
@@ -84,6 +89,11 @@ export class Map2D {
     frame.paint(context, geometry);
     this.drawLabels(context, frame, groups, geometry);
     if (!this.cursor.hidden && this.at) this.place();
+  }
+
+  /** Whether there is anything that the cursor can be at: not before the first drawing, nor in a layer without experts. */
+  get hasCells() {
+    return this.geometry !== undefined && this.frame.rows > 0 && this.frame.columns > 0;
   }
 
   /** Where a cell begins, and how wide it is. */
@@ -128,7 +138,7 @@ export class Map2D {
   }
 
   cellAt(event) {
-    if (!this.geometry) return;
+    if (!this.hasCells) return;
     const box = this.canvas.getBoundingClientRect();
     const { starts, cell, row, top } = this.geometry;
     const x = event.clientX - box.left, index = Math.floor((event.clientY - box.top - top) / row);
@@ -157,7 +167,7 @@ export class Map2D {
   }
 
   key(event) {
-    if (!this.frame) return;
+    if (!this.hasCells) return;
     const [row, column] = this.at ?? [0, 0];
     const { rows, columns } = this.frame;
     const next = {

@@ -116,7 +116,8 @@ export function placement(root, view) {
     const columns = [], groups = [];
     plan.layers.forEach((own, index) => {
       const number = layer ?? index;
-      groups.push({ start: columns.length, label: `layer ${number}` });
+      // Of none there is nothing to be seen, and its label would be where the next one's is.
+      if (own.experts.length) groups.push({ start: columns.length, label: `layer ${number}` });
       const amounts = loads?.expert_loads[number] && relative(loads.expert_loads[number]);
       own.experts.forEach((placed, expert) => {
         const before = comparable ? previous.layers[index]?.experts[expert] : undefined;
