@@ -133,6 +133,48 @@ import Testing
         try await look("layers", at: page, "layers") { _ in try await report() }
     }
 
+    /// Rank 1 was cut off for eight intervals, and sends them all at once.
+    @Test func lateReportsAreShown() async throws {
+        let folder = try TemporaryFolder()
+        let (coordinator, control, page) = try coordinator(in: folder)
+        defer { coordinator.terminate() }
+        let client = try await ControlClient.connect(to: Endpoint(control))
+        defer { client.close() }
+        _ = try await client.send(Samples.registerRun("late"))
+        for rank in 0..<2 { _ = try await client.send(Samples.registerWorker("late", rank: rank)) }
+        for sequence in 1...8 {
+            let sample = Samples.sample(firstStep: 10 * sequence, loss: 2.5)
+            _ = try await client.send(Samples.report("late", sequence: sequence, sample: sample))
+        }
+        try await look("late", at: page, "late") { _ in
+            _ = try await client.send(Samples.reports(1...8, of: "late"))
+        }
+    }
+
+    /// Before it is registered, and after it was deleted, and again.
+    @Test func aRunThatIsNotThereIsWaitedFor() async throws {
+        let folder = try TemporaryFolder()
+        let (coordinator, control, page) = try coordinator(in: folder)
+        defer { coordinator.terminate() }
+        let client = try await ControlClient.connect(to: Endpoint(control))
+        defer { client.close() }
+        var incarnation = 0
+        try await look("gone", at: page, "gone") { request in
+            guard request != "delete" else {
+                _ = try await client.send(Samples.finishRun("gone", incarnation: incarnation))
+                _ = try await client.send(DeleteRun(run: "gone", who: "ada", why: "old"))
+                return
+            }
+            let loss = try #require(Double(request.split(separator: " ").last ?? ""))
+            let run = try await client.send(
+                Samples.registerRun("gone", registration: "loss-\(loss)", worldSize: 1))
+            incarnation = run.incarnation
+            _ = try await client.send(Samples.registerWorker("gone", incarnation: incarnation))
+            let sample = Samples.sample(loss: loss)
+            _ = try await client.send(Samples.report("gone", incarnation: incarnation, sample: sample))
+        }
+    }
+
     @Test func aTokenIsAskedFor() async throws {
         let folder = try TemporaryFolder()
         let secret = "correct-horse-battery-staple-for-tests"

@@ -290,12 +290,53 @@ def check_sleep(dashboard):
     expect(found, [True, 0], "whether it is over, and listeners")
 
 
+def late(browser, base, run):
+    """A rank sends late what it has kept."""
+    dashboard = Dashboard(browser, base)
+    dashboard.open(run)
+
+    def ranks():
+        return [row[-1] for row in dashboard.rows("training")]
+
+    # The last interval may be half there, and is not shown.
+    wait("intervals of one rank", lambda: ranks() == ["1"] * 7)
+    print("do catch up", flush=True)
+    wait("intervals of both ranks", lambda: ranks() == ["2"] * 8)
+    dashboard.check_quiet()
+
+
+def gone(browser, base, run):
+    """A run that is not there yet, is, is deleted, and comes again."""
+    dashboard = Dashboard(browser, base)
+    is_unknown = f"run {re.escape(run)} is not known"
+
+    def check_waiting():
+        dashboard.wait_for("#connection", "^There is no such run: waiting for it$")
+        dashboard.wait_for("#problem", is_unknown)
+
+    def check_there(loss):
+        dashboard.wait_for("#connection", "^Live$")
+        dashboard.wait_for("#run-name", re.escape(run))
+        wait(f"loss {loss}", lambda: dashboard.figure("Loss") == loss)
+        expect(dashboard.page.locator("#problem").is_visible(), False, "a problem")
+
+    dashboard.open(run)
+    check_waiting()
+    for loss in ("2.5000", "1.5000"):
+        print(f"do train to {loss}", flush=True)
+        check_there(loss)
+        print("do delete", flush=True)
+        check_waiting()
+    # Chromium says on the console that requests were refused.
+    expect([it for it in dashboard.complaints if "404" not in it], [], "complaints")
+
+
 def main():
     what, base, name = sys.argv[1:]
     with sync_playwright() as playwright:
         # Debian's; its sandbox does not start for root.
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        parts = [live, long, large, last, token, layers]
+        parts = [live, long, large, last, token, layers, late, gone]
         {part.__name__: part for part in parts}[what](browser, base, name)
         browser.close()
     print("passed", flush=True)

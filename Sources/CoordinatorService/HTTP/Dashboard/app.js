@@ -46,7 +46,10 @@ function drawNext() {
   const [name] = waiting;
   waiting.delete(name);
   if (waiting.size) requestAnimationFrame(drawNext);
-  if (feed?.summary) (async () => sections[name].update(feed))().catch(report);
+  if (!feed?.summary) return;
+  // Another run may have come under the name.
+  if (view.layer >= feed.summary.layers) view.layer = undefined;
+  (async () => sections[name].update(feed))().catch(report);
 }
 
 function report(error) {
@@ -104,22 +107,22 @@ function showAge() {
   element('run').classList.toggle('stale', isLate);
 }
 
-/** Live updates are on, polled for, or lost. */
+/** Live updates are on, polled for, lost, or refused; or the run that they would be of is waited for. */
 function showConnection(status, error) {
-  if (status === 'ended') {
+  if (status === 'refused') {
     if (error instanceof TokenNeeded) return askForToken();
     showProblem(error.message);
-    return loadRuns();
   }
   if (status === 'lost') lostSince ??= new Date();
   else if (lostSince !== undefined) {
     lostSince = undefined;
-    loadRuns();
+    loadRuns().catch(report);
   }
   document.body.classList.toggle('lost', status === 'lost');
   connection.className = `connection ${status}`;
   say(connection, {
-    live: 'Live', polling: 'Too many live viewers: updated every 10 seconds',
+    live: 'Live', polling: 'Too many live viewers: updated every 10 seconds', refused: 'Not live',
+    waiting: 'There is no such run: waiting for it',
     lost: error instanceof Refused ? `The coordinator cannot tell since ${clock(lostSince)}: ${error.message}. Trying again …`
       : `Disconnected from the coordinator since ${clock(lostSince ?? new Date())}. Trying again …`,
   }[status]);
@@ -189,10 +192,30 @@ function chosenRun() {
   }
 }
 
-/** Follows the run that the address names, else the newest; the list of runs when there is none. */
-async function start() {
+/** Ends what is followed. */
+function anew() {
   stop.abort();
-  const { signal } = stop = new AbortController();
+  stop = new AbortController();
+  return stop.signal;
+}
+
+/** Follows the list of runs until one has that name, or until there is any. */
+function waitFor(run) {
+  const signal = anew();
+  if (run === undefined) {
+    feed = undefined;
+    element('run').hidden = true;
+  }
+  const isThere = () => (run === undefined ? runs.length > 0 : runs.some(it => it.run === run));
+  return follow('live', signal, newest(async () => {
+    await loadRuns();
+    if (isThere()) start();
+  }, signal, report), (status, error) => showConnection(status === 'live' && run !== undefined ? 'waiting' : status, error));
+}
+
+/** Follows the run that the address names, else the newest; waits for it when there is none. */
+async function start() {
+  const signal = anew();
   try {
     await loadRuns();
   } catch (error) {
@@ -205,15 +228,8 @@ async function start() {
   if (signal.aborted) return;
   showProblem();
   const run = chosenRun() ?? runs[0]?.run;
-  if (run === undefined) {
-    feed = undefined;
-    element('run').hidden = true;
-    return follow('live', signal, newest(async () => {
-      await loadRuns();
-      if (runs.length) start();
-    }, signal, report), showConnection);
-  }
-  if (feed?.run === run) feed.signal = signal;
+  if (run === undefined) return waitFor();
+  if (feed?.run === run && !feed.isGone) feed.signal = signal;
   else {
     view.layer = undefined;
     element('run').hidden = true;
@@ -228,6 +244,10 @@ async function start() {
     if (change?.state !== state) await loadRuns();
     state = change?.state;
   }, signal, report), showConnection);
+  if (signal.aborted) return;
+  // Refused. What is shown stays until there is another run of the name, of which nothing of it is the past.
+  own.isGone = true;
+  await waitFor(chosenRun());
 }
 
 addEventListener('hashchange', () => { if (location.hash.startsWith('#/') || !location.hash) start(); });

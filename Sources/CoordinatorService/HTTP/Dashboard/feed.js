@@ -7,6 +7,8 @@ const loadBudget = 400_000;
 const loadedIntervals = 120;
 /** Older intervals than so many are left out. */
 const intervalBudget = 20_000;
+/** Ranks keep so many reports while the coordinator is away (WorkerRuntime, ControlPlane). */
+const lateReports = 256;
 const retryDelays = [1, 2, 4, 8, 15];
 
 /** Until then, or until `signal` aborts. */
@@ -46,7 +48,7 @@ export function newest(work, signal, failed) {
 
 /**
  * Follows a stream until `signal` aborts: calls `changed` with what it says, or with nothing when there is no room for another
- * stream and everything may have changed; `status` with live, polling, lost or ended.
+ * stream and everything may have changed; `status` with live, polling, lost or, at the end, refused.
  */
 export async function follow(path, signal, changed, status) {
   for (let failures = 0; !signal.aborted;) {
@@ -61,7 +63,7 @@ export async function follow(path, signal, changed, status) {
       delay = 1000;
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof TokenNeeded || (error instanceof Refused && error.status < 500)) return status('ended', error);
+      if (error instanceof TokenNeeded || (error instanceof Refused && error.status < 500)) return status('refused', error);
       const isFull = error instanceof Refused && error.code === 'overloaded';
       status(isFull ? 'polling' : 'lost', error);
       if (isFull) {
@@ -80,6 +82,8 @@ export class Feed {
     this.path = `runs/${encodeURIComponent(run)}`;
     this.signal = signal;
     this.changed = changed;
+    /** Whether the coordinator knows of no such run, or of none any more. */
+    this.isGone = false;
     this.forget();
   }
 
@@ -127,7 +131,7 @@ export class Feed {
     this.changed('run');
   }
 
-  /** Those after the last but two, which may have been half there; at first the newest, so that they are seen at once. */
+  /** Those after the last that is not half there any more; at first the newest, so that they are seen at once. */
   async loadIntervals() {
     if (!this.hasEarlier) {
       const newest = await this.get('intervals');
@@ -138,9 +142,17 @@ export class Feed {
       this.hasEarlier = this.intervals.length > 0;
       return;
     }
-    await this.page('intervals', this.intervals, this.intervals.at(-3)?.number ?? 0);
+    await this.page('intervals', this.intervals, this.intervals.at(this.firstOpen - 1)?.number ?? 0);
     this.intervals.splice(0, this.intervals.length - intervalBudget);
     this.changed('intervals');
+  }
+
+  /** Where the intervals begin, counted from the end, of which reports may still come: the last two, and more when ranks are late. */
+  get firstOpen() {
+    const { world_size: ranks, incarnation } = this.summary;
+    const late = this.intervals.slice(-lateReports);
+    const first = late.findIndex(interval => interval.incarnation === incarnation && interval.ranks < ranks);
+    return first < 0 ? -2 : Math.min(-2, first - late.length);
   }
 
   /** Numbers are those of reports, of all ranks. */
