@@ -48,7 +48,7 @@ public struct Limits: Sendable, Equatable {
     public var meteredRuns = 100
     /// Metrics tell for so long that a run has ended, and how.
     public var endedRunTime = Duration.seconds(3_600)
-    /// The database must answer a health check in so long.
+    /// The database must answer a health check, or a question of metrics, in so long.
     public var healthCheckTime = Duration.seconds(2)
 
     // Ranks without a launcher

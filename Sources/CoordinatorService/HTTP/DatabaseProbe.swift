@@ -20,20 +20,11 @@ actor DatabaseProbe {
     func findings() async -> Findings {
         let trial = self.trial ?? Task { await attempt() }
         self.trial = trial
-        // Whichever comes first. A database that hangs keeps the one trial, and nobody who asks.
-        let (outcomes, outcome) = AsyncStream.makeStream(of: Findings.self)
-        let result = Task { outcome.yield(await trial.value) }
-        let timer = Task { [limits] in
-            guard (try? await Task.sleep(for: limits.healthCheckTime)) != nil else { return }
-            let silence = "the database did not answer within \(limits.healthCheckTime)"
-            outcome.yield((silence, silence))
-        }
-        defer {
-            result.cancel()
-            timer.cancel()
-        }
-        for await findings in outcomes { return findings }
-        return ("the question was cancelled", "the question was cancelled")
+        if let findings = await trial.outcome(within: limits.healthCheckTime) { return findings }
+        let silence =
+            Task.isCancelled
+            ? "the question was cancelled" : "the database did not answer within \(limits.healthCheckTime)"
+        return (silence, silence)
     }
 
     /// Waits for a trial that is under way: the database must not be closed before. Nobody asks any more.

@@ -43,13 +43,15 @@ struct HTTPServer: Sendable {
         // Made now, sent later.
         let refusal = (try? await busy.bytes(at: nil)) ?? Data()
         let acceptor = Acceptor(
-            listener: listener, table: table, logger: logger, refusal: refusal, willEnd: table.stop)
+            listener: listener, table: table, logger: logger, refusal: refusal,
+            countRefusal: { [metrics] in metrics.answered(busy.statusCode.code) }, willEnd: table.stop)
         await acceptor.run { id, socket in
             // The deadline that the connection got with its number is that of all it does, but for the API.
             try? await serve(id, socket)
             table.remove(id)
             try? socket.close()
         }
+        await routes.metrics.finish()
     }
 
     func stop() {
@@ -102,14 +104,16 @@ struct HTTPServer: Sendable {
     }
 
     private func send(_ response: HTTPResponse, hasBody: Bool = true, over socket: AsyncSocket) async throws {
+        var response = response
         var bytes = try await response.bytes(hasBody: hasBody)
-        metrics.answered(response.statusCode.code)
         let isHeld = table.hold(bytes.count)
         defer { if isHeld { _ = table.hold(-bytes.count) } }
         if !isHeld {
             let text = "\(limits.bufferedBytes) bytes of answers wait already (buffered bytes)"
-            bytes = try await HTTPResponse.text(.serviceUnavailable, text).bytes(hasBody: hasBody)
+            response = .text(.serviceUnavailable, text)
+            bytes = try await response.bytes(hasBody: hasBody)
         }
+        metrics.answered(response.statusCode.code)
         try await socket.write(bytes)
         // Closing a socket with bytes that nobody read would take the answer from the client (RFC 9112, section 9.6).
         shutdown(socket.socket.file.rawValue, Int32(SHUT_WR))

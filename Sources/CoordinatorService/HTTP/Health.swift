@@ -13,8 +13,13 @@ package struct Health: Sendable {
             self.failure = failure
         }
 
+        /// Whether it says that the database answers.
+        var isReadable: Bool { name == Self.readable && failure == nil }
+
+        fileprivate static let readable = "database-readable"
+
         /// Whether a new process would do better; it would not on a full disk, or with as many clients.
-        var isCuredByRestart: Bool { ["database-readable", "planning"].contains(name) }
+        var isCuredByRestart: Bool { [Self.readable, "planning"].contains(name) }
     }
 
     private let path: String
@@ -39,7 +44,7 @@ package struct Health: Sendable {
     func checks() async -> [Check] {
         let (readable, writable) = await database.findings()
         return await [
-            Check(name: "database-readable", failure: readable), Check(name: "database-writable", failure: writable),
+            Check(name: Check.readable, failure: readable), Check(name: "database-writable", failure: writable),
             Check(name: "disk-space", failure: diskSpace()), Check(name: "listener", failure: listener()),
             Check(name: "queue", failure: queue()),
             Check(name: "planning", failure: planning.isRunning ? nil : "it has stopped"),

@@ -19,6 +19,9 @@ actor MetricsHandler {
     /// A value and where it goes.
     private typealias Reading = (name: String, labels: [(String, String)], value: Double)
 
+    /// How many runs have not ended, and how some of them are.
+    private typealias Measures = (running: Int, measures: [RunMeasures])
+
     private let metrics: CoordinatorMetrics
     private let sources: Sources
     private let limits: Limits
@@ -26,6 +29,8 @@ actor MetricsHandler {
     /// Those of the last answer, by name and labels.
     private var meters: [String: Meter] = [:]
     private var answer: Task<Data, Never>?
+    /// The last question to the database.
+    private var question: Task<Measures?, Never>?
 
     init(_ metrics: CoordinatorMetrics, _ sources: Sources, limits: Limits) {
         self.metrics = metrics
@@ -44,17 +49,30 @@ actor MetricsHandler {
 
     private func text(_ http: ConnectionTable) async -> Data {
         defer { answer = nil }
-        var readings = await coordinator(http)
-        // Without a database there is still something to tell.
-        let since = Timestamp.now().milliseconds - Int64(limits.endedRunTime / .milliseconds(1))
-        let measures = try? await sources.store.runMeasures(
-            limit: limits.meteredRuns, endedSince: Timestamp(milliseconds: since))
-        if let runs = measures {
+        let checks = await sources.health.checks()
+        var readings = await coordinator(http, checks)
+        // Without a database, or with one that hangs, there is still something to tell.
+        if checks.contains(where: \.isReadable), let runs = await measures() {
             readings.append(("moe_coordinator_running_runs", [], Double(runs.running)))
             readings += runs.measures.flatMap(Self.readings)
         }
         show(readings)
         return Data(metrics.registry.text.utf8)
+    }
+
+    /// Nil when the database cannot say, or does not in the time that a check has.
+    private func measures() async -> Measures? {
+        let since = Timestamp.now().milliseconds - Int64(limits.endedRunTime / .milliseconds(1))
+        let question = Task { [store = sources.store, limits] in
+            try? await store.runMeasures(limit: limits.meteredRuns, endedSince: Timestamp(milliseconds: since))
+        }
+        self.question = question
+        return await question.outcome(within: limits.healthCheckTime) ?? nil
+    }
+
+    /// Waits for a question that is under way: the database must not be closed before. Nobody asks any more.
+    func finish() async {
+        _ = await question?.value
     }
 
     /// What is not among the readings any more goes: runs end, and are deleted.
@@ -70,7 +88,7 @@ actor MetricsHandler {
         meters = shown
     }
 
-    private func coordinator(_ http: ConnectionTable) async -> [Reading] {
+    private func coordinator(_ http: ConnectionTable, _ checks: [Health.Check]) async -> [Reading] {
         let version = CoordinatorVersion.current
         let (streams, path) = (http.streamCount, sources.store.path)
         var readings: [Reading] = [
@@ -88,7 +106,7 @@ actor MetricsHandler {
                 Double(await sources.planning.leftOutReports + sources.planning.droppedReports)
             ),
         ]
-        for check in await sources.health.checks() {
+        for check in checks {
             readings.append(
                 ("moe_coordinator_check_failed", [("check", check.name)], check.failure == nil ? 0 : 1))
         }

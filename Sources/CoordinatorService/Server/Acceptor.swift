@@ -10,6 +10,8 @@ struct Acceptor {
     let logger: Logger
     /// What a client is told when there are too many.
     let refusal: Data
+    /// Counts those who are told so.
+    let countRefusal: @Sendable () -> Void
     /// Stops the table, and what its connections may wait for.
     let willEnd: @Sendable () -> Void
 
@@ -45,6 +47,7 @@ struct Acceptor {
 
     private func admit(_ client: AsyncSocket) -> Int? {
         guard let id = table.add(client.socket) else {
+            countRefusal()
             // Fits the empty buffer of a fresh socket, so nobody waits.
             _ = try? client.socket.write(refusal)
             try? client.socket.close()

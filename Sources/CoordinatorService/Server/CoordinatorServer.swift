@@ -123,7 +123,7 @@ public struct CoordinatorServer: Service {
             "the coordinator has \(limits.connections) connections already (connections); try again later")
         let acceptor = Acceptor(
             listener: listener, table: table, logger: logger, refusal: RequestHandler.frame(refusal, id: nil),
-            willEnd: beginStopping)
+            countRefusal: { [metrics] in metrics.refused(refusal.code) }, willEnd: beginStopping)
         await acceptor.run { id, socket in
             await Connection(
                 id: id, socket: socket, keys: listener.keys, table: table, handler: handler, refusals: refusals,
