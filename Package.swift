@@ -39,6 +39,9 @@ let package = Package(
         // The version of all programs.
         .target(name: "BuildInformation", dependencies: ["CBuildInformation"]),
 
+        // Files and standard output: what is written is there, or an error says why not
+        .target(name: "Files"),
+
         // Ranks and messages between them
         .target(name: "MessagePassing"),
         .target(name: "MPIMessagePassing", dependencies: ["CMPI", "MessagePassing"]),
@@ -84,13 +87,13 @@ let package = Package(
             ]),
         .target(name: "CoordinatorCore", dependencies: ["ControlProtocol", "ExpertPlacement"]),
         // Files of loads over a run: recorded, generated, and imported from others.
-        .target(name: "Traces", dependencies: ["ControlProtocol", "ExpertPlacement", "Randomness"]),
+        .target(name: "Traces", dependencies: ["ControlProtocol", "ExpertPlacement", "Files", "Randomness"]),
         // Metrics of swift-metrics in Prometheus' text format
         .target(name: "PrometheusMetrics", dependencies: [.product(name: "CoreMetrics", package: "swift-metrics")]),
         .target(
             name: "CoordinatorService",
             dependencies: [
-                "BuildInformation", "ControlProtocol", "CoordinatorCore", "CSpawn", "PrometheusMetrics",
+                "BuildInformation", "ControlProtocol", "CoordinatorCore", "CSpawn", "Files", "PrometheusMetrics",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "FlyingFox", package: "FlyingFox"),
                 .product(name: "FlyingSocks", package: "FlyingFox"),
@@ -111,7 +114,7 @@ let package = Package(
         .target(
             name: "Listings",
             dependencies: [
-                "ControlProtocol", "ExpertPlacement",
+                "ControlProtocol", "ExpertPlacement", "Files",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ]),
@@ -146,14 +149,14 @@ let package = Package(
         .executableTarget(
             name: "moe-worker",
             dependencies: [
-                "BuildInformation", "ExpertParallelism", "ExpertPlacement", "Layers", "Listings", "MPIMessagePassing",
-                "MessagePassing", "Settings", "StructuredLogs", "Tensors", "WorkerRuntime",
+                "BuildInformation", "ExpertParallelism", "ExpertPlacement", "Files", "Layers", "Listings",
+                "MPIMessagePassing", "MessagePassing", "Settings", "StructuredLogs", "Tensors", "WorkerRuntime",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .executableTarget(
             name: "moe-ctl",
             dependencies: [
-                "BuildInformation", "Checkpoints", "ControlProtocol", "ExpertPlacement", "Listings", "Mixtral",
+                "BuildInformation", "Checkpoints", "ControlProtocol", "ExpertPlacement", "Files", "Listings", "Mixtral",
                 "Safetensors", "Settings", "TokenData", "Traces", "Upcycling",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -241,6 +244,7 @@ let package = Package(
                 "MessagePassing", "Mixtral", "Tensors", "TokenData", "WorkerRuntime",
             ],
             path: "Tests/step-allocations"),
+        .testTarget(name: "FilesTests", dependencies: ["Files", "TestSupport"]),
         .testTarget(
             name: "MessagePassingTests", dependencies: ["MessagePassing", "CommunicatorConformance", "TestSupport"]),
         .testTarget(name: "MPIMessagePassingTests", dependencies: ["TestSupport"]),

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Files
 import Foundation
 import Yams
 
@@ -18,8 +19,9 @@ package struct ListingOptions: ParsableArguments, Sendable {
     package init() {}
 
     /// Writes `value` to stdout as JSON or YAML, or else the tables.
+    /// - Throws: `FileError` when it does not arrive there.
     package func write(_ value: some Encodable, tables: () -> [Table]) throws {
-        print(try text(of: value, tables: tables), terminator: "")
+        try StandardOutput.write(try text(of: value, tables: tables))
     }
 
     /// `value` as JSON or YAML, or else the tables; whole lines.

@@ -74,18 +74,19 @@ public final class TextGenerator {
     /// Generates. Collective.
     /// - Parameter write: gets the prompt's text, then that of each new token, on rank 0 only. Except for the tokenizer `bytes`,
     ///   whose bytes may be anything, that is valid UTF-8: parts of characters wait for the others.
-    public func run(write: ([UInt8]) -> Void) throws {
+    /// - Throws: `JobFailure` on all ranks, also when rank 0 cannot write.
+    public func run(write: ([UInt8]) throws -> Void) throws {
         var stream = tokenizer.kind == .bytes ? nil : UTF8Stream()
-        func show(_ tokens: [Int32]) {
+        func show(_ tokens: [Int32]) throws {
             let bytes = tokenizer.bytes(of: tokens)
             let text = stream?.append(bytes) ?? bytes
-            if !text.isEmpty { write(text) }
+            if !text.isEmpty { try write(text) }
         }
         let sampler = TokenSampler(temperature: options.temperature, topK: options.topK, seed: options.seed)
         let hasSequence = communicator.rank == 0
         let window = min(model.configuration.maximumPositions, options.contextLength ?? .max)
         var tokens = prompt
-        if hasSequence { show(prompt) }
+        try communicator.agree { if hasSequence { try show(prompt) } }
         for index in 0..<options.length {
             // All ranks know how many tokens rank 0 has, and need no more.
             let visible = min(tokens.count, window)
@@ -102,10 +103,12 @@ public final class TextGenerator {
                     throw WorkerError.failed("\(options.model): the model's logits are not finite; it cannot be used")
                 }
                 token = sampler.sample(last, index: index)
+                try show([Int32(token)])
             }
             tokens.append(Int32(token))
-            if hasSequence { show([Int32(token)]) }
         }
-        if hasSequence, let rest = stream?.finish(), !rest.isEmpty { write(rest) }
+        try communicator.agree {
+            if hasSequence, let rest = stream?.finish(), !rest.isEmpty { try write(rest) }
+        }
     }
 }

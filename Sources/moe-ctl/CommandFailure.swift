@@ -1,6 +1,7 @@
 import Checkpoints
 import ControlProtocol
 import ExpertPlacement
+import Files
 import Foundation
 import Mixtral
 import Safetensors
@@ -29,6 +30,9 @@ struct CommandFailure: Error {
         switch error {
         case let error as CommandFailure: self = error
         case let error as TokenDataError: self.init(error.description)
+        case let error as FileError where error.path == StandardOutput.name: self.init(error.description)
+        case let error as FileError:
+            self.init("\(error.path) cannot be written: \(error.reason); \(error.remedy)")
         case let error as TraceError: self.init(error.description)
         case let error as PlacementError: self.init(error.description)
         case let error as CheckpointError: self.init(error.description)

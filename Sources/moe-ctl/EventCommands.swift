@@ -1,6 +1,6 @@
 import ArgumentParser
 import ControlProtocol
-import Foundation
+import Files
 import Listings
 import UnixSignals
 
@@ -66,10 +66,8 @@ struct EventCommands: AsyncParsableCommand {
             var table = RunDetails.events(reply.events.map(\.event))
             var last = 0
             var isAway = false
-            print(try output.text(of: reply) { [table] }, terminator: "")
+            try StandardOutput.write(try output.text(of: reply) { [table] })
             while true {
-                // At once, whoever reads it.
-                fflush(nil)
                 last = reply.events.last?.number ?? last
                 if !reply.truncated { try await Task.sleep(for: .seconds(watch.interval)) }
                 do {
@@ -85,8 +83,8 @@ struct EventCommands: AsyncParsableCommand {
                 }
                 guard !reply.events.isEmpty else { continue }
                 table = RunDetails.events(reply.events.map(\.event), below: table)
-                print(
-                    (output.format == .yaml ? "---\n" : "") + (try output.text(of: reply) { [table] }), terminator: "")
+                let separator = output.format == .yaml ? "---\n" : ""
+                try StandardOutput.write(separator + (try output.text(of: reply) { [table] }))
             }
         }
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import BuildInformation
+import Files
 import Foundation
 import Settings
 
@@ -37,6 +38,9 @@ struct MoECtl: AsyncParsableCommand {
             }
         } catch let error as SettingsError {
             exit(withError: ValidationError(error.description))
+        } catch let error as FileError where error == StandardOutput.isClosed {
+            // Whoever read it has what it wanted.
+            exit(withError: ExitCode.success)
         } catch {
             guard let failure = CommandFailure(error) else { exit(withError: error) }
             StandardError.write("Error: \(failure.message)")

@@ -1,7 +1,7 @@
 import ArgumentParser
 import ControlProtocol
 import ExpertPlacement
-import Foundation
+import Files
 import Listings
 
 extension RunCommands {
@@ -39,7 +39,7 @@ extension RunCommands {
             }
             if intervals.isEmpty { StandardError.write("Note: the ranks of \(name) have reported nothing yet.") }
             let svg = RunChart(run: name, intervals: intervals, plans: plans).chart(of: quantity).svg
-            if output == "-" { return print(svg, terminator: "") }
+            if output == "-" { return try StandardOutput.write(svg) }
             try OutputFile.write(svg, to: output)
         }
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ControlProtocol
+import Files
 import Foundation
 import Listings
 
@@ -27,7 +28,7 @@ struct WatchOptions: ParsableArguments {
     /// goes away meanwhile is asked again.
     func show(_ output: ListingOptions, _ look: @escaping @Sendable () async throws -> Listing) async throws {
         let first = try await look()
-        guard watch else { return Self.print(first) }
+        guard watch else { return try Self.write(first) }
         let interval = Duration.seconds(interval)
         if let terminal = Terminal() {
             let pages = WatchedListing(first, everySeconds: self.interval)
@@ -43,15 +44,15 @@ struct WatchOptions: ParsableArguments {
     private func repeatPlainly(
         _ first: Listing, every interval: Duration, separator: String, _ look: () async throws -> Listing
     ) async throws {
-        Self.print(first)
+        try Self.write(first)
         var trouble: String?
         while true {
             try await Task.sleep(for: interval)
             do {
                 let listing = try await look()
                 trouble = nil
-                Swift.print(separator, terminator: "")
-                Self.print(listing)
+                try StandardOutput.write(separator)
+                try Self.write(listing)
             } catch let error as ControlError where error.isTransient {
                 if trouble == nil { StandardError.write("Note: \(error.message); trying again.") }
                 trouble = error.message
@@ -59,10 +60,8 @@ struct WatchOptions: ParsableArguments {
         }
     }
 
-    private static func print(_ listing: Listing) {
-        Swift.print(listing.text, terminator: "")
-        // Before the note, and at once, whoever reads it.
-        fflush(nil)
+    private static func write(_ listing: Listing) throws {
+        try StandardOutput.write(listing.text)
         for note in listing.notes { StandardError.write("Note: \(note)") }
     }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Files
 import Foundation
 import MPIMessagePassing
 import WorkerRuntime
@@ -23,9 +24,15 @@ struct Generate: RankCommand {
         options.allocator = text.allocator
         options.dispatcher = text.dispatcher
         let generator = try TextGenerator(options: options, communicator: world.communicator, nodes: world.nodes)
-        // A reader that has gone does not matter.
-        func write(_ bytes: [UInt8]) { try? FileHandle.standardOutput.write(contentsOf: Data(bytes)) }
+        func write(_ bytes: [UInt8]) throws {
+            do throws(FileError) { try StandardOutput.write(Data(bytes)) } catch {
+                // A reader that has gone does not matter.
+                guard error == StandardOutput.isClosed else { throw error }
+            }
+        }
         try generator.run(write: write)
-        if world.communicator.rank == 0 { write([UInt8(ascii: "\n")]) }
+        try world.communicator.agree {
+            if world.communicator.rank == 0 { try write([UInt8(ascii: "\n")]) }
+        }
     }
 }

@@ -64,7 +64,7 @@ struct Train: RankCommand {
         if options.precision.obstacle == nil { Precision.configure(options.precision) }
         if isDryRun {
             let dryRun = try DryRun(options: options, communicator: world.communicator, nodes: world.nodes)
-            if world.communicator.rank == 0 { try show(dryRun) }
+            try world.communicator.agree { if world.communicator.rank == 0 { try show(dryRun) } }
             return
         }
         let display = ProgressDisplay(

@@ -7,12 +7,17 @@ struct CtlProgram {
     let errors: String
 
     /// Runs the `moe-ctl` that is built beside the tests.
-    /// - Parameter environment: is added to an environment without any of the project's variables.
-    init(_ arguments: [String], environment: [String: String] = [:]) throws {
+    /// - Parameters:
+    ///   - program: or another that is built there.
+    ///   - environment: is added to an environment without any of the project's variables.
+    ///   - outputPath: what is there gets the output; nil: `output` has it.
+    init(
+        program: String = "moe-ctl", _ arguments: [String], environment: [String: String] = [:],
+        outputPath: String? = nil
+    ) throws {
         let process = Process()
         let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-        process.executableURL = URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent(
-            "moe-ctl")
+        process.executableURL = URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent(program)
         process.arguments = arguments
         var variables = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("MOE_") }
         // Help pages are as wide as the terminal.
@@ -26,7 +31,7 @@ struct CtlProgram {
         // Files, since a pipe that nobody reads fills up.
         let files = ["output", "errors"].map { directory.appendingPathComponent($0) }
         for file in files { try Data().write(to: file) }
-        process.standardOutput = try FileHandle(forWritingTo: files[0])
+        process.standardOutput = try FileHandle(forWritingTo: outputPath.map { URL(fileURLWithPath: $0) } ?? files[0])
         process.standardError = try FileHandle(forWritingTo: files[1])
         process.standardInput = FileHandle.nullDevice
         try process.run()

@@ -289,6 +289,18 @@ import Testing
         #expect(call.errors.contains(word), "\(call.errors)")
     }
 
+    /// Whatever a path leads to is written, and stays what it was: here standard output, which has a file.
+    @Test func outputGoesWhereALinkLeads() throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let output = path("output")
+        try FileManager.default.createSymbolicLink(atPath: output, withDestinationPath: "/proc/self/fd/1")
+        let call = try CtlProgram(["trace", "generate", "--pattern", "zipf", "-o", output] + Self.small)
+        #expect(call.status == 0 && call.errors.isEmpty, "\(call.errors)")
+        #expect(call.output.hasPrefix("{") && call.output.contains("}\nTrace: "), "\(call.output)")
+        #expect(try FileManager.default.destinationOfSymbolicLink(atPath: output) == "/proc/self/fd/1")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["output"])
+    }
+
     @Test func whatCannotBeReadIsNamed() throws {
         defer { try? FileManager.default.removeItem(at: directory) }
         let question = ["--policy", "expert-parallel", "--ranks", "2"]
@@ -310,6 +322,9 @@ import Testing
         #expect(small.status == 1 && small.errors.contains("memory"), "\(small.errors)")
         let plot = try CtlProgram(["simulate", "--trace", good, "--plot", "/nowhere/x.svg"] + question)
         #expect(plot.status == 1 && plot.errors.contains("/nowhere/x.svg"), "\(plot.errors)")
+        #expect(plot.errors.contains("No such file or directory"), "\(plot.errors)")
+        let folder = try CtlProgram(["simulate", "--trace", good, "--plot", directory.path] + question)
+        #expect(folder.status == 1 && folder.errors.contains("Is a directory; name a file"), "\(folder.errors)")
         let output = try CtlProgram(["trace", "generate", "--pattern", "zipf", "-o", "/nowhere/x.jsonl"])
         #expect(output.status == 1 && output.errors.contains("/nowhere/x.jsonl"), "\(output.errors)")
         let matrix = try CtlProgram(

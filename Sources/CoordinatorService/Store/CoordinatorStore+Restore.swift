@@ -1,4 +1,5 @@
 import ControlProtocol
+import Files
 import Foundation
 import GRDB
 

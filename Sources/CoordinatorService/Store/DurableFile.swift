@@ -1,18 +1,5 @@
+import Files
 import Foundation
-
-/// What POSIX says of a file.
-package struct FileError: Error, Hashable, CustomStringConvertible {
-    package let path: String
-    package let code: Int32
-
-    /// With the code of the call that just failed.
-    init(_ path: String, _ code: Int32 = errno) {
-        self.path = path
-        self.code = code
-    }
-
-    package var description: String { "\(path): \(String(cString: strerror(code)))" }
-}
 
 /// Files that outlive a loss of power.
 package enum DurableFile {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import ControlProtocol
 import ExpertPlacement
+import Files
 import Foundation
 import Listings
 import Traces

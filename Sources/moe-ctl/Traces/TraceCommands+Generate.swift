@@ -65,7 +65,7 @@ extension TraceCommands {
             let writer = try TraceWriter(path: output.path, header: header)
             for interval in SyntheticLoads(options) { try writer.write(.interval(interval)) }
             try writer.finish()
-            output.report(header, intervals: writer.intervals)
+            try output.report(header, intervals: writer.intervals)
         }
     }
 }

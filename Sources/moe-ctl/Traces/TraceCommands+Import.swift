@@ -45,7 +45,7 @@ extension TraceCommands {
             let trace = TraceImport(
                 format: form, steps: steps, scale: scale, width: model.width, hiddenSize: model.hiddenSize)
             let (header, intervals) = try trace.run(files: files, output: output.path)
-            output.report(header, intervals: intervals)
+            try output.report(header, intervals: intervals)
         }
     }
 }

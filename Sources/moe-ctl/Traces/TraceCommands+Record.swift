@@ -27,7 +27,7 @@ extension TraceCommands {
                     try await RunRecording(client: client, run: name).write(to: output.path)
                 }
             }
-            output.report(header, intervals: intervals)
+            try output.report(header, intervals: intervals)
         }
     }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import ControlProtocol
 import ExpertPlacement
+import Files
 import Listings
 import Traces
 
@@ -11,12 +12,12 @@ struct TraceOutput: ParsableArguments {
         help: ArgumentHelp("File for the trace.", valueName: "file"), completion: .file())
     var path: String
 
-    func report(_ header: TraceHeader, intervals: Int) {
+    func report(_ header: TraceHeader, intervals: Int) throws {
         let table = Table.details([
             ("Trace", path), ("Source", header.source), ("Model", Readable.shape(header.model.layers.map(\.count))),
             ("Intervals", "\(intervals)"),
         ])
-        print(table.text, terminator: "")
+        try StandardOutput.write(table.text)
     }
 }
 

@@ -1,5 +1,5 @@
 import ControlProtocol
-import Foundation
+import Files
 import Listings
 
 /// A run as lines, for logs and pipes: one for each interval of steps and for each event, until it ends.
@@ -13,13 +13,13 @@ struct WatchLog {
     mutating func follow(_ watcher: RunWatcher, every interval: Duration) async throws {
         while true {
             let run = try await watcher.next()
-            show(run)
+            try show(run)
             if run.trouble == nil, run.summary.state != .running { return }
             try await Task.sleep(for: interval)
         }
     }
 
-    private mutating func show(_ run: WatchedRun) {
+    private mutating func show(_ run: WatchedRun) throws {
         let hasEnded = run.summary.state != .running
         let isFirst = lastEvent == nil && lastInterval == nil
         var lines = [(at: Timestamp, text: String)]()
@@ -40,7 +40,7 @@ struct WatchLog {
         let sorted = lines.enumerated().sorted { ($0.element.at, $0.offset) < ($1.element.at, $1.offset) }
         for (_, line) in sorted.suffix(isFirst ? Self.linesBefore : lines.count) {
             let text = StyledLine("\(Readable.moment(line.at))  \(line.text)").text(columns: .max, isColored: false)
-            print(text)
+            try StandardOutput.write(text + "\n")
         }
         if let trouble = run.trouble, !isDisconnected {
             StandardError.write("Note: \(trouble.message); trying again.")
@@ -48,7 +48,6 @@ struct WatchLog {
             StandardError.write("Note: the coordinator is there again.")
         }
         isDisconnected = run.trouble != nil
-        fflush(nil)
     }
 
     private static func text(_ interval: Interval) -> String {
