@@ -23,9 +23,10 @@ package struct Table {
         self.placeholder = placeholder
     }
 
+    /// Cells may say what terminals would take for a command: it is not shown.
     package mutating func add(_ row: [String]) {
         precondition(row.count == columns.count, "\(row.count) cells in a table of \(columns.count) columns")
-        rows.append(row.map { $0.isEmpty ? Readable.nothing : $0 })
+        rows.append(row.map { $0.isEmpty ? Readable.nothing : TerminalText.shown($0) })
     }
 
     /// Lines that end in a newline, without trailing blanks.

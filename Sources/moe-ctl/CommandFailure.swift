@@ -3,6 +3,7 @@ import ControlProtocol
 import ExpertPlacement
 import Files
 import Foundation
+import Listings
 import Mixtral
 import Safetensors
 import TokenData
@@ -29,10 +30,10 @@ struct CommandFailure: Error {
     init?(_ error: any Error) {
         switch error {
         case let error as CommandFailure: self = error
-        case let error as TokenDataError: self.init(error.description)
         case let error as FileError where error.path == StandardOutput.name: self.init(error.description)
         case let error as FileError:
             self.init("\(error.path) cannot be written: \(error.reason); \(error.remedy)")
+        case let error as TokenDataError: self.init(error.description)
         case let error as TraceError: self.init(error.description)
         case let error as PlacementError: self.init(error.description)
         case let error as CheckpointError: self.init(error.description)
@@ -61,6 +62,7 @@ struct CommandFailure: Error {
 /// Notes and errors, which are not part of the output.
 enum StandardError {
     static func write(_ line: String) {
-        FileHandle.standardError.write(Data((line + "\n").utf8))
+        // What a peer or a file said may be part of it. One that nobody reads any more is no reason to fail.
+        try? FileHandle.standardError.write(contentsOf: Data((TerminalText.lines(line) + "\n").utf8))
     }
 }

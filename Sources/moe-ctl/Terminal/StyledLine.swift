@@ -1,3 +1,5 @@
+import Listings
+
 /// A line on a terminal, in parts that look different.
 struct StyledLine: Sendable {
     enum Style: Sendable, Hashable {
@@ -67,7 +69,7 @@ struct StyledLine: Sendable {
                     break
                 }
                 used += max(1, width)
-                shown.append(width > 0 ? character : "·")
+                shown.append(width > 0 ? character : TerminalText.placeholder)
             }
             text += isColored && part.style != .plain ? "\u{1b}[\(part.style.code)m\(shown)\u{1b}[0m" : shown
         }
@@ -76,9 +78,8 @@ struct StyledLine: Sendable {
 
     /// How wide a terminal shows it: East Asian and pictures twice; 0 for what is a command.
     private static func columns(of character: Character) -> Int {
-        guard let scalar = character.unicodeScalars.first else { return 0 }
+        guard let scalar = character.unicodeScalars.first, !TerminalText.isCommand(character) else { return 0 }
         switch scalar.value {
-        case 0..<0x20, 0x7F..<0xA0, 0x200E...0x200F, 0x202A...0x202E, 0x2066...0x2069: return 0
         case 0x1100..<0x1160, 0x2E80..<0xA4D0, 0xAC00..<0xD7A4, 0xF900..<0xFB00, 0xFE30..<0xFE70, 0xFF00..<0xFF61,
             0x1F300..<0x1FB00, 0x20000..<0x40000:
             return 2
