@@ -55,7 +55,8 @@ struct CommandDescription {
             }
         }
         let negations = options.compactMap(\.negation)
-        self.options = options.filter { !negations.contains("--" + $0.key) }
+        let own = (command as? any OwnOptions.Type)?.ownOptions ?? []
+        self.options = options.filter { !negations.contains("--" + $0.key) && !own.contains($0.key) }
     }
 
     /// Whether the arguments have `option`.

@@ -73,6 +73,13 @@ public protocol SettingsSections: ParsableCommand {
     static var sections: [String] { get }
 }
 
+/// A command with options that share their names with other commands' and mean something else. What the environment and the file
+/// say is not meant for them.
+public protocol OwnOptions: ParsableCommand {
+    /// Names of those that the arguments alone set, without dashes.
+    static var ownOptions: [String] { get }
+}
+
 /// A value for one option, and where it was found.
 struct Setting {
     let key: String

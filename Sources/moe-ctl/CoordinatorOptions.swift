@@ -19,6 +19,11 @@ struct CoordinatorOptions: ParsableArguments {
             valueName: "file"), completion: .file())
     var keyFile: String?
 
+    /// Whether the arguments name a coordinator. One that the environment or the file names is there for other commands.
+    static func isNamed(in arguments: [String]) -> Bool {
+        arguments.contains { $0 == "--coordinator" || $0.hasPrefix("--coordinator=") }
+    }
+
     private func address() throws -> CoordinatorAddress {
         do {
             return try CoordinatorAddress(coordinator ?? Self.defaultAddress)

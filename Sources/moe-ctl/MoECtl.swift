@@ -52,7 +52,9 @@ struct MoECtl: AsyncParsableCommand {
     private static func configurationFile() -> String? {
         let environment = ProcessInfo.processInfo.environment
         if let file = environment["MOE_CTL_CONFIG"] { return file.isEmpty ? nil : file }
-        let own = environment["XDG_CONFIG_HOME"] ?? environment["HOME"].map { $0 + "/.config" }
+        // One that is empty or relative counts as none (https://specifications.freedesktop.org/basedir-spec/latest/).
+        let named = environment["XDG_CONFIG_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
+        let own = named ?? environment["HOME"].map { $0 + "/.config" }
         return [own, "/etc"].compactMap { $0.map { $0 + "/moe/ctl.yaml" } }.first(where: FileManager.default.fileExists)
     }
 }

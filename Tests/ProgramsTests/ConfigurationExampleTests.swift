@@ -96,6 +96,19 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: inputs.path("moe.db")))
     }
 
+    /// As the specification has it: https://specifications.freedesktop.org/basedir-spec/latest/
+    @Test(arguments: ["", "relative"]) func anEmptyConfigurationHomeIsNone(home: String) throws {
+        let coordinator = try CtlStubCoordinator(CtlSamples(now: .now()).answer)
+        defer { coordinator.stop() }
+        let file = inputs.folder.appending(path: ".config/moe/ctl.yaml")
+        try FileManager.default.createDirectory(
+            at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+        try "coordinator: \(coordinator.address)\nformat: json\n".write(to: file, atomically: true, encoding: .utf8)
+        let call = try CtlProgram(
+            ["run", "list"], environment: ["XDG_CONFIG_HOME": home, "HOME": inputs.folder.path])
+        #expect(call.status == 0 && call.output.hasPrefix("{"), "\(call.errors)")
+    }
+
     /// Flag > environment > the user's file > the machine's.
     @Test func toolsHaveAFileOfTheirOwn() throws {
         let coordinator = try CtlStubCoordinator(CtlSamples(now: .now()).answer)

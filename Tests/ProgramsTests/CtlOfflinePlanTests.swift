@@ -124,6 +124,21 @@ import Testing
         #expect(call.errors.contains(word), "\(call.errors)")
     }
 
+    /// A coordinator that is set for other commands does not stand in the way.
+    @Test func onlyArgumentsContradictEachOther() throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let configuration = try file("ctl.yaml", "coordinator: 127.0.0.1:1\n")
+        let question = ["placement", "plan", "--loads", try file("loads.json"), "--ranks", "2", "-o", "json"]
+        for variables in [["MOE_COORDINATOR": "127.0.0.1:1"], ["MOE_CTL_CONFIG": configuration]] {
+            let call = try CtlProgram(question, environment: variables)
+            #expect(call.status == 0 && call.errors.isEmpty, "\(call.errors)")
+            for arguments in [["--coordinator", "127.0.0.1:1"], ["--coordinator=127.0.0.1:1"]] {
+                let both = try CtlProgram(question + arguments, environment: variables)
+                #expect(both.status == 64 && both.errors.contains("leave --coordinator away"), "\(both.errors)")
+            }
+        }
+    }
+
     @Test func offlineOptionsNeedLoads() throws {
         let call = try CtlProgram(["placement", "plan", "--ranks", "4"])
         #expect(call.status == 64 && call.errors.contains("--loads"), "\(call.errors)")

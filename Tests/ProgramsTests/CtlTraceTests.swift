@@ -301,6 +301,19 @@ import Testing
         #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["output"])
     }
 
+    /// What is set for the output's form is not meant for that of files.
+    @Test func formsOfFilesAreArguments() throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let loads = try file("loads.json", "[[1, 2]]")
+        let configuration = try file("ctl.yaml", "format: yaml\n")
+        for variables in [["MOE_FORMAT": "table"], ["MOE_CTL_CONFIG": configuration]] {
+            let question = ["trace", "import", loads, "-o", path("trace.jsonl")]
+            let call = try CtlProgram(question, environment: variables)
+            #expect(call.status == 64 && call.errors.contains("Missing expected argument '--format"), "\(call.errors)")
+            #expect(try CtlProgram(question + ["--format", "eplb"], environment: variables).status == 0)
+        }
+    }
+
     @Test func whatCannotBeReadIsNamed() throws {
         defer { try? FileManager.default.removeItem(at: directory) }
         let question = ["--policy", "expert-parallel", "--ranks", "2"]

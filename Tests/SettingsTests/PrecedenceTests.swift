@@ -90,6 +90,14 @@ import Testing
         #expect((serve as? Serve)?.listen == "[::1]:1")
     }
 
+    /// Options that share a name may mean different things.
+    @Test(arguments: [nil, ["run", "host"]] as [[String]?]) func ownOptionsAreTheArguments(keys: [String]?) throws {
+        let command = try Settings.parse(
+            Program.self, arguments: ["repeat"], environment: ["MOE_RUN": "mine", "MOE_HOST": "a"], keys: keys)
+        let parsed = try #require(command as? Repeat)
+        #expect(parsed.run == 1 && parsed.host == "a")
+    }
+
     @Test func commentsAloneSetNothing() throws {
         #expect(try parseTrain(["--steps", "2"], file: "# nothing\n").steps == 2)
     }

@@ -1,9 +1,11 @@
 import ArgumentParser
+import Settings
 
 /// A program with a default subcommand and one more.
 struct Program: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "program", version: "1.0", subcommands: [Train.self, Serve.self], defaultSubcommand: Train.self)
+        commandName: "program", version: "1.0", subcommands: [Train.self, Serve.self, Repeat.self],
+        defaultSubcommand: Train.self)
 }
 
 struct Train: ParsableCommand {
@@ -25,4 +27,12 @@ struct Train: ParsableCommand {
 
 struct Serve: ParsableCommand {
     @Option var listen = "127.0.0.1:7700"
+}
+
+/// One whose `--run` is no run's name.
+struct Repeat: ParsableCommand, OwnOptions {
+    static let ownOptions = ["run"]
+
+    @Option var run = 1
+    @Option var host: String?
 }

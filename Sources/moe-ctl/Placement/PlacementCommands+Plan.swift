@@ -30,7 +30,7 @@ extension PlacementCommands {
             guard offline.loads != nil else { return }
             let others: [(name: String, isGiven: Bool)] = [
                 ("--run", change.run != nil), ("--dry-run", change.dryRun), ("--why", change.why != nil),
-                ("--coordinator", coordinator.coordinator != nil),
+                ("--coordinator", CoordinatorOptions.isNamed(in: CommandLine.arguments)),
             ]
             if let other = others.first(where: \.isGiven) {
                 throw ValidationError("with --loads no coordinator is asked: leave \(other.name) away")

@@ -1,9 +1,10 @@
 import ArgumentParser
 import Listings
+import Settings
 import Traces
 
 extension TraceCommands {
-    struct Import: ParsableCommand {
+    struct Import: ParsableCommand, OwnOptions {
         static let configuration = CommandConfiguration(
             commandName: "import",
             abstract: "Make a trace of loads that others have recorded.",
@@ -16,6 +17,9 @@ extension TraceCommands {
                 all ranks are one recording), or the same as JSON. \
                 No code in a .pt file is run.
                 """)
+
+        /// Elsewhere it is the form of the output.
+        static let ownOptions = ["format"]
 
         @Argument(help: "Files with loads.", completion: .file())
         var files: [String]
