@@ -134,6 +134,7 @@ struct CheckpointCommands: AsyncParsableCommand {
         @OptionGroup var output: ListingOptions
 
         func run() async throws {
+            try OutputDirectory.check(target)
             let checkpoint = try Checkpoint(path: path)
             let files = dryRun ? checkpoint.modelFiles : try checkpoint.export(to: target)
             try output.write(Exported(model: target, files: files)) {

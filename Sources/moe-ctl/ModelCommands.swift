@@ -1,5 +1,4 @@
 import ArgumentParser
-import Checkpoints
 import Listings
 import Mixtral
 import Upcycling
@@ -71,7 +70,7 @@ struct ModelCommands: AsyncParsableCommand {
         }
 
         func run() throws {
-            try NewDirectory.check(output)
+            try OutputDirectory.check(output)
             let model = try UpcycledModel(dense: dense, upcycling)
             if !dryRun { _ = try model.write(to: output) }
             let report = Report(model, path: output, expertsPerToken: expertsPerToken)

@@ -249,6 +249,17 @@ import Testing
         )
         #expect(one.waitForEnd() == 0 && other.waitForEnd() == 0 && one.text == other.text, "\(one.text)")
         #expect(try CtlProgram(["checkpoint", "export", "\(checkpoints)/step-6", model]).status == 1)
+        // What would be refused is refused in a dry run, too, by the name that was given.
+        for (target, words) in [
+            (model, "\(model): is there already"), ("", "has no name"),
+            (inputs.path("none/model"), "\(inputs.path("none/model")) cannot be made: No such file or directory"),
+        ] {
+            for options in [[], ["--dry-run"]] {
+                let refused = try CtlProgram(["checkpoint", "export", "\(checkpoints)/step-6", target] + options)
+                #expect(refused.status == 1 && refused.output.isEmpty)
+                #expect(refused.errors.contains(words) && !refused.errors.contains("partial"), "\(refused.errors)")
+            }
+        }
 
         let file = "\(checkpoints)/step-3/optimizer-00002-of-00002.safetensors"
         try Data("x".utf8).write(to: URL(fileURLWithPath: file))
