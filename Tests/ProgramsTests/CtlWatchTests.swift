@@ -288,6 +288,22 @@ import Testing
                 == true, "\(call.output)")
     }
 
+    /// A job that was killed tells nobody. The lines do, once, and when reports come again.
+    @Test func linesTellThatNothingComes() throws {
+        defer { coordinator.stop() }
+        let program = try RunningProgram("moe-ctl", arguments, variables: ["MOE_CTL_CONFIG": ""])
+        defer { program.terminate() }
+        let stale = "UTC  stale: nothing was reported for 12m, though the run has not ended"
+        #expect(program.readLine(containing: stale) != nil, "\(program.text)")
+        stage.shown.withLock { $0.summary.reportedAt = .now() }
+        #expect(program.readLine(containing: "UTC  reports come again") != nil, "\(program.text)")
+        stage.shown.withLock { $0.summary.state = .completed }
+        #expect(program.waitForEnd() == 0, "\(program.text)")
+        for words in ["stale: ", "reports come again"] {
+            #expect(program.text.split(separator: "\n").count { $0.contains(words) } == 1, "\(program.text)")
+        }
+    }
+
     @Test(
         arguments: [
             (["run", "list"], "RUN "), (["worker", "list"], "RUN "), (["placement", "history"], "REVISION "),

@@ -11,8 +11,8 @@ struct WatchCommand: AsyncParsableCommand {
         discussion: """
             The page has the run's state, curves of loss, tokens a second and balance, what each rank's steps are made of (a letter \
             for each phase), which experts get the tokens, plans and events. It follows the size of the terminal; q ends it. \
-            Where standard output is no terminal, a line is printed for each interval of steps and for each event, until the run \
-            ends. NO_COLOR does without colours.
+            Where standard output is no terminal, a line is printed for each interval of steps and for each event, and when \
+            nothing was reported for long, until the run ends. NO_COLOR does without colours.
             """)
 
     @Argument(help: "Name of the run (default: the one that was started last).")

@@ -2,11 +2,13 @@ import ControlProtocol
 import Files
 import Listings
 
-/// A run as lines, for logs and pipes: one for each interval of steps and for each event, until it ends.
+/// A run as lines, for logs and pipes: one for each interval of steps and for each event, and when nothing comes any more, until
+/// it ends.
 struct WatchLog {
     private var lastEvent: Int?
     private var lastInterval: Int?
     private var isDisconnected = false
+    private var isStale = false
     /// Lines of what was before, as tail(1) has them.
     private static let linesBefore = 10
 
@@ -39,15 +41,32 @@ struct WatchLog {
         // Stable: what came at the same moment stays in order.
         let sorted = lines.enumerated().sorted { ($0.element.at, $0.offset) < ($1.element.at, $1.offset) }
         for (_, line) in sorted.suffix(isFirst ? Self.linesBefore : lines.count) {
-            let text = StyledLine("\(Readable.moment(line.at))  \(line.text)").text(columns: .max, isColored: false)
-            try StandardOutput.write(text + "\n")
+            try write(line.text, at: line.at)
         }
+        try showStaleness(of: run)
         if let trouble = run.trouble, !isDisconnected {
             StandardError.write("Note: \(trouble.message); trying again.")
         } else if run.trouble == nil, isDisconnected {
             StandardError.write("Note: the coordinator is there again.")
         }
         isDisconnected = run.trouble != nil
+    }
+
+    /// A line when reports stay away, and one when they come again. Without the coordinator nobody knows.
+    private mutating func showStaleness(of run: WatchedRun) throws {
+        guard run.trouble == nil else { return }
+        let now = Timestamp.now()
+        let staleness = run.staleness(now: now)
+        if let staleness, !isStale {
+            try write(staleness, at: now)
+        } else if staleness == nil, isStale, run.summary.state == .running {
+            try write("reports come again", at: now)
+        }
+        isStale = staleness != nil
+    }
+
+    private func write(_ text: String, at moment: Timestamp) throws {
+        try StandardOutput.write("\(Readable.moment(moment))  \(TerminalText.shown(text))\n")
     }
 
     private static func text(_ interval: Interval) -> String {

@@ -52,10 +52,7 @@ struct WatchPage {
                 " disconnected for \(Readable.age(trouble.since, now: now)), trying again: \(trouble.message) ",
                 .inverse)
         }
-        guard run.isStale(now: now) else { return nil }
-        return StyledLine(
-            " stale: nothing was reported for \(Readable.age(run.summary.reportedAt ?? run.summary.startedAt, now: now)), "
-                + "though the run has not ended ", .inverse)
+        return run.staleness(now: now).map { StyledLine(" \($0) ", .inverse) }
     }
 
     // MARK: - Room

@@ -1,4 +1,5 @@
 import ControlProtocol
+import Listings
 
 /// What a coordinator told of a run, and when it did last.
 struct WatchedRun: Sendable {
@@ -63,11 +64,13 @@ struct WatchedRun: Sendable {
         }
     }
 
-    /// Nothing has come for longer than it takes to come: several intervals as long as the last one, and some seconds at least.
-    func isStale(now: Timestamp) -> Bool {
-        guard summary.state == .running else { return false }
+    /// What to say when nothing has come for longer than it takes to come: several intervals as long as the last one, and some
+    /// seconds at least.
+    func staleness(now: Timestamp) -> String? {
+        guard summary.state == .running else { return nil }
         let interval = intervals.last.map { $0.stepSeconds * Double($0.stepCount) } ?? 0
-        let age = Double(now.milliseconds - (summary.reportedAt ?? summary.startedAt).milliseconds) / 1000
-        return age > max(30, 5 * interval)
+        let last = summary.reportedAt ?? summary.startedAt
+        guard Double(now.milliseconds - last.milliseconds) / 1000 > max(30, 5 * interval) else { return nil }
+        return "stale: nothing was reported for \(Readable.age(last, now: now)), though the run has not ended"
     }
 }
