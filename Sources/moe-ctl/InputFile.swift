@@ -23,10 +23,23 @@ enum InputFile {
         }
     }
 
+    /// - Throws: `CommandFailure` when something is there of which a second reader gets nothing, such as a pipe.
+    static func checkIsReadAgain(_ path: String) throws(CommandFailure) {
+        var status = stat()
+        guard stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG else { return }
+        throw CommandFailure("\(path) is not a regular file, and is read twice: write it to one first")
+    }
+
     private static func text(_ error: any Error) -> String {
         let error = error as NSError
         guard error.domain == NSPOSIXErrorDomain else { return error.localizedDescription }
         return String(cString: strerror(Int32(error.code)))
+    }
+
+    /// What went wrong, without the decoder's words about where.
+    static func cause(_ error: any Error) -> any Error {
+        guard case .dataCorrupted(let context)? = error as? DecodingError else { return error }
+        return context.underlyingError ?? error
     }
 
     /// What is wrong with what was decoded, and where.

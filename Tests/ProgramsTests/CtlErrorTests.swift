@@ -1,4 +1,5 @@
 import ControlProtocol
+import ExpertPlacement
 import Foundation
 import Testing
 
@@ -126,6 +127,31 @@ import Testing
                     ["placement"] + command + ["--run", "shakespeare", "--coordinator", coordinator.address]),
                 status: 77, "Error: not today\n")
         }
+    }
+
+    /// A plan that was made without saying how wide the experts are.
+    @Test(arguments: [
+        ([[48, 48, 48, 48]], "--hidden-size 16 and --width 48."),
+        ([[48, 48, 48, 49]], "--hidden-size 16 and --current"),
+    ])
+    func plansForOtherWidths(layer: [[Int]], words: String) throws {
+        let samples = CtlSamples(now: .now())
+        let plan = try samples.planBefore()
+        let coordinator = try CtlStubCoordinator { request throws(ControlError) in
+            if case .proposePlacement = request { throw ControlError(.unsuitablePlan, "widths differ") }
+            guard case .showRun = request else { return try samples.answer(request) }
+            var shown = samples.shown
+            shown.model = ExpertModel(hiddenSize: 16, layers: plan.layers.flatMap { _ in layer })
+            return shown
+        }
+        defer { coordinator.stop() }
+        let file = FileManager.default.temporaryDirectory.appending(path: "plan-\(UUID().uuidString).json")
+        defer { try? FileManager.default.removeItem(at: file) }
+        try JSONEncoder().encode(plan).write(to: file)
+        expectFailure(
+            try CtlProgram([
+                "placement", "apply", file.path, "--run", "shakespeare", "--coordinator", coordinator.address,
+            ]), status: 77, "Error: widths differ\n", "placement plan --loads", words)
     }
 
     /// The plan may be on its way when the answer is lost: nobody should propose it again unseen.

@@ -177,6 +177,20 @@ import Testing
         }
     }
 
+    /// What is wrong with a plan is not mended by making another.
+    @Test func plansThatDoNotHoldAreNamed() throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let plan = try ask("plan", "--loads", file("loads.json"), "--ranks", "2", "-o", "json").output
+        for (text, words) in [
+            (plan.replacing("\"format\" : 1", with: "\"format\" : 9"), "format 9"),
+            (plan.replacing("\"world_size\" : 2", with: "\"world_size\" : 1"), "1"),
+        ] {
+            let call = try ask("apply", file("bad.json", text))
+            #expect(call.status == 1 && call.errors.contains("has no placement plan that holds: "), "\(call.errors)")
+            #expect(call.errors.contains(words) && !call.errors.contains("--loads"), "\(call.errors)")
+        }
+    }
+
     /// Sizes over which bytes cannot be counted are refused, with what is wrong.
     @Test func hugePlansAreRefused() throws {
         defer { try? FileManager.default.removeItem(at: directory) }

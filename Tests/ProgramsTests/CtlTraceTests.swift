@@ -314,6 +314,12 @@ import Testing
         }
     }
 
+    @Test func whatCannotBeReadTwiceIsNamed() throws {
+        let call = try CtlProgram(["simulate", "--trace", "/dev/stdin", "--policy", "eplb", "--ranks", "2"])
+        #expect(call.status == 1 && call.output.isEmpty)
+        #expect(call.errors.hasPrefix("Error: /dev/stdin is not a regular file, and is read twice"), "\(call.errors)")
+    }
+
     @Test func whatCannotBeReadIsNamed() throws {
         defer { try? FileManager.default.removeItem(at: directory) }
         let question = ["--policy", "expert-parallel", "--ranks", "2"]

@@ -29,10 +29,29 @@ extension PlacementCommands {
                 why: change.why(otherwise: "an operator's plan from \(InputFile.name(file))"))
             let reply = try await coordinator.ask { client in
                 var request = request
-                request.run = try await client.chooseRun(change.run)
-                return try await client.listingRunsIfUnknown { [request] in try await client.propose(request) }
+                let name = try await client.chooseRun(change.run)
+                request.run = name
+                return try await client.listingRunsIfUnknown { [request] in
+                    do {
+                        return try await client.propose(request)
+                    } catch let error as ControlError where error.code == .unsuitablePlan {
+                        let model = try await client.send(ShowRun(run: name)).model
+                        guard let remedy = Self.remedy(for: plan, model) else { throw error }
+                        throw CommandFailure(code: CommandFailure.refused, "\(error.message)\n\(remedy)")
+                    }
+                }
             }
             try output.write(reply) { [ProposalReport.table(reply, isDryRun: change.dryRun)] }
+        }
+
+        /// How a plan is made for experts as wide as `model`'s; nil: that is not what is wrong with `plan`.
+        private static func remedy(for plan: PlacementPlan, _ model: ExpertModel) -> String? {
+            let planned = plan.layers.map { $0.experts.map(\.width) }
+            guard planned != model.layers, planned.map(\.count) == model.layers.map(\.count) else { return nil }
+            let widths = Set(model.layers.joined())
+            let option = widths.count == 1 ? widths.first.map { "--width \($0)" } : nil
+            return "For this run make it with placement plan --loads, --hidden-size \(model.hiddenSize) and "
+                + (option ?? "--current, with what placement show -o json prints") + "."
         }
     }
 

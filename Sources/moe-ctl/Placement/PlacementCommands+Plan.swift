@@ -16,7 +16,8 @@ extension PlacementCommands {
                 Without --loads the coordinator's planner looks at the run's loads and proposes a better plan if it \
                 finds one; with --dry-run it only shows it. \
                 With --loads no coordinator is asked: the plan is for those loads and --ranks ranks. As JSON or YAML it \
-                is a plan that placement apply takes; the table shows the load of every rank beside that of \
+                is a plan that placement apply takes, for a run whose experts have the --width and whose model the --hidden-size \
+                given here; the table shows the load of every rank beside that of \
                 expert-parallel, which places whole experts in turn. A rank's load is in rows of whole experts; balance \
                 is the mean over the largest of a layer's ranks: 1 is perfect.
                 """)

@@ -16,9 +16,12 @@ enum PlanFile {
             }
             return container.plan
         } catch {
+            let (flaw, remedy) =
+                InputFile.cause(error) is PlacementError
+                ? (" that holds", "correct that, or begin with what placement show -o json prints")
+                : ("", "placement plan --loads -o json makes one, and placement show -o json prints the active one")
             throw CommandFailure(
-                "\(InputFile.name(path)) has no placement plan: \(InputFile.reason(error)); placement plan --loads makes one "
-                    + "with -o json, and placement show -o json prints the active one")
+                "\(InputFile.name(path)) has no placement plan\(flaw): \(InputFile.reason(error)); \(remedy)")
         }
     }
 

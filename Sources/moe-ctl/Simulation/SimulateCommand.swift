@@ -18,7 +18,9 @@ struct SimulateCommand: ParsableCommand {
             changes with their number.
             """)
 
-    @Option(help: ArgumentHelp("Trace of loads, of moe-ctl trace.", valueName: "file"), completion: .file())
+    @Option(
+        help: ArgumentHelp("Trace of loads, of moe-ctl trace; it is read twice.", valueName: "file"),
+        completion: .file())
     var trace: String
     @Option(
         help: ArgumentHelp(
@@ -70,6 +72,7 @@ struct SimulateCommand: ParsableCommand {
     }
 
     func run() throws {
+        try InputFile.checkIsReadAgain(trace)
         var reader = try TraceReader(path: trace)
         let calibration = try TraceCalibration(path: trace)
         let clusters = try ranks.clusters(of: reader.header)
