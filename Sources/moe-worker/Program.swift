@@ -1,6 +1,7 @@
 import ArgumentParser
 import Dispatch
 import ExpertPlacement
+import Files
 import Foundation
 import MPIMessagePassing
 import Settings
@@ -130,6 +131,10 @@ enum Program {
         if let error = error as? SettingsError {
             if isReporter { report(error.description) }
             return WorkerError.Code.usage.rawValue
+        }
+        if let error = error as? FileError {
+            if isReporter { report(error.description) }
+            return WorkerError.Code.failed.rawValue
         }
         let code = Worker.exitCode(for: error)
         guard isReporter else { return code.rawValue }

@@ -72,7 +72,7 @@ struct CtlLostOutputTests {
         for command in [dryRun, dryRun + ["-o", "json"], generate] {
             let call = try CtlProgram(program: "moe-worker", command, outputPath: full)
             #expect(call.status == 1)
-            #expect(call.errors.contains("standard output: No space left on device"), "\(call.errors)")
+            #expect(call.errors == "moe-worker: error: standard output: No space left on device\n")
         }
     }
 }
