@@ -39,7 +39,10 @@ struct Corpus {
             }
             var trainer = BytePairTrainer()
             for file in files {
-                try TextReader(path: file).forEachPart(cut: BytePairTokenizer.cutAfterLetter) { trainer.add($0) }
+                try TextReader(path: file).forEachPart(cut: BytePairTokenizer.cutAfterLetter) {
+                    (text) throws(TokenDataError) in
+                    try trainer.add(text)
+                }
             }
             let contents = trainer.train(vocabularySize: vocabularySize, minimumFrequency: minimumFrequency).file()
             tokenizer = try Tokenizer(
@@ -53,7 +56,7 @@ struct Corpus {
             counts = try Self.count(files, tokenizer)
         }
         if let empty = zip(files, counts).first(where: { $0.1 == 0 }) {
-            throw .emptyText(file: empty.0)
+            throw try TextReader(path: empty.0).next().isEmpty ? .emptyText(file: empty.0) : .removedText(file: empty.0)
         }
         self.files = files
         self.counts = counts

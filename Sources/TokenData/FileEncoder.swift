@@ -35,7 +35,7 @@ struct FileEncoder {
             try reader.forEachPart(cut: tokenizer.cut) { (text) throws(TokenDataError) in
                 var tokens = isEmpty ? frame.before : []
                 isEmpty = false
-                pairs?.encode(text, to: &tokens)
+                try pairs?.encode(text, to: &tokens)
                 try consume(tokens)
             }
             if !isEmpty { try consume(frame.after) }

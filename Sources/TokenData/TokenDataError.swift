@@ -10,18 +10,24 @@ public enum TokenDataError: Error, Equatable, Sendable, CustomStringConvertible 
     case empty(file: String)
     /// The text `file` is empty.
     case emptyText(file: String)
+    /// The tokenizer leaves out all of the text `file`.
+    case removedText(file: String)
     /// Tokens take two or four bytes each, of which this number of bytes is no multiple.
     case oddSize(file: String, bytes: Int, tokenBytes: Int)
     /// `file` has fewer tokens than one sequence and its targets need.
     case tooShort(file: String, tokens: Int, needed: Int)
     /// `token` stands at index `position` of `file`, but the model knows only 0 ..< `vocabularySize`.
     case tokenOutsideVocabulary(file: String, position: Int, token: Int, vocabularySize: Int)
+    /// `token` stands at index `position` of `file`, but the `meta.json` beside it tells of 0 ..< `vocabularySize`.
+    case tokenOutsideMetadata(file: String, position: Int, token: Int, vocabularySize: Int)
     /// `meta.json` or the like does not say what it should.
     case invalidMetadata(file: String, reason: String)
     /// The text has a byte sequence at offset `position` that is not UTF-8.
     case invalidText(file: String, position: Int)
     /// A text to encode has a character that the tokenizer's corpus did not have.
     case unknownCharacter(Unicode.Scalar)
+    /// To split a text by an expression of the `tokenizer.json` takes more steps than are made for each of its bytes.
+    case tooManySteps(expression: String, stepsPerByte: Int)
     /// The corpus has more distinct characters than tokens of 16 bits can tell apart.
     case tooManyCharacters(limit: Int)
     /// The corpus is too short to be split.
@@ -39,6 +45,9 @@ public enum TokenDataError: Error, Equatable, Sendable, CustomStringConvertible 
         case .unwritable(let file, let reason): "cannot write \(file): \(reason)"
         case .empty(let file): "\(file) is empty; make token files with `moe-ctl data prepare`"
         case .emptyText(let file): "\(file) is empty; leave it out"
+        case .removedText(let file):
+            "\(file) gives no tokens: a pre_tokenizer with the behavior Removed takes all of it away; leave it out, or use "
+                + "another tokenizer"
         case .oddSize(let file, let bytes, let tokenBytes):
             "\(file) has \(tokenBytes == 2 ? "an odd number of bytes" : "a number of bytes that four does not divide") "
                 + "(\(bytes)), but tokens are little-endian and \(tokenBytes == 2 ? "two" : "four") bytes each; it may be "
@@ -50,12 +59,18 @@ public enum TokenDataError: Error, Equatable, Sendable, CustomStringConvertible 
             "\(file): token \(token) at position \(position) is outside the model's vocabulary of \(vocabularySize); "
                 + "set vocab_size in the model's config.json to at least \(token + 1), or prepare the data with the "
                 + "model's tokenizer"
+        case .tokenOutsideMetadata(let file, let position, let token, let vocabularySize):
+            "\(file): token \(token) at position \(position) is outside the vocabulary of \(vocabularySize) that the meta.json "
+                + "beside it tells of: they do not belong together; prepare the data again"
         case .invalidMetadata(let file, let reason): "\(file): \(reason)"
         case .invalidText(let file, let position):
             "\(file): the bytes at offset \(position) are not UTF-8; convert the text, or use --tokenizer bytes"
         case .unknownCharacter(let scalar):
             "the character \"\(scalar.escaped(asASCII: false))\" (U+\(scalar.hexadecimal)) does not occur in the text "
                 + "that the tokenizer was made from"
+        case .tooManySteps(let expression, let stepsPerByte):
+            "to split the text by the tokenizer's expression \(expression) takes more than \(stepsPerByte) steps a byte, and "
+                + "may never end; take out repetitions of what is repeated or cannot match, or use another tokenizer"
         case .tooManyCharacters(let limit):
             "the text has more than \(limit) different characters; use --tokenizer bytes"
         case .noTrainingTokens(let tokens, let fraction):
@@ -68,6 +83,13 @@ public enum TokenDataError: Error, Equatable, Sendable, CustomStringConvertible 
                 + "but is \(size)"
         case .changed(let file): "\(file) changed while it was read; prepare it again once it is complete"
         }
+    }
+}
+
+extension TokenDataError {
+    /// The reason of the system call that just failed.
+    static func lastSystemError(writing file: String) -> Self {
+        .unwritable(file: file, reason: String(cString: strerror(errno)))
     }
 }
 

@@ -76,7 +76,7 @@ public struct Tokenizer: Sendable {
     var frame: BytePairTokenizer.Frame { addsSpecialTokens ? pairs?.frame ?? .init() : .init() }
 
     /// The tokens of a text, or of the beginning of one that is to be continued.
-    /// - Throws: `TokenDataError.unknownCharacter`; only for `characters`.
+    /// - Throws: `TokenDataError`: `unknownCharacter` for `characters`, `tooManySteps` for `bpe`.
     public func encode(_ text: String) throws(TokenDataError) -> [Int32] {
         switch kind {
         case .bytes: return text.utf8.map(Int32.init)
@@ -87,7 +87,9 @@ public struct Tokenizer: Sendable {
         case .bpe:
             guard let pairs else { return [] }
             var (encoder, encoded) = (BytePairEncoder(pairs), frame.before)
-            Array(text.utf8).withUnsafeBufferPointer { encoder.encode($0, to: &encoded) }
+            try Array(text.utf8).withUnsafeBufferPointer { (text) throws(TokenDataError) in
+                try encoder.encode(text, to: &encoded)
+            }
             return encoded
         }
     }

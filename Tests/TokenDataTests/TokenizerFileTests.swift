@@ -92,6 +92,58 @@ import TokenData
         try expectRefusal(["pre_tokenizer": ["type": "Sequence", "pretokenizers": contiguous]], "Contiguous")
     }
 
+    /// A tokenizer of an expression alone.
+    private func tokenizer(splitting pattern: String) throws -> Tokenizer {
+        let stages: [Any] = [
+            ["type": "Split", "pattern": ["Regex": pattern], "behavior": "Isolated", "invert": false],
+            ["type": "ByteLevel", "add_prefix_space": false, "use_regex": false],
+        ]
+        let directory = try TemporaryDirectory()
+        let changes = ["pre_tokenizer": ["type": "Sequence", "pretokenizers": stages]]
+        let path = try directory.write(file(changes), to: "tokenizer.json")
+        return try Tokenizer(tokenizerFile: path, addsSpecialTokens: false)
+    }
+
+    /// Backtracking that would take exponentially many steps, also in lookahead and atomic groups, or the square of the length.
+    @Test(
+        arguments: [
+            (#"(?:\p{L}+)+[0-9]"#, 40), (#"(?!(?:\p{L}+)+[0-9])\p{L}"#, 40), (#"(?:(?:\p{L}+)+[0-9])?+\p{L}"#, 40),
+            (#"\p{L}+[0-9]"#, 50_000),
+        ])
+    func matchingEnds(pattern: String, letters: Int) throws {
+        let tokenizer = try tokenizer(splitting: pattern)
+        #expect(try tokenizer.decode(tokenizer.encode("aaa 1")) == "aaa 1")
+        let error = #expect(throws: TokenDataError.self) {
+            try tokenizer.encode(String(repeating: "a", count: letters))
+        }
+        #expect(error?.description.contains("the tokenizer's expression \(pattern) takes more than") == true)
+    }
+
+    /// Places where nothing matches, and long runs that give back, are no reason to stop.
+    @Test(arguments: [(#"\p{Lu}+"#, "中"), (#"\p{Lu}+"#, "a"), (#"\s+(?!\S)|\s+"#, " "), (#"\p{L}{1,3}"#, "a")])
+    func longTextsAreSplit(pattern: String, character: String) throws {
+        let tokenizer = try tokenizer(splitting: pattern)
+        let text = String(repeating: character, count: 50_000)
+        #expect(try tokenizer.decode(tokenizer.encode(text)) == text)
+    }
+
+    @Test func aTextThatIsTakenAwayIsNamed() throws {
+        let directory = try TemporaryDirectory()
+        let split: [String: Any] = ["type": "Split", "pattern": ["Regex": "a"], "behavior": "Removed", "invert": false]
+        let changes = [
+            "pre_tokenizer": [
+                "type": "Sequence", "pretokenizers": [split, ["type": "ByteLevel", "add_prefix_space": false]],
+            ]
+        ]
+        let tokenizer = try directory.write(file(changes), to: "tokenizer.json")
+        let text = try directory.write("aaa".utf8, to: "text")
+        let error = #expect(throws: TokenDataError.self) {
+            try DataPreparation.prepare(
+                files: [text], output: directory.path("data"), tokenizer: .file(tokenizer), validationFraction: 0)
+        }
+        #expect(error == .removedText(file: text))
+    }
+
     /// Repetitions of what may be empty, as long as they are counted and few.
     @Test(arguments: ["(?:)?a", "(?:a?){2}b", #"(?:\s*)?\p{N}{1,3}"#, #"[^\s]?(?:\s*[a-z]*)?x"#, "(){1000}a"])
     func emptyRepetitionsAreTaken(pattern: String) throws {

@@ -57,10 +57,10 @@ struct AddedTokens: Sendable {
     }
 
     /// Calls `body` with all of `text`, piece by piece: added tokens with their ids, and what is between them with nil.
-    func forEachPiece(
-        in text: UnsafeBufferPointer<UInt8>, _ body: (_ piece: Range<Int>, _ token: Int32?) -> Void
-    ) {
-        guard !tokens.isEmpty else { return body(0..<text.count, nil) }
+    func forEachPiece<Failure>(
+        in text: UnsafeBufferPointer<UInt8>, _ body: (_ piece: Range<Int>, _ token: Int32?) throws(Failure) -> Void
+    ) throws(Failure) {
+        guard !tokens.isEmpty else { return try body(0..<text.count, nil) }
         var (pieceStart, position) = (0, 0)
         while position < text.count {
             guard begins[Int(text[position])], let (token, end) = longest(in: text, at: position) else {
@@ -75,11 +75,11 @@ struct AddedTokens: Sendable {
             if token.stripsRight { stop = Self.endOfSpaces(after: end, in: text) }
             // Nothing of it is left but spaces that the token before took. The package leaves it out, too, or panics.
             guard start < stop else { continue }
-            if pieceStart < start { body(pieceStart..<start, nil) }
-            body(start..<stop, token.id)
+            if pieceStart < start { try body(pieceStart..<start, nil) }
+            try body(start..<stop, token.id)
             pieceStart = stop
         }
-        if pieceStart < text.count { body(pieceStart..<text.count, nil) }
+        if pieceStart < text.count { try body(pieceStart..<text.count, nil) }
     }
 
     private static func startOfSpaces(before end: Int, in text: UnsafeBufferPointer<UInt8>) -> Int {

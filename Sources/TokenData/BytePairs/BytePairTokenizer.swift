@@ -32,13 +32,15 @@ struct BytePairTokenizer: Sendable {
 
     /// Calls `body` with the parts of `text` from left to right.
     /// - Parameter text: valid UTF-8.
-    func forEachPart(of text: UnsafeBufferPointer<UInt8>, _ body: (Part) -> Void) {
-        verbatim.forEachPiece(in: text) { piece, token in
+    /// - Throws: `TokenDataError.tooManySteps`.
+    func forEachPart(of text: UnsafeBufferPointer<UInt8>, _ body: (Part) -> Void) throws(TokenDataError) {
+        try verbatim.forEachPiece(in: text) { (piece, token) throws(TokenDataError) in
             if let token { return body(.token(token)) }
-            normalizer.withNormalized(UnsafeBufferPointer(rebasing: text[piece])) { text in
-                normalized.forEachPiece(in: text) { piece, token in
+            let piece = UnsafeBufferPointer(rebasing: text[piece])
+            try normalizer.withNormalized(piece) { (text) throws(TokenDataError) in
+                try normalized.forEachPiece(in: text) { (piece, token) throws(TokenDataError) in
                     if let token { return body(.token(token)) }
-                    splitter.forEachWord(in: UnsafeBufferPointer(rebasing: text[piece])) { body(.word($0)) }
+                    try splitter.forEachWord(in: UnsafeBufferPointer(rebasing: text[piece])) { body(.word($0)) }
                 }
             }
         }
@@ -88,9 +90,10 @@ struct BytePairEncoder {
 
     /// Appends the tokens of `text` to `output`.
     /// - Parameter text: valid UTF-8.
-    mutating func encode(_ text: UnsafeBufferPointer<UInt8>, to output: inout [Int32]) {
+    /// - Throws: `TokenDataError.tooManySteps`.
+    mutating func encode(_ text: UnsafeBufferPointer<UInt8>, to output: inout [Int32]) throws(TokenDataError) {
         let tokenizer = tokenizer
-        tokenizer.forEachPart(of: text) { part in
+        try tokenizer.forEachPart(of: text) { part in
             switch part {
             case .token(let token): output.append(token)
             case .word(let word): encode(word: word, to: &output)

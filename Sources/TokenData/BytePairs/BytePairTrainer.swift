@@ -11,8 +11,8 @@ struct BytePairTrainer {
 
     /// Counts the words of a text, or of a part of one that was cut where `BytePairTokenizer.cut` says.
     /// - Parameter text: valid UTF-8.
-    mutating func add(_ text: UnsafeBufferPointer<UInt8>) {
-        Self.splitter.forEachWord(in: text) { word in
+    mutating func add(_ text: UnsafeBufferPointer<UInt8>) throws(TokenDataError) {
+        try Self.splitter.forEachWord(in: text) { word in
             let (index, isNew) = words.insert(word)
             if isNew { counts.append(0) }
             counts[index] += 1

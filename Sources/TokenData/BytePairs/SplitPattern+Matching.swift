@@ -1,37 +1,53 @@
 extension SplitPattern {
+    /// How many steps of matching a text may take for each byte that has been looked at, and before any: with known tokenizers no
+    /// text takes more than 14 a byte. With expressions such as `(?:\p{L}+)+[0-9]` and `\p{L}+[0-9]` backtracking takes
+    /// exponentially many, or the square of the length.
+    private static let stepsPerByte = 1000
+    private static let firstSteps = 1 << 14
+
     /// Calls `body` with the pieces of `text` from left to right: matches, and what is between them.
     /// - Parameter text: valid UTF-8.
-    func forEachPiece(in text: UnsafeBufferPointer<UInt8>, _ body: (_ piece: Range<Int>, _ isMatch: Bool) -> Void) {
-        instructions.withUnsafeBufferPointer { instructions in
-            classes.withUnsafeBufferPointer { classes in
-                members.withUnsafeBufferPointer { members in
-                    branches.withUnsafeBufferPointer { branches in
-                        branchesByByte.withUnsafeBufferPointer { branchesByByte in
-                            var machine = Machine(
-                                text: text, instructions: instructions, classes: classes, members: members)
-                            var (pieceStart, position) = (0, 0)
-                            while position < text.count {
-                                var candidates = branchesByByte[Int(text[position])]
-                                var end: Int?
-                                while candidates != 0, end == nil {
-                                    end = machine.match(branches[candidates.trailingZeroBitCount], at: position)
-                                    candidates &= candidates - 1
-                                }
-                                if let end {
-                                    if pieceStart < position { body(pieceStart..<position, false) }
-                                    body(position..<end, true)
-                                    position = end
-                                    pieceStart = end
-                                } else {
-                                    position += machine.scalar(at: position).length
-                                }
-                            }
-                            if pieceStart < position { body(pieceStart..<position, false) }
-                        }
-                    }
+    /// - Throws: `TokenDataError.tooManySteps`, and what `body` throws.
+    func forEachPiece(
+        in text: UnsafeBufferPointer<UInt8>,
+        _ body: (_ piece: Range<Int>, _ isMatch: Bool) throws(TokenDataError) -> Void
+    ) throws(TokenDataError) {
+        try instructions.withUnsafeBufferPointer { (instructions) throws(TokenDataError) in
+            try classes.withUnsafeBufferPointer { (classes) throws(TokenDataError) in
+                try members.withUnsafeBufferPointer { (members) throws(TokenDataError) in
+                    var machine = Machine(text: text, instructions: instructions, classes: classes, members: members)
+                    try forEachPiece(of: &machine, body)
                 }
             }
         }
+    }
+
+    private func forEachPiece(
+        of machine: inout Machine, _ body: (_ piece: Range<Int>, _ isMatch: Bool) throws(TokenDataError) -> Void
+    ) throws(TokenDataError) {
+        let text = machine.text
+        var (pieceStart, position) = (0, 0)
+        while position < text.count {
+            var candidates = branchesByByte[Int(text[position])]
+            var end: Int?
+            machine.look(upTo: position)
+            while candidates != 0, end == nil {
+                end = machine.match(branches[candidates.trailingZeroBitCount], at: position)
+                candidates &= candidates - 1
+            }
+            guard machine.stepsLeft > 0 else {
+                throw .tooManySteps(expression: expression, stepsPerByte: Self.stepsPerByte)
+            }
+            if let end {
+                if pieceStart < position { try body(pieceStart..<position, false) }
+                try body(position..<end, true)
+                position = end
+                pieceStart = end
+            } else {
+                position += machine.scalar(at: position).length
+            }
+        }
+        if pieceStart < position { try body(pieceStart..<position, false) }
     }
 
     /// Runs the instructions over one text.
@@ -42,6 +58,10 @@ extension SplitPattern {
         let members: UnsafeBufferPointer<UInt64>
         /// What is tried when the way that is tried now fails.
         private var alternatives: [Alternative] = []
+        /// How many steps the text may still take; when there are none, nothing matches any more.
+        private(set) var stepsLeft = SplitPattern.firstSteps
+        /// The end of what has been looked at.
+        private var furthest = 0
 
         private struct Alternative: BitwiseCopyable {
             let instruction: Int
@@ -78,11 +98,24 @@ extension SplitPattern {
             return members[Int(classes[value])] >> UInt64(set) & 1 != 0 ? length : 0
         }
 
+        /// Text that is looked at for the first time allows more steps.
+        @inline(__always)
+        mutating func look(upTo position: Int) {
+            guard position > furthest else { return }
+            stepsLeft += SplitPattern.stepsPerByte * (position - furthest)
+            furthest = position
+        }
+
         /// Where a match that begins at `start` ends.
         mutating func match(_ first: Int, at start: Int) -> Int? {
             let base = alternatives.count
             var (instruction, position) = (first, start)
             while true {
+                guard stepsLeft > 0 else {
+                    alternatives.removeLast(alternatives.count - base)
+                    return nil
+                }
+                stepsLeft -= 1
                 var hasFailed = false
                 switch instructions[instruction] {
                 case .one(let set):
@@ -97,6 +130,7 @@ extension SplitPattern {
                         count += 1
                         if count == minimum { floor = position }
                     }
+                    stepsLeft -= count
                     hasFailed = count < minimum
                     instruction += 1
                     if givesBack, !hasFailed, position > floor {
@@ -120,6 +154,7 @@ extension SplitPattern {
                     alternatives.removeLast(alternatives.count - base)
                     return position
                 }
+                look(upTo: position)
                 if hasFailed {
                     guard alternatives.count > base, var alternative = alternatives.popLast() else { return nil }
                     if alternative.position > alternative.floor {

@@ -24,6 +24,8 @@ struct SplitPattern: Sendable {
     /// A bit each in `members`, and in `branchesByByte`.
     private static let maximumSets = 64
 
+    /// As it was given, for messages.
+    let expression: String
     private(set) var instructions: [Instruction] = []
     /// Where the branches of the outermost choice begin.
     private(set) var branches: [Int] = []
@@ -38,6 +40,7 @@ struct SplitPattern: Sendable {
 
     /// - Throws: `Unsupported`, also for what can match nothing.
     init(_ pattern: String) throws(Unsupported) {
+        expression = pattern
         var parser = Parser(pattern)
         let tree = try parser.whole()
         let outermost = if case .choice(let nodes) = tree { nodes } else { [tree] }

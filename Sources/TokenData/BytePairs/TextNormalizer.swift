@@ -6,9 +6,11 @@ enum TextNormalizer: Sendable {
 
     /// Calls `body` with the normalised text, which is the given one where nothing changes.
     /// - Parameter text: valid UTF-8.
-    func withNormalized(_ text: UnsafeBufferPointer<UInt8>, _ body: (UnsafeBufferPointer<UInt8>) -> Void) {
-        guard self == .nfc, let normalized = CanonicalComposition.normalize(text) else { return body(text) }
-        normalized.withUnsafeBufferPointer(body)
+    func withNormalized<Failure>(
+        _ text: UnsafeBufferPointer<UInt8>, _ body: (UnsafeBufferPointer<UInt8>) throws(Failure) -> Void
+    ) throws(Failure) {
+        guard self == .nfc, let normalized = CanonicalComposition.normalize(text) else { return try body(text) }
+        try normalized.withUnsafeBufferPointer(body)
     }
 }
 

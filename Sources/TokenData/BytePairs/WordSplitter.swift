@@ -33,31 +33,36 @@ struct WordSplitter: Sendable {
 
     /// Calls `body` with the words of `text` from left to right; none is empty.
     /// - Parameter text: valid UTF-8.
-    func forEachWord(in text: UnsafeBufferPointer<UInt8>, _ body: (UnsafeBufferPointer<UInt8>) -> Void) {
-        split(text, from: 0, body)
+    /// - Throws: `TokenDataError.tooManySteps`.
+    func forEachWord(
+        in text: UnsafeBufferPointer<UInt8>, _ body: (UnsafeBufferPointer<UInt8>) -> Void
+    ) throws(TokenDataError) {
+        try split(text, from: 0, body)
     }
 
     private func split(
         _ text: UnsafeBufferPointer<UInt8>, from stage: Int, _ body: (UnsafeBufferPointer<UInt8>) -> Void
-    ) {
+    ) throws(TokenDataError) {
         guard !text.isEmpty else { return }
         guard stage < stages.count else { return body(text) }
         let current = stages[stage]
         if current.addsPrefixSpace, text[0] != UInt8(ascii: " ") {
-            ([UInt8(ascii: " ")] + text).withUnsafeBufferPointer { split($0, by: current, next: stage + 1, body) }
+            try ([UInt8(ascii: " ")] + text).withUnsafeBufferPointer { (text) throws(TokenDataError) in
+                try split(text, by: current, next: stage + 1, body)
+            }
         } else {
-            split(text, by: current, next: stage + 1, body)
+            try split(text, by: current, next: stage + 1, body)
         }
     }
 
     private func split(
         _ text: UnsafeBufferPointer<UInt8>, by stage: Stage, next: Int, _ body: (UnsafeBufferPointer<UInt8>) -> Void
-    ) {
-        guard let pattern = stage.pattern else { return split(text, from: next, body) }
-        pattern.forEachPiece(in: text) { piece, isMatch in
+    ) throws(TokenDataError) {
+        guard let pattern = stage.pattern else { return try split(text, from: next, body) }
+        try pattern.forEachPiece(in: text) { (piece, isMatch) throws(TokenDataError) in
             switch (stage.removal, isMatch) {
             case (.matches, true), (.rest, false): break
-            default: split(UnsafeBufferPointer(rebasing: text[piece]), from: next, body)
+            default: try split(UnsafeBufferPointer(rebasing: text[piece]), from: next, body)
             }
         }
     }
