@@ -21,9 +21,11 @@ public enum DataPreparation {
     /// rest for validation, as nanoGPT's. Texts are streamed, in two passes: the first counts. A `bpe` tokenizer is learned in one
     /// before them.
     ///
-    /// Each file appears whole, by renaming; `val.bin` is removed when there are no tokens for it.
+    /// The files appear whole, by renaming, and together: in between there is no `train.bin`. `val.bin` is removed when there are
+    /// no tokens for it.
     /// - Parameter output: the directory, which is made when it is not there.
-    /// - Throws: `TokenDataError`; then the files that were there before are left as they were.
+    /// - Throws: `TokenDataError`; then the files that were there before are left as they were. Only when the file system refuses
+    ///   a new name after `train.bin` has gone, that stays away.
     public static func prepare(
         files: [String], output: String, tokenizer source: TokenizerSource, validationFraction: Double
     ) throws(TokenDataError) -> Summary {
@@ -39,30 +41,19 @@ public enum DataPreparation {
         } catch {
             throw .unwritable(file: output, reason: reason(of: error))
         }
-        var split = try TokenSplit(
-            training: folder.appending(path: "train.bin").path, trainingTokens: trainingTokens,
-            validation: folder.appending(path: "val.bin").path,
-            validationTokens: corpus.tokens - trainingTokens, tokenBytes: corpus.tokenizer.tokenBytes)
-        defer { split.discard() }
+        let made = try DataFiles(folder: folder.path)
+        var split = TokenSplit(
+            training: made.training, trainingTokens: trainingTokens, validation: made.validation,
+            tokenBytes: corpus.tokenizer.tokenBytes)
         try corpus.encode { (tokens) throws(TokenDataError) in try split.append(tokens) }
-        let metadata = try NewFile(path: folder.appending(path: Tokenizer.metadataFileName).path)
-        defer { metadata.discard() }
         do {
-            try metadata.write(corpus.tokenizer.metadata())
+            try made.metadata.write(corpus.tokenizer.metadata())
         } catch {
-            throw .unwritable(file: metadata.path, reason: reason(of: error))
+            throw .unwritable(file: made.metadata.path, reason: reason(of: error))
         }
-        try metadata.close()
-        var tokenizer: NewFile?
-        defer { tokenizer?.discard() }
-        if let contents = corpus.tokenizerFile {
-            tokenizer = try NewFile(path: folder.appending(path: Tokenizer.tokenizerFileName).path)
-            try tokenizer?.write(Data(contents))
-            try tokenizer?.close()
-        }
-        try split.commit()
-        try tokenizer?.commit()
-        try metadata.commit()
+        if let contents = corpus.tokenizerFile { try made.tokenizer.write(Data(contents)) }
+        try made.commit(
+            hasValidation: corpus.tokens > trainingTokens, hasTokenizer: corpus.tokenizerFile != nil)
         return Summary(
             tokenizer: corpus.tokenizer.kind, vocabularySize: corpus.tokenizer.vocabularySize,
             trainingTokens: trainingTokens, validationTokens: corpus.tokens - trainingTokens)

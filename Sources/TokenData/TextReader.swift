@@ -10,18 +10,24 @@ struct TextReader {
     let path: String
     private let handle: FileHandle
 
-    /// - Throws: `TokenDataError.unreadable`, also for a directory.
+    /// - Throws: `TokenDataError.unreadable`, also for what is not a regular file.
     init(path: String) throws(TokenDataError) {
-        do {
-            handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
-        } catch {
-            throw .unreadable(file: path, reason: reason(of: error))
+        // Without waiting: opening a pipe would otherwise wait for a writer.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { throw .unreadable(file: path, reason: String(cString: strerror(errno))) }
+        handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else {
+            throw .unreadable(file: path, reason: String(cString: strerror(errno)))
         }
-        var isDirectory: ObjCBool = false
-        if FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory.boolValue {
-            throw .unreadable(file: path, reason: "it is a directory; name the files in it")
+        switch status.st_mode & S_IFMT {
+        case S_IFREG: self.path = path
+        case S_IFDIR: throw .unreadable(file: path, reason: "it is a directory; name the files in it")
+        default:
+            throw .unreadable(
+                file: path,
+                reason: "it is not a regular file, and texts are read more than once; write it to a file and name that")
         }
-        self.path = path
     }
 
     /// The next bytes; empty at the end.

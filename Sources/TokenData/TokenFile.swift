@@ -15,10 +15,15 @@ public struct TokenFile: Sendable {
     public var sizeBytes: Int { data.count }
     private let data: Data
 
-    /// Maps the file and checks that every token is in 0 ..< `vocabularySize`.
-    /// - Throws: `TokenDataError` when the file cannot be read, is empty, has half a token, or a token that the model does
-    ///   not know.
-    public init(path: String, vocabularySize: Int, tokenBytes: Int = 2) throws(TokenDataError) {
+    /// Maps the file and checks that every token is in 0 ..< `vocabularySize`, and below `metadataVocabularySize`.
+    /// - Parameters:
+    ///   - vocabularySize: the model's.
+    ///   - metadataVocabularySize: that of the `meta.json` beside the file; nil: there is none.
+    /// - Throws: `TokenDataError` when the file cannot be read, is empty, has half a token, or a token that the model or the
+    ///   `meta.json` does not know.
+    public init(
+        path: String, vocabularySize: Int, metadataVocabularySize: Int? = nil, tokenBytes: Int = 2
+    ) throws(TokenDataError) {
         precondition(tokenBytes == 2 || tokenBytes == 4, "tokens of \(tokenBytes) bytes")
         do {
             data = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
@@ -32,15 +37,19 @@ public struct TokenFile: Sendable {
         self.path = path
         self.tokenBytes = tokenBytes
         count = data.count / tokenBytes
+        let bound = min(vocabularySize, metadataVocabularySize ?? .max)
         let position = data.withUnsafeBytes { raw in
             tokenBytes == 2
-                ? Self.firstToken(notBelow: vocabularySize, in: raw)
-                : Self.firstWideToken(notBelow: vocabularySize, in: raw)
+                ? Self.firstToken(notBelow: bound, in: raw) : Self.firstWideToken(notBelow: bound, in: raw)
         }
-        if let position {
-            throw .tokenOutsideVocabulary(
-                file: path, position: position, token: Int(self[position]), vocabularySize: vocabularySize)
+        guard let position else { return }
+        let token = Int(self[position])
+        // Data that contradicts itself is not the model's fault.
+        if let metadataVocabularySize, token >= metadataVocabularySize {
+            throw .tokenOutsideMetadata(
+                file: path, position: position, token: token, vocabularySize: metadataVocabularySize)
         }
+        throw .tokenOutsideVocabulary(file: path, position: position, token: token, vocabularySize: vocabularySize)
     }
 
     /// The token at `index`, 0 ..< `count`.

@@ -7,6 +7,8 @@ public struct TokenizerFiles: Sendable {
     public let contents: [String: Data]
     /// Bytes a token in token files.
     public let tokenBytes: Int
+    /// That token files keep to; nil without `meta.json`.
+    public let vocabularySize: Int?
 
     /// - Throws: `TokenDataError` when `meta.json` is of no use. A `tokenizer.json` alone may be of a tokenizer that is not
     ///   supported: it is another program's.
@@ -18,9 +20,11 @@ public struct TokenizerFiles: Sendable {
         if FileManager.default.fileExists(atPath: metadata.path) {
             let tokenizer = try Tokenizer(metadataFile: metadata.path)
             tokenBytes = tokenizer.tokenBytes
+            vocabularySize = tokenizer.vocabularySize
             urls = tokenizer.kind == .bpe ? [metadata, file] : [metadata]
         } else {
             tokenBytes = 2
+            vocabularySize = nil
             if FileManager.default.fileExists(atPath: file.path) { urls = [file] }
         }
         var contents = [String: Data]()

@@ -53,13 +53,14 @@ struct TrainingInputs {
         training = try BatchSource(
             file: TokenFile(
                 path: folder.appending(path: "train.bin").path, vocabularySize: vocabulary,
-                tokenBytes: ofData.tokenBytes),
+                metadataVocabularySize: ofData.vocabularySize, tokenBytes: ofData.tokenBytes),
             sequenceLength: options.sequenceLength, batchSize: options.batchSize,
             order: options.dataOrder == .sequential ? .sequential : .random(seed: options.seed))
         let validationPath = folder.appending(path: "val.bin").path
         if FileManager.default.fileExists(atPath: validationPath) {
             let file = try TokenFile(
-                path: validationPath, vocabularySize: vocabulary, tokenBytes: ofData.tokenBytes)
+                path: validationPath, vocabularySize: vocabulary, metadataVocabularySize: ofData.vocabularySize,
+                tokenBytes: ofData.tokenBytes)
             validation =
                 file.count > options.sequenceLength
                 ? try BatchSource(

@@ -122,6 +122,15 @@ import Testing
         try expectFailure(inputs.arguments(), status: 1, "val.bin: token 17 at position 50", "vocabulary of 17")
     }
 
+    /// As when another program has written the tokens: the model knows them all.
+    @Test func tokenThatMetadataDoesNotKnow() throws {
+        let meta = #"{"format": 1, "tokenizer": "characters", "vocabulary_size": 9, "characters": "\nabcdefgh"}"#
+        try Data(meta.utf8).write(to: inputs.folder.appending(path: "meta.json"))
+        try expectFailure(
+            inputs.arguments(), status: 1, "train.bin: token 9 at position 3", "vocabulary of 9 that the meta.json",
+            "prepare the data again")
+    }
+
     @Test func unwritableOutput() throws {
         try expectFailure(
             inputs.arguments(["--metrics": "/nonexistent/metrics"]), status: 1,

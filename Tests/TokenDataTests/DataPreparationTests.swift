@@ -191,6 +191,86 @@ import TokenData
         #expect(try directory.names == ["bad", "good", "meta.json", "train.bin"])
     }
 
+    /// What is not a file, and so cannot be replaced by one.
+    @Test(arguments: ["meta.json", "train.bin", "val.bin"], [0, 0.5])
+    func whatCannotBeReplacedIsFoundFirst(name: String, fraction: Double) throws {
+        let directory = try TemporaryDirectory()
+        let text = try directory.write("abcdefghij".utf8, to: "text")
+        let output = directory.path("data")
+        _ = try DataPreparation.prepare(files: [text], output: output, tokenizer: .bytes, validationFraction: 0.5)
+        try FileManager.default.removeItem(atPath: "\(output)/\(name)")
+        try FileManager.default.createDirectory(atPath: "\(output)/\(name)", withIntermediateDirectories: false)
+        let others = ["meta.json", "train.bin", "val.bin"].filter { $0 != name }
+        func contents() throws -> [Data] {
+            try others.map { try Data(contentsOf: URL(fileURLWithPath: "\(output)/\($0)")) }
+        }
+        let before = try contents()
+        let error = TokenDataError.unwritable(file: "\(output)/\(name)", reason: "it is a directory; move it away")
+        #expect(throws: error) {
+            try DataPreparation.prepare(
+                files: [text], output: output, tokenizer: .characters, validationFraction: fraction)
+        }
+        #expect(try contents() == before)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: output).count == 3)
+    }
+
+    /// Wherever it stops, there is the earlier data, the new, or no `train.bin`: never one beside another's `meta.json`.
+    @Test func trainingTokensGoFirstAndComeLast() throws {
+        let directory = try TemporaryDirectory()
+        let text = try directory.write("abcdefghij".utf8, to: "text")
+        let output = directory.path("data")
+        _ = try DataPreparation.prepare(
+            files: [text], output: output, tokenizer: .characters, validationFraction: 0.5)
+        for (fraction, validation) in [(0.5, "comes"), (0, "goes")] {
+            let changes = try NameChanges(in: output)
+            _ = try DataPreparation.prepare(
+                files: [text], output: output, tokenizer: .bytes, validationFraction: fraction)
+            let expected = ["train.bin goes", "val.bin \(validation)", "meta.json comes", "train.bin comes"]
+            #expect(changes.read().filter { !$0.hasPrefix(".") } == expected)
+        }
+    }
+
+    /// A process that was killed has left its files, which may be longer than the new ones; others are of no use any more.
+    @Test func leftoversAreWrittenOver() throws {
+        let directory = try TemporaryDirectory()
+        let text = try directory.write("abcdefghij".utf8, to: "text")
+        for name in [".train.bin.partial", ".val.bin.partial", ".tokenizer.json.partial", ".meta.json.partial"] {
+            _ = try directory.write([UInt8](repeating: 7, count: 1000), to: name)
+        }
+        _ = try DataPreparation.prepare(files: [text], output: directory.path, tokenizer: .bytes, validationFraction: 0)
+        #expect(try directory.names == ["meta.json", "text", "train.bin"])
+        #expect(try TokenFile(path: directory.path("train.bin"), vocabularySize: 256).count == 10)
+        #expect(try Tokenizer(metadataFile: directory.path("meta.json")).kind == .bytes)
+    }
+
+    @Test func oneProcessPreparesAtATime() throws {
+        let directory = try TemporaryDirectory()
+        let text = try directory.write("abcdefghij".utf8, to: "text")
+        let other = try FileHandle(
+            forWritingTo: URL(fileURLWithPath: directory.write("other".utf8, to: ".train.bin.partial")))
+        #expect(flock(other.fileDescriptor, LOCK_EX) == 0)
+        let error = #expect(throws: TokenDataError.self) {
+            try DataPreparation.prepare(
+                files: [text], output: directory.path, tokenizer: .bytes, validationFraction: 0)
+        }
+        #expect(error?.description.contains("train.bin: another process is writing it") == true)
+        #expect(try directory.names == [".train.bin.partial", "text"])
+        #expect(try String(contentsOfFile: directory.path(".train.bin.partial"), encoding: .utf8) == "other")
+    }
+
+    /// A pipe gives its text once, and without a writer none: nothing waits for one.
+    @Test(arguments: [TokenizerSource.bytes, .characters, .bpe(vocabularySize: 300)])
+    func pipesAreRefused(source: TokenizerSource) throws {
+        let directory = try TemporaryDirectory()
+        let pipe = directory.path("pipe")
+        #expect(mkfifo(pipe, 0o600) == 0)
+        let error = #expect(throws: TokenDataError.self) {
+            try DataPreparation.prepare(
+                files: [pipe], output: directory.path("data"), tokenizer: source, validationFraction: 0)
+        }
+        #expect(error?.description.hasPrefix("cannot read \(pipe): it is not a regular file") == true)
+    }
+
     @Test(arguments: [[0xFF], [0xC3], [0x61, 0xE2, 0x80], [0xED, 0xA0, 0x80], [0xF8, 0x88]] as [[UInt8]])
     func whatIsNotUTF8IsRefused(bytes: [UInt8]) throws {
         let directory = try TemporaryDirectory()
@@ -230,6 +310,39 @@ import TokenData
             Issue.record("\(String(describing: unwritable))")
             return
         }
+    }
+}
+
+/// Which names of a directory come and go, as the kernel tells them in order (inotify(7)).
+private final class NameChanges {
+    private let descriptor: Int32
+
+    init(in directory: String) throws {
+        descriptor = inotify_init1(Int32(IN_NONBLOCK | IN_CLOEXEC))
+        let mask = UInt32(IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE)
+        try #require(descriptor >= 0 && inotify_add_watch(descriptor, directory, mask) >= 0)
+    }
+
+    deinit { close(descriptor) }
+
+    /// What has happened so far.
+    func read() -> [String] {
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        let count = Foundation.read(descriptor, &buffer, buffer.count)
+        var changes = [String]()
+        var position = 0
+        // A watch, a mask, a cookie and the name's length, of 32 bits each; the name ends with zeros.
+        while position < count {
+            func field(_ index: Int) -> UInt32 {
+                buffer.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: position + 4 * index, as: UInt32.self) }
+            }
+            let length = Int(field(3))
+            let name = buffer[position + 16..<position + 16 + length].prefix { $0 != 0 }
+            let comes = field(1) & UInt32(IN_CREATE | IN_MOVED_TO) != 0
+            changes.append(String(decoding: name, as: UTF8.self) + (comes ? " comes" : " goes"))
+            position += 16 + length
+        }
+        return changes
     }
 }
 

@@ -67,6 +67,19 @@ import TokenData
         #expect(throws: TokenDataError.self) { try TokenFile(path: path, vocabularySize: vocabularySize) }
     }
 
+    /// Also where both do not know the token, the data is at fault.
+    @Test(arguments: [8, 9, 12])
+    func aTokenThatMetadataDoesNotKnowIsFound(vocabularySize: Int) throws {
+        let directory = try TemporaryDirectory()
+        let path = try directory.write(tokens: [0, 8, 10])
+        let error = TokenDataError.tokenOutsideMetadata(file: path, position: 2, token: 10, vocabularySize: 10)
+        let ofModel = TokenDataError.tokenOutsideVocabulary(file: path, position: 1, token: 8, vocabularySize: 8)
+        #expect(throws: vocabularySize == 8 ? ofModel : error) {
+            try TokenFile(path: path, vocabularySize: vocabularySize, metadataVocabularySize: 10)
+        }
+        #expect(try TokenFile(path: path, vocabularySize: 12, metadataVocabularySize: 11).count == 3)
+    }
+
     @Test func readsFourBytesATokenWhenTold() throws {
         let directory = try TemporaryDirectory()
         let path = try directory.write([1, 0, 0, 0, 0x70, 0x51, 0x02, 0], to: "t.bin")
