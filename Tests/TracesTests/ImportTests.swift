@@ -112,6 +112,15 @@ struct ImportTests {
         (.vllm, "{}", "expert_load_window"), (.vllm, "text", "neither a .pt file"),
         (.vllm, "[1]", "expert_load_window"),
         (.vllm, #"{"expert_load_pass": [[1, 2]], "physical_to_logical_map": [[0]]}"#, "physical experts"),
+        (
+            .vllm, #"{"expert_load_window": [[[1], [1]]], "physical_to_logical_map": [[0], [999999]]}"#,
+            "the expert 999999.0 in layer 1"
+        ),
+        (
+            .sglang,
+            #"{"records": [{"forward_pass_id": 0, "global_physical_count": [[1, 2]]}], "last_physical_to_logical_map": [[0, 2]]}"#,
+            "the expert 2.0 in layer 0"
+        ),
         (.sglang, #"{"logical_count": [[1, 2], [3]]}"#, "logical_count"), (.sglang, #"{"records": [[1]]}"#, "records"),
         (.vllm, "PK\u{3}\u{4}", "no zip file"),
     ])

@@ -11,9 +11,17 @@ struct PhysicalLoads {
                 path, "physical_to_logical_map has the shape \(map.shape)", remedy: "it is [layer][physical expert]")
         }
         var experts = [[Int]]()
-        for row in map.matrix(0) {
+        for (layer, row) in map.matrix(0).enumerated() {
+            // Otherwise a few slots could make a matrix of any size.
+            if let expert = row.first(where: { $0 >= Double(row.count) }) {
+                throw TraceError(
+                    path,
+                    "physical_to_logical_map has the expert \(expert) in layer \(layer), which has \(row.count) physical "
+                        + "experts",
+                    remedy: "each expert has at least one, so that the last is \(row.count - 1); dump the map again")
+            }
             // A slot without an expert is -1.
-            experts.append(row.map { $0 >= 0 && $0 < 1_000_000 ? Int($0) : -1 })
+            experts.append(row.map { $0 >= 0 ? Int($0) : -1 })
         }
         self.experts = experts
         counts = experts.map { ($0.max() ?? -1) + 1 }
