@@ -27,6 +27,17 @@ extension SafetensorsElementType {
         }
     }
 
+    /// Finite fp32 values of this magnitude and above become infinite when they are rounded. Only for readable types.
+    package var overflow: Float {
+        switch self {
+        case .float32: .infinity
+        // Halfway from the largest number to the next that there would be.
+        case .bfloat16: 0x1.FFp127
+        case .float16: 65_520
+        default: preconditionFailure("\(rawValue) is not writable")
+        }
+    }
+
     /// Little-endian entries of fp32 values, rounded to the nearest, of two as near to the even one. Only for readable types.
     func encoded(_ values: Span<Float>) -> Data {
         let entryBytes = sizeBits / 8

@@ -17,12 +17,14 @@ final class MixtureWeights {
     }
 
     /// Hands the tensor's entries over, in parts that follow one another; at least one.
+    /// - Throws: `UpcyclingError` when an entry is not finite, or would not be when it is written; and what `take` throws.
     func read(_ tensor: MixtureTensor, _ take: (Tensor) throws -> Void) throws {
         switch tensor.source {
         case .copy(let name):
             let (reader, shape) = try find(name)
             try forEachPart(rows: 0..<shape.rows, columns: shape.columns) { rows, part in
                 try reader.read(name, rows: rows, columns: 0..<shape.columns, into: part)
+                try Self.check(part, name, reader)
                 try take(part)
             }
         case .block(let name, let rows, let columns, let factor, let isNoisy):
@@ -30,9 +32,13 @@ final class MixtureWeights {
             let (reader, _) = try find(name)
             try forEachPart(rows: rows, columns: columns.count) { part, values in
                 try reader.read(name, rows: part, columns: columns, into: values)
+                try Self.check(values, name, reader)
                 let own = part.lowerBound - rows.lowerBound..<part.upperBound - rows.lowerBound
                 try noise?.add(rows: own, to: values)
                 if factor != 1 { Self.scale(values, by: factor) }
+                guard Self.fit(values, in: tensor.elementType) else {
+                    throw UpcyclingError.overflow(tensor: tensor.name, type: tensor.elementType.rawValue)
+                }
                 try take(values)
             }
         case .router(let alikeRows):
@@ -82,6 +88,7 @@ final class MixtureWeights {
         var sum = 0.0
         try forEachPart(rows: 0..<shape.rows, columns: shape.columns) { rows, part in
             try reader.read(name, rows: rows, columns: 0..<shape.columns, into: part)
+            try Self.check(part, name, reader)
             sum += Reductions.sumOfSquares(part)
         }
         let result = (sum / Double(max(1, shape.rows * shape.columns))).squareRoot()
@@ -111,6 +118,16 @@ final class MixtureWeights {
                 directory: files.directory, missing: [name], misshapen: [], surplus: [])
         }
         return (reader, entry.matrixShape)
+    }
+
+    private static func check(_ values: Tensor, _ name: String, _ reader: SafetensorsReader) throws(UpcyclingError) {
+        guard Reductions.allFinite(values) else { throw .notFinite(tensor: name, file: reader.path) }
+    }
+
+    private static func fit(_ values: Tensor, in type: SafetensorsElementType) -> Bool {
+        let (entries, bound) = (values.span, type.overflow)
+        for index in entries.indices where !(entries[index].magnitude < bound) { return false }
+        return true
     }
 
     private static func scale(_ values: Tensor, by factor: Float) {

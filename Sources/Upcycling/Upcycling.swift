@@ -58,6 +58,10 @@ public enum UpcyclingError: Error, Equatable, CustomStringConvertible {
     case noise(Double)
     case widthDoesNotDivide(Int, denseWidth: Int)
     case incompleteCopies(expertsPerToken: Int, experts: Int, slices: Int)
+    /// The dense model's tensor has an entry that is infinite or no number.
+    case notFinite(tensor: String, file: String)
+    /// An entry of the mixture's tensor is beyond what its type can hold.
+    case overflow(tensor: String, type: String)
 
     public var description: String {
         switch self {
@@ -71,6 +75,11 @@ public enum UpcyclingError: Error, Equatable, CustomStringConvertible {
         case .incompleteCopies(let expertsPerToken, let experts, let slices):
             "\(slices) experts of that width make up a copy of the dense network, so their number, which is \(experts), and that of a "
                 + "token, which is \(expertsPerToken), must be multiples of \(slices)"
+        case .notFinite(let tensor, let file):
+            "\(file): tensor \"\(tensor)\" has an entry that is not finite; fetch or save the dense model again"
+        case .overflow(let tensor, let type):
+            "an entry of \(tensor) is too large for \(type), the type of the dense model's tensor; convert the dense model to "
+                + "BF16 or F32, or use wider experts or less noise"
         }
     }
 }

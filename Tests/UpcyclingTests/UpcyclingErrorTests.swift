@@ -122,6 +122,62 @@ import Upcycling
         #expect(message(fixture).contains("config.json: cannot be read"))
     }
 
+    /// Writes the dense model anew, of `type` and with one entry of the tensor `name` changed, and makes a mixture of it.
+    private func upcycle(
+        _ fixture: DenseFixture, _ name: String, entry: Float, type: SafetensorsElementType, _ upcycling: Upcycling
+    ) throws {
+        let tensors = try fixture.tensors(in: "llama").sorted { $0.key < $1.key }
+        let writer = try SafetensorsWriter(
+            path: "\(fixture.dense)/model.safetensors", tensors: tensors.map { ($0.key, $0.value.shape) },
+            elementTypes: Dictionary(uniqueKeysWithValues: tensors.map { ($0.key, type) }))
+        for (key, tensor) in tensors {
+            var values = tensor.values.array
+            if key == name { values[5] = entry }
+            try writer.write(key, Tensor(values, rows: tensor.values.rows, columns: tensor.values.columns))
+        }
+        try writer.finish()
+        try? FileManager.default.removeItem(atPath: fixture.path("mixture"))
+        _ = try UpcycledModel(dense: fixture.dense, upcycling).write(to: fixture.path("mixture"))
+    }
+
+    /// Noise is as large as the matrix: with one such entry, nothing in it would be finite.
+    @Test(arguments: ["model.layers.1.mlp.down_proj.weight", "model.embed_tokens.weight"], [0, 0.1])
+    func entriesThatAreNotFiniteAreRefused(name: String, noise: Double) throws {
+        let fixture = try DenseFixture("llama")
+        for entry in [Float.infinity, -.infinity, .nan] {
+            let error = #expect(throws: UpcyclingError.self) {
+                try upcycle(
+                    fixture, name, entry: entry, type: .float32,
+                    Upcycling(experts: 2, expertsPerToken: 1, noise: noise))
+            }
+            #expect(error == .notFinite(tensor: name, file: "\(fixture.dense)/model.safetensors"))
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: fixture.folder.path) == ["llama"])
+    }
+
+    /// Slices' down projections are multiplied: by four here.
+    @Test(
+        arguments: [
+            (.float16, 16_376, true), (.float16, 16_384, false), (.float16, -16_384, false), (.bfloat16, 16_384, true),
+            (.bfloat16, 0x1p125, true), (.bfloat16, 0x1p126, false), (.float32, 0x1p125, true),
+            (.float32, 0x1p126, false),
+        ] as [(SafetensorsElementType, Float, Bool)])
+    func entriesThatBecomeTooLargeAreRefused(type: SafetensorsElementType, entry: Float, fits: Bool) throws {
+        let fixture = try DenseFixture("llama")
+        func upcycle() throws {
+            try self.upcycle(
+                fixture, "model.layers.1.mlp.down_proj.weight", entry: entry, type: type,
+                Upcycling(experts: 4, expertsPerToken: 4, expertWidth: 5))
+        }
+        guard !fits else { return try upcycle() }
+        let error = #expect(throws: UpcyclingError.self) { try upcycle() }
+        // The row's entries 5 to 9 are the second expert's.
+        let name = "model.layers.1.block_sparse_moe.experts.1.w2.weight"
+        #expect(error == .overflow(tensor: name, type: type.rawValue))
+        #expect(error?.description.contains("BF16 or F32") == true)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: fixture.folder.path) == ["llama"])
+    }
+
     /// Old files have tensors that are computed nowadays.
     @Test func rotaryFrequenciesAreLeftOut() throws {
         let fixture = try DenseFixture("llama")
