@@ -12,7 +12,7 @@ struct TrainingInputs {
     let mesh: DenseMesh
     let weights: any WeightSource
     let training: BatchSource
-    /// Nil when there is no validation split, or it is too short for one sequence.
+    /// Nil when there is no validation split, or it is too short for one sequence, and none is asked for.
     let validation: BatchSource?
     /// The files of the tokenizer of the data, or of the checkpoint that the run begins with, by their names; empty when neither
     /// has one.
@@ -62,11 +62,16 @@ struct TrainingInputs {
                 path: validationPath, vocabularySize: vocabulary, metadataVocabularySize: ofData.vocabularySize,
                 tokenBytes: ofData.tokenBytes)
             validation =
-                file.count > options.sequenceLength
+                file.count > options.sequenceLength || options.evaluationInterval > 0
                 ? try BatchSource(
                     file: file, sequenceLength: options.sequenceLength, batchSize: options.batchSize,
                     order: .sequential)
                 : nil
+        } else if options.evaluationInterval > 0 {
+            throw WorkerError.usage(
+                "--evaluation-interval \(options.evaluationInterval) needs a validation split, but there is no "
+                    + "\(validationPath); prepare the data with a --validation-fraction above 0, or leave the option out"
+            )
         } else {
             validation = nil
         }

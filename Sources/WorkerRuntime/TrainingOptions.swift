@@ -73,7 +73,7 @@ public struct TrainingOptions: Sendable {
     public var benchmarkEvenRouting = false
 
     // Output
-    /// Steps between validations; 0: none but the last.
+    /// Steps between validations, for which there must be data; 0: none but the last, if there is.
     public var evaluationInterval = 0
     /// Batches of the validation split that count; 0: all of it.
     public var evaluationBatches = 0

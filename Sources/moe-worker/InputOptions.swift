@@ -7,7 +7,8 @@ import WorkerRuntime
 struct InputOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Directory with train.bin and val.bin: little-endian tokens, of 16 bits, or of 32 when its meta.json says so.",
+            "Directory with train.bin and, to validate, val.bin: little-endian tokens, of 16 bits, or of 32 when its meta.json "
+                + "says so.",
             valueName: "dir"))
     var data: String
 

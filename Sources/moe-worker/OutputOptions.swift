@@ -3,7 +3,10 @@ import WorkerRuntime
 
 /// What a run leaves behind.
 struct OutputOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Steps between validations; 0: only after the last.", valueName: "n"))
+    @Option(
+        help: ArgumentHelp(
+            "Steps between validations, for which there must be a val.bin; 0: only after the last, if there is one.",
+            valueName: "n"))
     var evaluationInterval = 0
 
     @Option(help: ArgumentHelp("Batches of val.bin that a validation reads; 0: all.", valueName: "n"))

@@ -122,6 +122,18 @@ import Testing
         try expectFailure(inputs.arguments(), status: 1, "val.bin: token 17 at position 50", "vocabulary of 17")
     }
 
+    /// Who asks for validations gets them, or hears why not; without the question there are none.
+    @Test func validationNeedsData() throws {
+        let file = inputs.folder.appending(path: "val.bin")
+        let asked = inputs.arguments(["--evaluation-interval": "1"])
+        try Data(count: 16).write(to: file)
+        try expectFailure(asked, status: 1, "val.bin has 8 tokens, but a sequence and its targets need 9")
+        try FileManager.default.removeItem(at: file)
+        try expectFailure(
+            asked, status: 64, "--evaluation-interval 1 needs a validation split", file.path, "--validation-fraction")
+        #expect(try RunningProgram("moe-worker", inputs.arguments()).waitForEnd() == 0)
+    }
+
     /// As when another program has written the tokens: the model knows them all.
     @Test func tokenThatMetadataDoesNotKnow() throws {
         let meta = #"{"format": 1, "tokenizer": "characters", "vocabulary_size": 9, "characters": "\nabcdefgh"}"#
