@@ -115,9 +115,9 @@ import Testing
         for words in ["serve with --key-file", "its configuration file names", "--key-file ''"] {
             #expect(refused.errors.contains(words), "\(refused.errors)")
         }
-        for (arguments, variables) in [
-            (["--key-file", ""], [:]), (["--key-file="], [:]), ([], ["MOE_KEY_FILE": ""]),
-        ] as [([String], [String: String])] {
+        for (arguments, variables) in [(["--key-file", ""], [:]), ([], ["MOE_KEY_FILE": ""])]
+            as [([String], [String: String])]
+        {
             let listed = try CtlProgram(
                 ["run", "list"] + arguments, environment: variables.merging(["MOE_CTL_CONFIG": file]) { $1 })
             #expect(listed.status == 0, "\(listed.errors)")
