@@ -88,12 +88,14 @@ public final class HashedFile: SafetensorsOutput {
 
 /// A hash that another thread works on. `begin` hands it bytes, and `finish` waits until it is done with them, so that there is
 /// one thread at a time.
-final class RunningHash: @unchecked Sendable {
+package final class RunningHash: @unchecked Sendable {
     private var sha256 = SHA256()
     private let queue = DispatchQueue(label: "moe.checkpoint.hash")
     private let isDone = DispatchSemaphore(value: 0)
 
-    func update(_ bytes: UnsafeRawBufferPointer) { sha256.update(bufferPointer: bytes) }
+    package init() {}
+
+    package func update(_ bytes: UnsafeRawBufferPointer) { sha256.update(bufferPointer: bytes) }
 
     func begin(_ bytes: UnsafeRawBufferPointer) {
         nonisolated(unsafe) let bytes = bytes
@@ -105,5 +107,8 @@ final class RunningHash: @unchecked Sendable {
 
     func finish() { isDone.wait() }
 
-    var digest: String { sha256.finalize().map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined() }
+    /// Of all bytes so far, in hexadecimal digits.
+    package var digest: String {
+        sha256.finalize().map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+    }
 }

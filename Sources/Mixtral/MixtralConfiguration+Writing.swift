@@ -19,6 +19,9 @@ extension MixtralConfiguration {
         }.first
     }
 
+    /// Every field of `config.json` with its value, for comparisons.
+    package var fieldTexts: [String: String] { fields.mapValues { "\($0)" } }
+
     private var fields: [String: ConfigurationValue] {
         let endToken: ConfigurationValue =
             switch endTokens.count {

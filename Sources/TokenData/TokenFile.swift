@@ -79,6 +79,20 @@ public struct TokenFile: Sendable {
         }
     }
 
+    /// Tokens that tell files apart: all of a small file, or else blocks of it, from the first to the last.
+    package var samples: [Int32] {
+        let (blocks, length) = (256, 4096)
+        var samples = [Int32]()
+        if count <= blocks * length {
+            append(from: 0, length: count, to: &samples)
+        } else {
+            for block in 0..<blocks {
+                append(from: (count - length) / (blocks - 1) * block, length: length, to: &samples)
+            }
+        }
+        return samples
+    }
+
     /// Compares 32 tokens at a time; only the block with a finding is looked at token by token.
     private static func firstToken(notBelow bound: Int, in raw: UnsafeRawBufferPointer) -> Int? {
         guard bound <= Int(UInt16.max) else { return nil }

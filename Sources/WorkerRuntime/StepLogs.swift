@@ -11,9 +11,10 @@ package final class StepLogs {
     /// Histograms take more room than numbers: not every step has them.
     private let histogramInterval: Int
 
-    /// Opens what is there, or makes it.
+    /// Opens what is there, or makes it; nil when nothing is asked for.
     /// - Throws: `WorkerError` when something cannot be written.
-    init(_ options: TrainingOptions) throws {
+    init?(_ options: TrainingOptions) throws {
+        if options.metrics == nil && options.csv == nil && options.tensorBoard == nil { return nil }
         lines = try options.metrics.map { try JSONLinesFile(path: $0, flag: "--metrics") }
         table = try options.csv.map(StepTable.init)
         eventsDirectory = options.tensorBoard

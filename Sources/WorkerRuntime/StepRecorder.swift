@@ -135,19 +135,21 @@ package final class StepRecorder {
         }
 
         // One reduction tells the slowest rank's time, whether any rank heard that the run was started again, whether there is a
-        // plan, and what signals ask for.
+        // plan, what signals ask for, and whether rank 0 writes metrics.
         let isSuperseded = control.isSuperseded
         var largest: [Double] = [
             measurement.seconds, isSuperseded ? 1 : 0, hasOffer ? 1 : 0, requests.takeSave() ? 1 : 0,
-            requests.isStopped ? 1 : 0,
+            requests.isStopped ? 1 : 0, logs == nil ? 0 : 1,
         ]
         var span = largest.mutableSpan
         try communicator.allReduce(&span, .maximum)
         if largest[1] > 0 { try communicator.agree { if isSuperseded { throw control.supersededError } } }
         stepSeconds = largest[0]
+        let logsSteps = largest[5] > 0
         let metrics = metrics(
-            outcome, step: step, validationLoss: validationLoss, ranks: try rankMetrics())
-        if options.logsSteps { try communicator.agree { try logs?.append(metrics) } }
+            outcome, step: step, validationLoss: validationLoss,
+            ranks: logsSteps ? try rankMetrics() : RankMetrics())
+        if logsSteps { try communicator.agree { try logs?.append(metrics) } }
         display?.show(metrics)
         if isLast || isReportDue(afterSteps: step + 1) || measurement.isSwitched {
             try handOnSample()
@@ -193,10 +195,9 @@ package final class StepRecorder {
         return metrics
     }
 
-    /// What all ranks measured, where anybody asks for it. Collective.
+    /// What all ranks measured. Collective.
     private func rankMetrics() throws -> RankMetrics {
-        guard options.logsSteps else { return RankMetrics() }
-        return try RankMetrics(
+        try RankMetrics(
             RankMetrics.Own(
                 rows: measurement.work.map(\.rows), work: measurement.work.map(\.neuronRows),
                 expertSeconds: measurement.seconds(of: .experts),

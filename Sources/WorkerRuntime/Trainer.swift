@@ -39,7 +39,7 @@ public final class Trainer {
     ///   the last step; any other error is this rank's alone.
     public func run() throws {
         defer { display?.finish() }
-        let inputs = try communicator.agree { try TrainingInputs(options, worldSize: communicator.size) }
+        let inputs = try TrainingInputs.agreed(options, worldSize: communicator.size, communicator: communicator)
         let resume = try ResumePoint.find(options, inputs, communicator: communicator)
         let output = try communicator.agree { try TrainingOutput(options, isWriter: communicator.rank == 0) }
         let model = ExpertModel(inputs.configuration)
@@ -178,7 +178,6 @@ public final class Trainer {
 
     /// Writes down where layers are from step `step` (from 1) on. Collective.
     private func log(_ layers: [Int], of follower: PlanFollower, to output: TrainingOutput, step: Int) throws {
-        if options.placementLog == nil { return }
         let placement = follower.placement
         try communicator.agree {
             try output.placements?.append(

@@ -2,6 +2,7 @@ import ExpertParallelism
 import ExpertPlacement
 import Foundation
 import Layers
+import MessagePassing
 import Mixtral
 import TokenData
 
@@ -12,13 +13,28 @@ struct TrainingInputs {
     let mesh: DenseMesh
     let weights: any WeightSource
     let training: BatchSource
+    /// Of samples of the training split.
+    let trainingDigest: String
     /// Nil when there is no validation split, or it is too short for one sequence, and none is asked for.
     let validation: BatchSource?
     /// The files of the tokenizer of the data, or of the checkpoint that the run begins with, by their names; empty when neither
     /// has one.
     let tokenizer: [String: Data]
 
-    init(_ options: TrainingOptions, worldSize: Int) throws {
+    /// What each rank reads, once it is known to be the same on all of them. Collective.
+    /// - Throws: `JobFailure` on all ranks.
+    static func agreed(
+        _ options: TrainingOptions, worldSize: Int, isDryRun: Bool = false, communicator: any Communicator
+    ) throws -> TrainingInputs {
+        let (inputs, settings) = try communicator.agree {
+            let inputs = try TrainingInputs(options, worldSize: worldSize)
+            return (inputs, try CommonSettings(options, inputs, isDryRun: isDryRun))
+        }
+        try settings.compare(communicator: communicator)
+        return inputs
+    }
+
+    private init(_ options: TrainingOptions, worldSize: Int) throws {
         try options.validate(worldSize: worldSize)
         if let directory = options.model {
             let checkpoint = try MixtralCheckpoint(directory: directory)
@@ -56,6 +72,7 @@ struct TrainingInputs {
                 metadataVocabularySize: ofData.vocabularySize, tokenBytes: ofData.tokenBytes),
             sequenceLength: options.sequenceLength, batchSize: options.batchSize,
             order: options.dataOrder == .sequential ? .sequential : .random(seed: options.seed))
+        trainingDigest = training.file.digest
         let validationPath = folder.appending(path: "val.bin").path
         if FileManager.default.fileExists(atPath: validationPath) {
             let file = try TokenFile(

@@ -38,6 +38,22 @@ extension TrainingOptions {
     /// The dispatcher that is used.
     var dispatcherName: String { dispatcher ?? PlacementChoice.dispatcher(for: allocator) }
 
+    /// By flag, what all ranks must have alike: what decides on numbers, or on what ranks tell each other. `facts`, but for
+    /// paths, at which is compared what is there, and for what machines may have their own of. Of files that are written, and of
+    /// `--resume`, `--checkpoint-keep` and `--log-interval`, those of rank 0 count.
+    var common: [String: String] {
+        var common = facts
+        for flag in ["data", "model", "model-config", "threads", "blas", "memory-limit"] { common[flag] = nil }
+        common["allocator"] = allocator
+        common["evaluation-interval"] = "\(evaluationInterval)"
+        common["evaluation-batches"] = "\(evaluationBatches)"
+        common["benchmark-even-routing"] = "\(benchmarkEvenRouting)"
+        // Each machine may have its own way there.
+        common["coordinator"] = coordinator.map { _ in "given" }
+        common["placement-replay"] = placementReplay.map { _ in "given" }
+        return common
+    }
+
     /// What the coordinator shows people of this run.
     var facts: [String: String] {
         var facts = [

@@ -108,9 +108,6 @@ public struct TrainingOptions: Sendable {
     /// How long the start waits for the coordinator.
     public var coordinatorTimeoutSeconds = 30.0
 
-    /// Whether the metrics of each step are written anywhere.
-    var logsSteps: Bool { metrics != nil || csv != nil || tensorBoard != nil }
-
     public init(
         data: String, steps: Int, batchSize: Int, sequenceLength: Int, schedule: LearningRateSchedule
     ) {

@@ -52,6 +52,28 @@ import Testing
         try expectFailure(inputs.arguments(changes), ranks: nil, status: 64, words)
     }
 
+    /// Each rank may have a command line of its own. Rank 0 writes metrics, whatever others are told; what must be alike is compared.
+    @Test func ranksThatWereNotStartedAlike() throws {
+        let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        let worker = URL(fileURLWithPath: tests).deletingLastPathComponent().appending(path: "moe-worker").path
+        func job(_ changes: [String: String?]...) throws -> RunningProgram {
+            let ranks = changes.map { ["-n", "1", worker] + inputs.arguments($0) }
+            return try RunningProgram(
+                command: ["mpirun", "--oversubscribe", "--bind-to", "none", "--timeout", "120"]
+                    + ranks.joined(separator: [":"]))
+        }
+        let trained = try job(["--metrics": inputs.path("metrics.jsonl")], [:])
+        #expect(trained.waitForEnd() == 0, "\(trained.text)")
+        #expect(inputs.losses("metrics.jsonl").count == 3)
+        for (flag, value) in [("--seed", "1"), ("--steps", "4"), ("--evaluation-interval", "1")] {
+            let refused = try job([:], [flag: value])
+            #expect(refused.waitForEnd() == 64, "\(refused.text)")
+            let messages = refused.text.split(separator: "\n").filter { $0.contains("rror:") }
+            #expect(
+                messages.count == 1 && refused.text.contains("\(flag) is \(value) on rank 1, but "), "\(refused.text)")
+        }
+    }
+
     /// `MOE_FORMAT` is for moe-ctl.
     @Test func anotherProgramsFormatDoesNotMatter() throws {
         let job = try RunningProgram("moe-worker", inputs.arguments(), variables: ["MOE_FORMAT": "json"])

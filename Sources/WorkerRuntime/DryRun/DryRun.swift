@@ -71,7 +71,8 @@ public struct DryRun: Sendable, Encodable {
     ///   - nodes: the node of each rank.
     /// - Throws: `JobFailure` on all ranks, with what would keep the run from starting.
     public init(options: TrainingOptions, communicator: any Communicator, nodes: [Int]) throws {
-        let inputs = try communicator.agree { try TrainingInputs(options, worldSize: nodes.count) }
+        let inputs = try TrainingInputs.agreed(
+            options, worldSize: nodes.count, isDryRun: true, communicator: communicator)
         let resume = try ResumePoint.find(options, inputs, communicator: communicator)
         let manifest = resume?.manifest
         let configuration = inputs.configuration
