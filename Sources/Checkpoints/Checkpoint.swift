@@ -1,13 +1,22 @@
+import Foundation
+
 /// A checkpoint that is there: `DIRECTORY/step-N`, with a manifest.
 public struct Checkpoint: Sendable {
     public let path: String
     public let manifest: CheckpointManifest
 
     /// Reads the manifest; `verify` reads the files.
-    /// - Throws: `CheckpointError` that names the file.
+    /// - Throws: `CheckpointError` that names the file; also when the directory's name is that of another step.
     public init(path: String) throws(CheckpointError) {
         self.path = path
         manifest = try CheckpointManifest(directory: path)
+        // A copy may have any other name.
+        let step = CheckpointDirectory.step(ofName: URL(fileURLWithPath: path).lastPathComponent)
+        guard step == nil || step == manifest.step else {
+            throw CheckpointError(
+                .damaged, "\(path)/\(CheckpointManifest.name)",
+                "is of step \(manifest.step), which is not the directory's")
+        }
     }
 
     /// Holds the files against the manifest, bit by bit.

@@ -32,7 +32,7 @@ public struct CheckpointDirectory: Sendable {
     }
 
     /// N of a name as this program gives it.
-    private static func step(ofName name: String) -> Int? {
+    static func step(ofName name: String) -> Int? {
         guard name.hasPrefix("step-"), let step = Int(name.dropFirst(5)), (0...CheckpointManifest.limit).contains(step)
         else { return nil }
         // Neither "step-+1" nor "step-01".
@@ -42,13 +42,7 @@ public struct CheckpointDirectory: Sendable {
     /// The checkpoint `step-N`.
     /// - Throws: `CheckpointError` when it is not whole as far as the manifest tells.
     public func checkpoint(ofStep step: Int) throws(CheckpointError) -> Checkpoint {
-        let checkpoint = try Checkpoint(path: path(ofStep: step))
-        guard checkpoint.manifest.step == step else {
-            throw CheckpointError(
-                .damaged, "\(checkpoint.path)/\(CheckpointManifest.name)",
-                "is of step \(checkpoint.manifest.step), which is not the directory's")
-        }
-        return checkpoint
+        try Checkpoint(path: path(ofStep: step))
     }
 
     /// A sentence about the newest checkpoint before step `step` that is good: every file is read.

@@ -7,6 +7,8 @@ public struct CheckpointManifest: Hashable, Sendable {
     /// The version of the layout that this code writes and reads.
     public static let formatVersion = 1
     public static let name = "checkpoint.json"
+    /// Which of several files has which weight.
+    static let modelIndex = "model.safetensors.index.json"
     /// The largest manifest that is read.
     static let limitBytes = 256 << 20
     /// Steps and other counts go up to here, which every JSON reader keeps.
@@ -78,6 +80,7 @@ public struct CheckpointManifest: Hashable, Sendable {
     public var worldSize: Int { plan.worldSize }
     /// Of all files but the manifest.
     public var bytes: Int { files.reduce(0) { $0 + $1.bytes } }
+    public var fileNames: Set<String> { Set(files.map(\.name)) }
 }
 
 extension CheckpointManifest {
@@ -126,7 +129,7 @@ extension CheckpointManifest {
         for (name, text) in [("run", run), ("allocator", allocator), ("order", data.order)] {
             try require((1...1024).contains(text.utf8.count), "\(name) has \(text.utf8.count) bytes")
         }
-        let names = Set(files.map(\.name))
+        let names = fileNames
         try require(names.count == files.count, "a file is listed twice")
         var bytes = 0
         for file in files {
@@ -142,6 +145,18 @@ extension CheckpointManifest {
         }
         let needed = ["config.json"] + (0..<worldSize).map { Self.optimizerFile(rank: $0, worldSize: worldSize) }
         for name in needed { try require(names.contains(name), "does not list \(name)") }
+        try require(
+            Self.haveWeights(names), "does not list all weights: model.safetensors, or \(Self.modelIndex) and each part"
+        )
+    }
+
+    /// Whether these are the files of all weights: one, or the index and as many parts as the first says.
+    private static func haveWeights(_ names: Set<String>) -> Bool {
+        if names.contains(modelFile(part: 0, of: 1)) { return true }
+        guard names.contains(modelIndex) else { return false }
+        return (2...max(2, names.count)).contains { parts in
+            (0..<parts).allSatisfy { names.contains(modelFile(part: $0, of: parts)) }
+        }
     }
 
     /// Whether a name leads out of the directory, or to the manifest.

@@ -51,7 +51,7 @@ public final class CheckpointWeights: WeightSink {
         encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
         return [
             try HashedFile.write(
-                encoder.encode(index), directory: directory, name: "model.safetensors.index.json")
+                encoder.encode(index), directory: directory, name: CheckpointManifest.modelIndex)
         ]
     }
 

@@ -67,6 +67,26 @@ struct ShardPlace {
 
     init(_ shard: TensorShard) { self.init(rows: shard.rows, totalRows: shard.totalRows, columns: shard.columns) }
 
+    /// Whether these places have each row of one tensor once.
+    static func areWhole(_ places: [ShardPlace]) -> Bool {
+        guard let first = places.first,
+            places.allSatisfy({ $0.totalRows == first.totalRows && $0.columns?.total == first.columns?.total })
+        else { return false }
+        // Ranks that have the same columns cut the entries of these among them.
+        let groups = Dictionary(grouping: places, by: \.columns?.range)
+        return (first.columns.map { tile($0.total, with: groups.keys.compactMap { $0 }) } ?? true)
+            && groups.allSatisfy { columns, places in
+                let rows = columns.map { first.totalRows / (first.columns?.total ?? 1) * $0.count } ?? first.totalRows
+                return tile(rows, with: places.map(\.rows))
+            }
+    }
+
+    /// Whether `ranges` lie one after another from 0 to `end`.
+    private static func tile(_ end: Int, with ranges: [Range<Int>]) -> Bool {
+        let sorted = ranges.sorted { ($0.lowerBound, $0.upperBound) < ($1.lowerBound, $1.upperBound) }
+        return zip([0] + sorted.map(\.upperBound), sorted.map(\.lowerBound) + [end]).allSatisfy { $0 == $1 }
+    }
+
     /// Where the shard's row `row` is in the whole tensor.
     func position(of row: Int) -> Int {
         guard let columns else { return row }
@@ -99,13 +119,15 @@ public struct OptimizerState {
     private let path: String
     private var parts = [String: [Part]]()
 
-    /// Opens all ranks' files; data is read when asked for, and of that only what is asked.
+    /// Reads the headers of all ranks' files; data is read when asked for, and of that only what is asked.
+    /// - Throws: `CheckpointError` also when they do not have each row of each tensor once.
     public init(_ checkpoint: Checkpoint) throws {
         path = checkpoint.path
         let worldSize = checkpoint.manifest.worldSize
         for rank in 0..<worldSize {
             let name = CheckpointManifest.optimizerFile(rank: rank, worldSize: worldSize)
-            let reader = try SafetensorsReader(path: "\(checkpoint.path)/\(name)")
+            // There may be more of them than files that a process may have open.
+            let reader = try SafetensorsReader(path: "\(checkpoint.path)/\(name)", staysOpen: false)
             for entry in reader.header.entries {
                 guard let place = OptimizerStateFile.place(reader.header.metadata[entry.name]),
                     entry.shape.first == place.rows.count
@@ -116,15 +138,29 @@ public struct OptimizerState {
                 parts[entry.name, default: []].append(Part(place: place, reader: reader))
             }
         }
+        for (name, parts) in parts.sorted(by: { $0.key < $1.key }) where !ShardPlace.areWhole(parts.map(\.place)) {
+            throw CheckpointError(
+                .damaged, path,
+                "does not have each row of \"\(name)\" once in the optimizer files of its \(worldSize) ranks")
+        }
     }
 
     /// Reads the rows of a shard into its memory, from as many files as have some of them.
     public func load(_ shard: TensorShard) throws {
         let (place, parts) = (ShardPlace(shard), self.parts[shard.name] ?? [])
-        for part in parts where part.place.totalRows != place.totalRows {
+        for part in parts {
+            guard part.place.totalRows == place.totalRows else {
+                throw CheckpointError(
+                    .unsuitable, part.reader.path,
+                    "has \"\(shard.name)\" with \(part.place.totalRows) rows in all instead of \(place.totalRows)")
+            }
+            // With all columns it is not said how many these are.
+            guard let stored = part.place.columns?.total, let own = place.columns?.total, stored != own else {
+                continue
+            }
             throw CheckpointError(
                 .unsuitable, part.reader.path,
-                "has \"\(shard.name)\" with \(part.place.totalRows) rows in all instead of \(place.totalRows)")
+                "has \"\(shard.name)\" with \(stored) columns in all instead of \(own)")
         }
         var row = place.rows.lowerBound
         while row < place.rows.upperBound {

@@ -14,12 +14,14 @@ public struct MixtralCheckpoint {
     public let weights: any WeightSource
 
     /// Opens the files and checks that they hold exactly the model's tensors, in its shapes.
+    /// - Parameter files: those that may be read, of which others vouch for the contents; nil: all.
     /// - Throws: `MixtralConfigurationError`, `SafetensorsError` or `MixtralCheckpointError`.
-    public init(directory: String) throws {
+    public init(directory: String, files: Set<String>? = nil) throws {
         let folder = URL(fileURLWithPath: directory)
         configuration = try MixtralConfiguration(file: folder.appending(path: "config.json").path)
         weights = try MixtralCheckpointWeights(
-            MixtralCheckpointFiles(folder), model: MixtralModel(configuration: configuration).namedWeights(),
+            MixtralCheckpointFiles(folder, files: files),
+            model: MixtralModel(configuration: configuration).namedWeights(),
             configuration: configuration)
     }
 }
@@ -28,6 +30,8 @@ public struct MixtralCheckpoint {
 public enum MixtralCheckpointError: Error, Equatable, CustomStringConvertible {
     case noWeights(directory: String)
     case invalidIndex(file: String, reason: String)
+    /// What would be read is none of the files that may be.
+    case surplusFile(String)
     /// The tensors are not those of the model.
     case tensorsDiffer(directory: String, missing: [String], misshapen: [String], surplus: [String])
 
@@ -38,6 +42,10 @@ public enum MixtralCheckpointError: Error, Equatable, CustomStringConvertible {
                 + "weights in other formats have to be converted with save_pretrained"
         case .invalidIndex(let file, let reason):
             return "\(file): \(reason)"
+        case .surplusFile(let file):
+            return
+                "\(file) is not listed as a file of this checkpoint, but would be read as its weights; it came there later: "
+                + "move it away"
         case .tensorsDiffer(let directory, let missing, let misshapen, let surplus):
             let parts = [("missing", missing), ("misshapen", misshapen), ("not of this model", surplus)]
             let text = parts.filter { !$0.1.isEmpty }.map { "\($0.1.count) \($0.0) (\(Self.abridged($0.1)))" }

@@ -7,17 +7,23 @@ package struct MixtralCheckpointFiles {
     /// The file of each tensor.
     package let readers: [String: SafetensorsReader]
 
-    package init(_ folder: URL) throws {
+    /// - Parameter files: those that may be read; nil: all.
+    package init(_ folder: URL, files: Set<String>? = nil) throws {
         directory = folder.path
-        let single = folder.appending(path: "model.safetensors").path
-        let index = folder.appending(path: "model.safetensors.index.json")
+        /// What is there, and may be read.
+        func path(_ name: String) throws -> String? {
+            let path = folder.appending(path: name).path
+            guard FileManager.default.fileExists(atPath: path) else { return nil }
+            guard files?.contains(name) != false else { throw MixtralCheckpointError.surplusFile(path) }
+            return path
+        }
         // When both are there, transformers takes the single file.
-        if FileManager.default.fileExists(atPath: single) {
+        if let single = try path("model.safetensors") {
             let reader = try SafetensorsReader(path: single)
             readers = Dictionary(
                 reader.header.entries.map { ($0.name, reader) }, uniquingKeysWith: { first, _ in first })
-        } else if FileManager.default.fileExists(atPath: index.path) {
-            readers = try Self.open(index: index, in: folder)
+        } else if let index = try path("model.safetensors.index.json") {
+            readers = try Self.open(index: URL(fileURLWithPath: index), in: folder, files: files)
         } else {
             throw MixtralCheckpointError.noWeights(directory: directory)
         }
@@ -28,7 +34,9 @@ package struct MixtralCheckpointFiles {
         enum CodingKeys: String, CodingKey { case files = "weight_map" }
     }
 
-    private static func open(index file: URL, in folder: URL) throws -> [String: SafetensorsReader] {
+    private static func open(
+        index file: URL, in folder: URL, files: Set<String>?
+    ) throws -> [String: SafetensorsReader] {
         let index: Index
         do {
             index = try JSONDecoder().decode(Index.self, from: try Data(contentsOf: file))
@@ -36,7 +44,6 @@ package struct MixtralCheckpointFiles {
             throw MixtralCheckpointError.invalidIndex(
                 file: file.path, reason: "is no index of safetensors files (an object with \"weight_map\")")
         }
-        var opened = [String: SafetensorsReader]()
         var readers = [String: SafetensorsReader]()
         for name in Set(index.files.values).sorted() {
             // A path could lead out of the directory.
@@ -44,8 +51,10 @@ package struct MixtralCheckpointFiles {
                 throw MixtralCheckpointError.invalidIndex(
                     file: file.path, reason: "\"\(name)\" in weight_map is not a plain file name")
             }
-            let reader = try SafetensorsReader(path: folder.appending(path: name).path)
-            opened[name] = reader
+            let path = folder.appending(path: name).path
+            guard files?.contains(name) != false else { throw MixtralCheckpointError.surplusFile(path) }
+            // There may be as many files as ranks, which is more than a process may have open.
+            let reader = try SafetensorsReader(path: path, staysOpen: false)
             for entry in reader.header.entries {
                 guard index.files[entry.name] == name else {
                     throw MixtralCheckpointError.invalidIndex(

@@ -8,23 +8,19 @@ public final class SafetensorsReader {
     public let path: String
     public let header: SafetensorsHeader
     private let entriesByName: [String: SafetensorsHeader.Entry]
-    private let handle: FileHandle
+    /// Nil: opened for each read.
+    private let handle: FileHandle?
+    private let fileBytes: Int
     private let dataOffset: Int
 
     /// Opens the file and checks its header.
-    public init(path: String) throws(SafetensorsError) {
+    /// - Parameter staysOpen: false: of many files, each is open only while it is read.
+    public init(path: String, staysOpen: Bool = true) throws(SafetensorsError) {
         self.path = path
         do {
-            // Without waiting: opening a pipe would otherwise wait for a writer.
-            let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-            guard descriptor >= 0 else { throw SafetensorsError(file: path, cause: .lastSystemError()) }
-            handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-            var status = stat()
-            guard fstat(descriptor, &status) == 0 else {
-                throw SafetensorsError(file: path, cause: .lastSystemError())
-            }
-            guard status.st_mode & S_IFMT == S_IFREG else { throw SafetensorsError(file: path, cause: .notRegularFile) }
-            let fileBytes = Int(status.st_size)
+            let (handle, fileBytes) = try Self.open(path)
+            self.handle = staysOpen ? handle : nil
+            self.fileBytes = fileBytes
             let length = try Self.read(handle, at: 0, count: min(8, fileBytes), file: path)
             guard length.count == 8 else { throw SafetensorsError(file: path, cause: .noHeader(fileBytes: fileBytes)) }
             let headerBytes = length.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
@@ -46,6 +42,27 @@ public final class SafetensorsReader {
             throw SafetensorsError(file: path, cause: .system(error))
         }
         entriesByName = Dictionary(header.entries.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    private static func open(_ path: String) throws(SafetensorsError) -> (FileHandle, bytes: Int) {
+        // Without waiting: opening a pipe would otherwise wait for a writer.
+        let descriptor = Foundation.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { throw SafetensorsError(file: path, cause: .lastSystemError()) }
+        let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw SafetensorsError(file: path, cause: .lastSystemError()) }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw SafetensorsError(file: path, cause: .notRegularFile) }
+        return (handle, Int(status.st_size))
+    }
+
+    /// The file, as long as it was when its header was read.
+    private func opened(tensor: String) throws(SafetensorsError) -> FileHandle {
+        if let handle { return handle }
+        let (handle, bytes) = try Self.open(path)
+        guard bytes == fileBytes else {
+            throw SafetensorsError(file: path, tensor: tensor, cause: .truncatedWhileReading)
+        }
+        return handle
     }
 
     /// The tensor's description; nil when the file does not have it.
@@ -80,6 +97,7 @@ public final class SafetensorsReader {
         let isRowByRow = rowBytes - blockBytes >= Self.smallestSkippedGapBytes
         let chunkRows = isRowByRow ? 1 : max(1, Self.chunkBytes / rowBytes)
         let first = dataOffset + entry.bytes.lowerBound + columns.lowerBound * entryBytes
+        let handle = try opened(tensor: name)
         var row = rows.lowerBound
         while row < rows.upperBound {
             let count = min(chunkRows, rows.upperBound - row)

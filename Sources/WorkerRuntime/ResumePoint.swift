@@ -60,7 +60,7 @@ struct ResumePoint {
     private init(_ checkpoint: Checkpoint, _ options: TrainingOptions, _ inputs: TrainingInputs) throws {
         self.checkpoint = checkpoint
         try Self.check(checkpoint, options, inputs)
-        let model = try MixtralCheckpoint(directory: checkpoint.path)
+        let model = try MixtralCheckpoint(directory: checkpoint.path, files: checkpoint.manifest.fileNames)
         if let difference = inputs.configuration.firstDifference(from: model.configuration) {
             throw WorkerError.failed(
                 "the model's \(difference.field) is \(difference.own), but that of \(checkpoint.path) is "

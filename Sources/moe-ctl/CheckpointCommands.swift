@@ -4,6 +4,7 @@ import ControlProtocol
 import ExpertPlacement
 import Foundation
 import Listings
+import Mixtral
 
 struct CheckpointCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -108,7 +109,8 @@ struct CheckpointCommands: AsyncParsableCommand {
         func run() async throws {
             let checkpoint = try Checkpoint(path: path)
             try checkpoint.verify()
-            // The hashes fit; so should what the files say.
+            // The hashes fit; so should what the files say, and nothing else may be read in their place.
+            _ = try MixtralCheckpoint(directory: path, files: checkpoint.manifest.fileNames)
             _ = try OptimizerState(checkpoint)
             let description = CheckpointDescription(checkpoint, isVerified: true)
             try output.write(description) { [.details(description.details)] }

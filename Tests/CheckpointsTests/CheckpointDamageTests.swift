@@ -100,6 +100,9 @@ import Testing
         (#""name":"config.json""#, #""name":"checkpoint.json""#, "plain file name"),
         (#""name":"config.json""#, #""name":"model.safetensors""#, "twice"),
         (#""name":"config.json""#, #""name":"other.json""#, "config.json"),
+        (#""name":"model.safetensors""#, #""name":"other.safetensors""#, "does not list all weights"),
+        (#""name":"model.safetensors""#, #""name":"model.safetensors.index.json""#, "does not list all weights"),
+        (#""name":"model.safetensors""#, #""name":"model-00001-of-00002.safetensors""#, "does not list all weights"),
         (#""bytes":2,"#, #""bytes":-2,"#, "bytes"),
         (#""bytes":2,"#, #""bytes":9223372036854775807,"#, "bytes"),
         (#""tokens":600"#, #""tokens":-600"#, "tokens"),
@@ -119,6 +122,23 @@ import Testing
             try Data(changed.utf8).write(to: URL(fileURLWithPath: path))
             let error = try #require(problem(in: directory), "\(change.new) was taken")
             #expect(error.path == path && error.reason.contains(change.words), "\(error)")
+        }
+    }
+
+    /// By the name that it has, and not for one that says nothing of a step.
+    @Test func aDirectoryOfAnotherStepIsRefused() throws {
+        try withTemporaryDirectory { directory in
+            let path = try SmallCheckpoint.write(SmallCheckpoint.claim(directory), step: 7)
+            for name in ["step-99", "best", "step-07"] {
+                let copy = "\(directory)/\(name)"
+                try FileManager.default.copyItem(atPath: path, toPath: copy)
+                if name == "step-99" {
+                    let error = #expect(throws: CheckpointError.self) { try Checkpoint(path: copy + "/") }
+                    #expect(error?.reason == "is of step 7, which is not the directory's")
+                } else {
+                    try Checkpoint(path: copy).verify()
+                }
+            }
         }
     }
 

@@ -48,7 +48,9 @@ import Testing
                     files.append(
                         try OptimizerStateFile.write(shards, directory: directory, rank: rank, worldSize: worldSize))
                 }
-                files.append(try HashedFile.write(Data("{}".utf8), directory: directory, name: "config.json"))
+                for name in ["config.json", "model.safetensors"] {
+                    files.append(try HashedFile.write(Data("{}".utf8), directory: directory, name: name))
+                }
                 let manifest = CheckpointManifest(
                     run: "cuts", incarnation: 1, step: 1, updates: 1, data: SmallCheckpoint.data,
                     plan: try SmallCheckpoint.plan(worldSize: worldSize), largestRevision: 3, allocator: "replicated",
@@ -118,7 +120,9 @@ import Testing
                         try OptimizerStateFile.write(
                             [shard.shard], directory: directory, rank: rank, worldSize: written.count))
                 }
-                files.append(try HashedFile.write(Data("{}".utf8), directory: directory, name: "config.json"))
+                for name in ["config.json", "model.safetensors"] {
+                    files.append(try HashedFile.write(Data("{}".utf8), directory: directory, name: name))
+                }
                 let manifest = CheckpointManifest(
                     run: "cuts", incarnation: 1, step: 1, updates: 1, data: SmallCheckpoint.data,
                     plan: try SmallCheckpoint.plan(worldSize: written.count), largestRevision: 3,
@@ -151,6 +155,81 @@ import Testing
             try writer.finish()
             let error = #expect(throws: CheckpointError.self) { try OptimizerState(Checkpoint(path: path)) }
             #expect(error?.path.hasSuffix("optimizer-00001-of-00001.safetensors") == true)
+        }
+    }
+
+    /// A checkpoint whose ranks have these shards of a vector or a matrix.
+    private func state(_ shards: [[TensorShard]], in directory: String) throws -> OptimizerState {
+        var files = [CheckpointFile]()
+        for (rank, own) in shards.enumerated() {
+            files.append(
+                try OptimizerStateFile.write(own, directory: directory, rank: rank, worldSize: shards.count))
+        }
+        for name in ["config.json", "model.safetensors"] {
+            files.append(try HashedFile.write(Data("{}".utf8), directory: directory, name: name))
+        }
+        let manifest = CheckpointManifest(
+            run: "cuts", incarnation: 1, step: 1, updates: 1, data: SmallCheckpoint.data,
+            plan: try SmallCheckpoint.plan(worldSize: shards.count), largestRevision: 3, allocator: "replicated",
+            ownership: .decoupled, createdAt: Date(), files: files)
+        try JSONEncoder().encode(manifest).write(to: URL(fileURLWithPath: "\(directory)/checkpoint.json"))
+        return try OptimizerState(Checkpoint(path: directory))
+    }
+
+    private func shard(_ rows: Range<Int>, of total: Int, columns: TensorShard.Columns? = nil) -> TensorShard {
+        TensorShard(
+            name: "weight.exp_avg", rows: rows, totalRows: total, columns: columns,
+            values: Tensor(rows: rows.count, columns: 1, repeating: 0))
+    }
+
+    /// Rows that no rank has, or two have, or that are of wholes of two sizes; by rows, and by columns of a matrix of 4 × 4.
+    @Test func rowsThatAreNotThereOnceAreRefused() throws {
+        let (left, right) = (
+            TensorShard.Columns(range: 0..<2, total: 4), TensorShard.Columns(range: 2..<4, total: 4)
+        )
+        let wrong = [
+            [shard(0..<2, of: 10), shard(0..<2, of: 10)], [shard(0..<5, of: 10), shard(4..<10, of: 10)],
+            [shard(0..<4, of: 10), shard(5..<10, of: 10)], [shard(1..<4, of: 10), shard(4..<10, of: 10)],
+            [shard(0..<4, of: 10), shard(4..<9, of: 10)], [shard(0..<4, of: 9), shard(4..<10, of: 10)],
+            [shard(0..<8, of: 16, columns: left)], [shard(0..<16, of: 16), shard(0..<8, of: 16, columns: left)],
+            [shard(0..<8, of: 16, columns: left), shard(0..<7, of: 16, columns: right)],
+            [shard(0..<8, of: 16, columns: left), shard(0..<4, of: 16, columns: left)],
+        ]
+        for shards in wrong {
+            try withTemporaryDirectory { directory in
+                let error = #expect(throws: CheckpointError.self) { try state(shards.map { [$0] }, in: directory) }
+                #expect(
+                    error?.code == .damaged && error?.reason.contains("each row of \"weight.exp_avg\" once") == true)
+            }
+        }
+        try withTemporaryDirectory { directory in
+            let whole = [
+                shard(0..<8, of: 16, columns: left), shard(3..<8, of: 16, columns: right),
+                shard(0..<3, of: 16, columns: right),
+            ]
+            let state = try state(whole.map { [$0] }, in: directory)
+            // Of a matrix of as many entries in other columns.
+            let other = TensorShard.Columns(range: 0..<1, total: 8)
+            let error = #expect(throws: CheckpointError.self) {
+                try state.load(shard(0..<2, of: 16, columns: other))
+            }
+            #expect(
+                error?.reason.contains("with 4 columns in all instead of 8") == true, "\(String(describing: error))")
+        }
+    }
+
+    /// There may be more ranks than files that a process may have open.
+    @Test func filesAreOpenOnlyWhileTheyAreRead() throws {
+        try withTemporaryDirectory { directory in
+            let state = try state((0..<5).map { [shard($0..<$0 + 1, of: 5)] }, in: directory)
+            try state.load(shard(0..<5, of: 5))
+            let all = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")
+            let own = all.compactMap {
+                try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")
+            }
+            .filter { $0.hasPrefix(directory) }
+            #expect(own.isEmpty)
+            withExtendedLifetime(state) {}
         }
     }
 

@@ -94,6 +94,24 @@ import Testing
         }
     }
 
+    /// Where others vouch for some files, no other is read.
+    @Test func refusesFilesThatAreNotListed() throws {
+        try withCopy(of: "sharded") { copy in
+            let names = Set(try FileManager.default.contentsOfDirectory(atPath: copy.path))
+            _ = try MixtralCheckpoint(directory: copy.path, files: names)
+            for name in ["model-00002-of-00003.safetensors", "model.safetensors.index.json"] {
+                #expect(throws: MixtralCheckpointError.surplusFile(copy.appending(path: name).path)) {
+                    try MixtralCheckpoint(directory: copy.path, files: names.subtracting([name]))
+                }
+            }
+            let single = copy.appending(path: "model.safetensors")
+            try Data().write(to: single)
+            #expect(throws: MixtralCheckpointError.surplusFile(single.path)) {
+                try MixtralCheckpoint(directory: copy.path, files: names)
+            }
+        }
+    }
+
     @Test func refusesADamagedFileByName() throws {
         try withCopy(of: "sharded") { copy in
             let shard = copy.appending(path: "model-00002-of-00003.safetensors")

@@ -232,6 +232,20 @@ import Testing
         let verified = try CtlProgram(["checkpoint", "verify", "\(checkpoints)/step-3", "-o", "json"])
         #expect(verified.status == 0 && verified.output.contains(#""verified" : true"#), "\(verified.errors)")
 
+        // Readers would prefer it to the parts.
+        let surplus = "\(checkpoints)/step-3/model.safetensors"
+        try FileManager.default.copyItem(
+            atPath: "\(checkpoints)/step-3/model-00001-of-00002.safetensors", toPath: surplus)
+        let refused = try CtlProgram(["checkpoint", "verify", "\(checkpoints)/step-3"])
+        #expect(refused.status == 1 && refused.errors.hasPrefix("Error: \(surplus) is not listed"), "\(refused.errors)")
+        try FileManager.default.removeItem(atPath: surplus)
+        // A name that is not its own.
+        try FileManager.default.copyItem(atPath: "\(checkpoints)/step-3", toPath: "\(checkpoints)/step-99")
+        let renamed = try CtlProgram(["checkpoint", "list", checkpoints])
+        #expect(renamed.output.contains("99   damaged") && renamed.errors.contains("is of step 3"), "\(renamed.errors)")
+        #expect(try CtlProgram(["checkpoint", "verify", "\(checkpoints)/step-99"]).status == 1)
+        try FileManager.default.removeItem(atPath: "\(checkpoints)/step-99")
+
         let model = inputs.path("model")
         #expect(try CtlProgram(["checkpoint", "export", "\(checkpoints)/step-6", model, "--dry-run"]).status == 0)
         #expect(!FileManager.default.fileExists(atPath: model))

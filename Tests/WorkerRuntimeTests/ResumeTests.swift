@@ -268,6 +268,19 @@ import WorkerRuntime
         }
     }
 
+    /// Another step's weights in one file, which readers prefer to those in parts.
+    @Test func weightsThatCameLaterAreNotRead() throws {
+        let (alone, directory) = (fixture.path("alone"), fixture.path("checkpoints"))
+        _ = try train(Setting(worldSize: 1), directory: alone, steps: 3)
+        _ = try train(Setting(), directory: directory, steps: 5)
+        try FileManager.default.copyItem(
+            atPath: "\(alone)/step-3/model.safetensors", toPath: "\(directory)/step-5/model.safetensors")
+        let before = try everything(in: directory)
+        let reason = try failure(directory: directory) { $0.steps = 6 }
+        #expect(reason.hasPrefix("\(directory)/step-5/model.safetensors is not listed as a file"), "\(reason)")
+        #expect(try everything(in: directory) == before)
+    }
+
     @Test func whatDecidesOnTheRunMustBeTheSame() throws {
         let directory = fixture.path("checkpoints")
         _ = try train(Setting(), directory: directory, steps: 5) { $0.run = "mine" }
