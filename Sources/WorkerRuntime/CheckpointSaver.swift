@@ -55,11 +55,13 @@ package final class CheckpointSaver {
     }
 
     /// Saves the state after `manifest.step` steps. Collective.
-    /// - Parameter manifest: but for the files; rank 0's counts.
+    /// - Parameters:
+    ///   - manifest: but for the files; rank 0's counts.
+    ///   - retires: whether older checkpoints may go.
     /// - Throws: `JobFailure` when a rank cannot write, or another incarnation has taken the directory; the last checkpoint
     ///   stays as it is then.
     package func save(
-        _ manifest: CheckpointManifest, model: MixtralModel, optimizer: MoEOptimizer
+        _ manifest: CheckpointManifest, model: MixtralModel, optimizer: MoEOptimizer, retires: Bool = true
     ) throws -> Saved {
         let clock = ContinuousClock()
         let start = clock.now
@@ -73,7 +75,7 @@ package final class CheckpointSaver {
             try agree {
                 guard isRoot else { return }
                 manifest.files += try writeSmallFiles(distribution, model.configuration, to: directory)
-                path = try claim.commit(manifest, keep: keep)
+                path = try claim.commit(manifest, keep: retires ? keep : 0)
             }
             return Saved(
                 path: path, step: manifest.step, bytes: manifest.bytes, seconds: (clock.now - start) / .seconds(1))

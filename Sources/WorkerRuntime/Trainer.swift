@@ -128,6 +128,8 @@ public final class Trainer {
             communicator: communicator)
         try log(Array(follower.placement.layers.indices), of: follower, to: output, step: completedSteps + 1)
         var word = StepRecorder.Word()
+        // Where updates have made the weights useless, all steps are skipped: checkpoints of them must not push out good ones.
+        var savedUpdates = resume?.manifest.updates
         do {
             while completedSteps < options.steps, !word.stops {
                 let index = completedSteps
@@ -154,9 +156,16 @@ public final class Trainer {
                     hasOffer: follower.hasOffer(before: index + 2),
                     isLast: isLast)
                 completedSteps = index + 1
+                guard let saver else { continue }
                 let isDue = options.checkpointInterval > 0 && completedSteps % options.checkpointInterval == 0
-                if let saver, isLast || isDue || word.saves || word.stops {
-                    try save(inputs, saver, step, control, plan: follower.placement, afterSteps: completedSteps)
+                if isLast || word.saves || word.stops || isDue && optimizer.updates != savedUpdates {
+                    try save(
+                        inputs, saver, step, control, plan: follower.placement, afterSteps: completedSteps,
+                        retires: !outcome.isSkipped)
+                    savedUpdates = optimizer.updates
+                } else if isDue, communicator.rank == 0 {
+                    logger.warning(
+                        "step \(completedSteps): no checkpoint, because all steps since the last one were skipped")
                 }
             }
         } catch let failure as JobFailure {
@@ -172,7 +181,7 @@ public final class Trainer {
             display?.say("validation loss \(loss)")
         }
         if options.steps == 0, resume == nil, let saver {
-            try save(inputs, saver, step, control, plan: follower.placement, afterSteps: 0)
+            try save(inputs, saver, step, control, plan: follower.placement, afterSteps: 0, retires: true)
         }
     }
 
@@ -188,17 +197,18 @@ public final class Trainer {
     }
 
     /// Writes a checkpoint. Collective.
+    /// - Parameter retires: whether older ones may go.
     private func save(
         _ inputs: TrainingInputs, _ saver: CheckpointSaver, _ step: TrainingStep, _ control: ControlPlane,
-        plan: PlacementPlan, afterSteps steps: Int
+        plan: PlacementPlan, afterSteps steps: Int, retires: Bool
     ) throws {
         try step.optimizer.finishRefresh()
-        if options.onNonFinite == .stop { try checkWeights(step.optimizer, step: steps) }
+        try checkWeights(step.optimizer, step: steps)
         let manifest = CheckpointManifest(
             run: control.run, incarnation: control.fileIncarnation, step: steps, updates: step.optimizer.updates,
             data: CheckpointManifest.Data(options, inputs), plan: plan, largestRevision: control.largestRevision,
             allocator: options.allocator, ownership: step.optimizer.ownership, createdAt: Date())
-        let saved = try saver.save(manifest, model: step.model, optimizer: step.optimizer)
+        let saved = try saver.save(manifest, model: step.model, optimizer: step.optimizer, retires: retires)
         display?.show(saved)
         control.note(saved)
     }
@@ -216,7 +226,8 @@ public final class Trainer {
         return loss
     }
 
-    /// The last update may have made weights that no step has used. Collective.
+    /// The last update may have made weights that no step has used. From such weights no step is of use any more, also when those that
+    /// fail are skipped. Collective.
     private func checkWeights(_ optimizer: MoEOptimizer, step: Int) throws {
         try communicator.agree {
             guard let path = optimizer.firstNonFiniteWeight() else { return }

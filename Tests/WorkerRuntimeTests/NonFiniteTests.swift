@@ -1,3 +1,4 @@
+import Checkpoints
 import ExpertParallelism
 import ExpertPlacement
 import Foundation
@@ -159,6 +160,37 @@ private final class CollectedWeights: WeightSink {
         }
         #expect(lines.map(\.skippedSteps) == [0, 1, 2, 3, 4])
         #expect(lines.map(\.gradientNorm.isFinite) == [true, false, false, false, false])
+    }
+
+    /// Where no step is of use any more, good checkpoints stay, however many steps are skipped.
+    @Test func brokenWeightsPushOutNoGoodCheckpoint() throws {
+        let folder = fixture.path("checkpoints")
+        func train(steps: Int, learningRate: Double) throws -> [Int] {
+            _ = try fixture.train(worldSize: 2, steps: steps) {
+                $0.checkpointDirectory = folder
+                $0.checkpointInterval = 1
+                $0.onNonFinite = .skip
+                $0.schedule.learningRate = learningRate
+                $0.gradientClip = 0
+            }
+            return try CheckpointDirectory(folder).steps()
+        }
+        #expect(try train(steps: 3, learningRate: 1e-2) == [1, 2, 3])
+        // Step 4 makes weights that are finite and of no use. The last step has a checkpoint in any case.
+        #expect(try train(steps: 10, learningRate: 1e38) == [2, 3, 4, 10])
+    }
+
+    /// Skipping does not help against weights that are not finite.
+    @Test func brokenWeightsEndTheRunThatSkips() throws {
+        let folder = fixture.path("checkpoints")
+        let reason = try fixture.failure(worldSize: 2, steps: 10, exitCode: 1) {
+            $0.checkpointDirectory = folder
+            $0.checkpointInterval = 2
+            $0.onNonFinite = .skip
+            $0.schedule.learningRate = 1e39
+        }
+        #expect(reason.hasPrefix("step 2: the weights of ") && reason.contains("were not saved"), "\(reason)")
+        #expect(try CheckpointDirectory(folder).steps().isEmpty)
     }
 
     /// The update of the last step is what breaks the weights, so no loss or gradient of a step tells.
