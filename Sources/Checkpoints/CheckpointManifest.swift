@@ -13,6 +13,8 @@ public struct CheckpointManifest: Hashable, Sendable {
     static let limitBytes = 256 << 20
     /// Steps and other counts go up to here, which every JSON reader keeps.
     static let limit = 1 << 53
+    /// What a run that goes on counts further may be so large: no run counts from here to the limit.
+    package static let largestNumber = 1 << 52
 
     /// What decides on the batches that follow, and so must be the same when the run goes on.
     public struct Data: Codable, Hashable, Sendable {
@@ -25,19 +27,25 @@ public struct CheckpointManifest: Hashable, Sendable {
         public var sequenceLength: Int
         /// Tokens in `train.bin`.
         public var tokens: Int
+        /// The SHA-256 of samples of them, which tells files of one length apart; nil in checkpoints from before there was one.
+        public var tokensDigest: String?
 
-        public init(seed: UInt64, order: String, batchSize: Int, sequenceLength: Int, tokens: Int) {
+        public init(
+            seed: UInt64, order: String, batchSize: Int, sequenceLength: Int, tokens: Int, tokensDigest: String? = nil
+        ) {
             self.seed = seed
             self.order = order
             self.batchSize = batchSize
             self.sequenceLength = sequenceLength
             self.tokens = tokens
+            self.tokensDigest = tokensDigest
         }
 
         private enum CodingKeys: String, CodingKey {
             case seed, order, tokens
             case batchSize = "batch_size"
             case sequenceLength = "sequence_length"
+            case tokensDigest = "tokens_digest"
         }
     }
 
@@ -129,6 +137,7 @@ extension CheckpointManifest {
         for (name, text) in [("run", run), ("allocator", allocator), ("order", data.order)] {
             try require((1...1024).contains(text.utf8.count), "\(name) has \(text.utf8.count) bytes")
         }
+        if let digest = data.tokensDigest { try require(Self.isSHA256(digest), "tokens_digest is no SHA-256") }
         let names = fileNames
         try require(names.count == files.count, "a file is listed twice")
         var bytes = 0
@@ -138,10 +147,7 @@ extension CheckpointManifest {
             try require(
                 (0...Self.limit - bytes).contains(file.bytes), "\(file.name) would have \(file.bytes) bytes")
             bytes += file.bytes
-            try require(
-                file.sha256.utf8.count == 64
-                    && file.sha256.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) },
-                "the sha256 of \(file.name) is none")
+            try require(Self.isSHA256(file.sha256), "the sha256 of \(file.name) is none")
         }
         let needed = ["config.json"] + (0..<worldSize).map { Self.optimizerFile(rank: $0, worldSize: worldSize) }
         for name in needed { try require(names.contains(name), "does not list \(name)") }
@@ -157,6 +163,10 @@ extension CheckpointManifest {
         return (2...max(2, names.count)).contains { parts in
             (0..<parts).allSatisfy { names.contains(modelFile(part: $0, of: parts)) }
         }
+    }
+
+    private static func isSHA256(_ text: String) -> Bool {
+        text.utf8.count == 64 && text.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
     }
 
     /// Whether a name leads out of the directory, or to the manifest.

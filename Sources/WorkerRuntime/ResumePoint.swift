@@ -78,6 +78,12 @@ struct ResumePoint {
         guard RunName.isValid(manifest.run) else {
             throw .failed("\(path) is of a run \"\(manifest.run)\", which is no run's name")
         }
+        for (name, value) in [("incarnation", manifest.incarnation), ("largest_revision", manifest.largestRevision)]
+        where value > CheckpointManifest.largestNumber {
+            throw .failed(
+                "the \(name) of \(path) is \(value), and so what follows could not be counted: the run can go on from an older "
+                    + "checkpoint only")
+        }
         let data = manifest.data
         for (what, own, stored) in [
             ("--run", options.run ?? manifest.run, manifest.run),
@@ -86,6 +92,7 @@ struct ResumePoint {
             ("--batch-size", "\(options.batchSize)", "\(data.batchSize)"),
             ("--sequence-length", "\(options.sequenceLength)", "\(data.sequenceLength)"),
             ("the number of tokens in train.bin", "\(inputs.training.file.count)", "\(data.tokens)"),
+            ("the digest of train.bin", inputs.trainingDigest, data.tokensDigest ?? inputs.trainingDigest),
         ] where own != stored {
             throw .failed(
                 "\(what) is \(own), but \(path) was written with \(stored): go on with the same, or begin anew in "
@@ -105,6 +112,7 @@ extension CheckpointManifest.Data {
     init(_ options: TrainingOptions, _ inputs: TrainingInputs) {
         self.init(
             seed: options.seed, order: options.dataOrder.rawValue, batchSize: options.batchSize,
-            sequenceLength: options.sequenceLength, tokens: inputs.training.file.count)
+            sequenceLength: options.sequenceLength, tokens: inputs.training.file.count,
+            tokensDigest: inputs.trainingDigest)
     }
 }

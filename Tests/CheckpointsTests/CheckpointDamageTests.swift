@@ -106,6 +106,7 @@ import Testing
         (#""bytes":2,"#, #""bytes":-2,"#, "bytes"),
         (#""bytes":2,"#, #""bytes":9223372036854775807,"#, "bytes"),
         (#""tokens":600"#, #""tokens":-600"#, "tokens"),
+        (#""tokens_digest":"0f"#, #""tokens_digest":"0F"#, "tokens_digest"),
         (#""largest_revision":4"#, #""largest_revision":2"#, "revision 3"),
         (#""ranks":[0]"#, #""ranks":[7]"#, "rank 7"),
         (#""run":"tiny""#, #""run":"""#, "run"),

@@ -22,6 +22,10 @@ import Testing
                     #expect(try !validator.problems(of: spoilt, schema: "checkpoint").isEmpty, "\(name)")
                 }
             }
+            var earlier = manifest
+            earlier["data"]?["tokens_digest"] = nil
+            #expect(earlier != manifest)
+            #expect(try validator.problems(of: earlier, schema: "checkpoint") == [])
             var extended = manifest
             extended["surprise"] = 1
             #expect(try !validator.problems(of: extended, schema: "checkpoint").isEmpty)

@@ -11,7 +11,9 @@ extension CheckpointDirectory {
 
 /// A checkpoint of one rank with a little data, not that of a model.
 enum SmallCheckpoint {
-    static let data = CheckpointManifest.Data(seed: 7, order: "random", batchSize: 6, sequenceLength: 8, tokens: 600)
+    static let data = CheckpointManifest.Data(
+        seed: 7, order: "random", batchSize: 6, sequenceLength: 8, tokens: 600,
+        tokensDigest: String(repeating: "0f", count: 32))
 
     static func plan(worldSize: Int = 1, revision: Int = 3) throws -> PlacementPlan {
         try PlacementPlan(

@@ -288,6 +288,11 @@ import WorkerRuntime
         let other = try TrainingFixture(layers: 3)
         let longer = try TrainingFixture(validationTokens: 90)
         try longer.write((0..<601).map { UInt16($0 % 13) }, to: "train.bin")
+        // As long, but for one token the same.
+        let replaced = try TrainingFixture()
+        let tokens = try Data(contentsOf: URL(fileURLWithPath: fixture.path("train.bin")))
+        try (tokens.dropLast(2) + [(tokens[tokens.count - 2] + 1) % 13, 0]).write(
+            to: URL(fileURLWithPath: replaced.path("train.bin")))
         let changes: [(String, (inout TrainingOptions) -> Void)] = [
             ("--run is yours, but \(directory)/step-5 was written with mine", { $0.run = "yours" }),
             ("--seed is 8, but \(directory)/step-5 was written with 7", { $0.seed = 8 }),
@@ -298,6 +303,9 @@ import WorkerRuntime
             ("--batch-size is 9, but \(directory)/step-5 was written with 6", { $0.batchSize = 9 }),
             ("--sequence-length is 7, but \(directory)/step-5 was written with 8", { $0.sequenceLength = 7 }),
             ("train.bin is 601, but \(directory)/step-5 was written with 600", { $0.data = longer.folder.path }),
+            (
+                "the digest of train.bin is ", { $0.data = replaced.folder.path }
+            ),
             (
                 "num_hidden_layers is 3, but that of \(directory)/step-5 is 2",
                 { $0.modelConfiguration = other.path("config.json") }
@@ -310,9 +318,30 @@ import WorkerRuntime
         let reason = try failure(directory: directory, exitCode: 64) { $0.resume = .never }
         #expect(reason.contains("--resume never") && reason.contains("\(directory)/step-5"), "\(reason)")
         #expect(try everything(in: directory) == before)
+        // Manifests from before there was a digest are read.
+        var manifest = try Checkpoint(path: "\(directory)/step-5").manifest
+        #expect(manifest.data.tokensDigest != nil)
+        manifest.data.tokensDigest = nil
+        try JSONEncoder().encode(manifest).write(to: URL(fileURLWithPath: "\(directory)/step-5/checkpoint.json"))
         // Without --run the checkpoint's name is taken.
         _ = try train(Setting(), directory: directory, steps: 6)
         #expect(try Checkpoint(path: "\(directory)/step-6").manifest.run == "mine")
+    }
+
+    /// What follows must be readable, too.
+    @Test func numbersThatCannotBeCountedFurtherAreRefused() throws {
+        let directory = fixture.path("checkpoints")
+        _ = try train(Setting(), directory: directory, steps: 5)
+        let original = try Checkpoint(path: "\(directory)/step-5").manifest
+        for (name, change) in [
+            ("incarnation", { $0.incarnation = 1 << 53 }), ("largest_revision", { $0.largestRevision = 1 << 53 }),
+        ] as [(String, (inout CheckpointManifest) -> Void)] {
+            var manifest = original
+            change(&manifest)
+            try JSONEncoder().encode(manifest).write(to: URL(fileURLWithPath: "\(directory)/step-5/checkpoint.json"))
+            let reason = try failure(directory: directory) { $0.steps = 6 }
+            #expect(reason.hasPrefix("the \(name) of \(directory)/step-5 is 9007199254740992, "), "\(reason)")
+        }
     }
 
     /// The directory is taken while a job trains: it ends at its next checkpoint, which is not written.
