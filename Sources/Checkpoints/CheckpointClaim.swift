@@ -17,16 +17,24 @@ public struct CheckpointClaim: Codable, Hashable, Sendable {
     private static let name = "incarnation.json"
     private var directory: CheckpointDirectory { CheckpointDirectory(path) }
 
-    /// The incarnation that took the directory last; 0: none, or nobody can tell.
-    public static func lastIncarnation(in directory: CheckpointDirectory) -> Int {
-        let number = (try? current(in: directory))??.incarnation ?? 0
-        return (0..<CheckpointManifest.limit).contains(number) ? number : 0
+    /// The incarnation that took the directory last; 0: none.
+    /// - Throws: `CheckpointError` when nobody can tell.
+    public static func lastIncarnation(in directory: CheckpointDirectory) throws(CheckpointError) -> Int {
+        try current(in: directory)?.incarnation ?? 0
     }
 
-    private static func current(in directory: CheckpointDirectory) throws -> Incarnation? {
+    /// - Returns: nil when nobody has taken the directory.
+    private static func current(in directory: CheckpointDirectory) throws(CheckpointError) -> Incarnation? {
         let file = "\(directory.path)/\(name)"
-        guard Disk.exists(file) else { return nil }
-        return try JSONDecoder().decode(Incarnation.self, from: Disk.read(file, limitBytes: 1 << 16))
+        guard Disk.exists(file) || errno != ENOENT else { return nil }
+        let json = try Disk.read(file, limitBytes: 1 << 16)
+        guard let incarnation = try? JSONDecoder().decode(Incarnation.self, from: json),
+            (0...CheckpointManifest.largestNumber).contains(incarnation.incarnation)
+        else {
+            throw CheckpointError(
+                .damaged, file, "does not say who may write here; remove it, and start the run again")
+        }
+        return incarnation
     }
 
     /// Takes the directory from whoever had it, and clears away what others have left unfinished, as far as it can be.
@@ -48,14 +56,19 @@ public struct CheckpointClaim: Codable, Hashable, Sendable {
         return CheckpointClaim(path: directory.path, holder: holder)
     }
 
-    /// - Throws: `CheckpointError` of the code `superseded` when another incarnation has taken the directory.
-    public func check() throws {
-        let current = (try? Self.current(in: directory)) ?? nil
+    /// - Throws: `CheckpointError` of the code `superseded` when another incarnation has taken the directory; of another one when
+    ///   nobody can tell.
+    public func check() throws(CheckpointError) {
+        guard let current = try Self.current(in: directory) else {
+            throw CheckpointError(
+                .damaged, "\(path)/\(Self.name)",
+                "is missing, and so nobody can tell who may write here; start the run again")
+        }
         guard current != holder else { return }
-        let other = current.map { "incarnation \($0.incarnation) of the run \($0.run)" } ?? "somebody"
         throw CheckpointError(
             .superseded, path,
-            "was started again since: \(other) has taken it, and incarnation \(holder.incarnation) ends")
+            "was started again since: incarnation \(current.incarnation) of the run \(current.run) has taken it, and "
+                + "incarnation \(holder.incarnation) ends")
     }
 
     /// Where the files of step `step` are written. Not another incarnation's, which may still be at it.

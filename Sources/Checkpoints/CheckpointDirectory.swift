@@ -11,13 +11,19 @@ public struct CheckpointDirectory: Sendable {
 
     /// Makes the directory if need be, durably, and sees whether it can be written to.
     public func prepare() throws(CheckpointError) {
-        if !Disk.exists(path) {
-            do {
-                try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-            } catch {
-                throw CheckpointError(.system, path, error.localizedDescription)
+        var parent = path.hasPrefix("/") ? "/" : "."
+        for name in path.split(separator: "/") {
+            let directory = parent == "/" ? "/\(name)" : "\(parent)/\(name)"
+            if !Disk.exists(directory) {
+                do throws(CheckpointError) {
+                    try Disk.makeDirectory(directory)
+                } catch {
+                    // Somebody else may have made it meanwhile.
+                    guard Disk.isDirectory(directory) else { throw error }
+                }
+                try Disk.syncDirectory(parent)
             }
-            try Disk.syncDirectory(URL(fileURLWithPath: path).deletingLastPathComponent().path)
+            parent = directory
         }
         guard Disk.isDirectory(path) else { throw CheckpointError(.system, path, "is not a directory") }
         guard access(path, W_OK | X_OK) == 0 else { throw .system(path) }

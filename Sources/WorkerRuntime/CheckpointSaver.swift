@@ -92,7 +92,11 @@ package final class CheckpointSaver {
             do {
                 return try body()
             } catch {
-                try claim.check()
+                do throws(CheckpointError) {
+                    try claim.check()
+                } catch let fence where fence.code == .superseded {
+                    throw fence
+                } catch {}
                 throw error
             }
         }

@@ -51,9 +51,9 @@ public final class ControlPlane {
         let message = try communicator.agree { () -> [UInt8] in
             if let coordinator = options.coordinator { try options.access(to: coordinator).checkKey() }
             guard communicator.rank == 0 else { return [] }
+            let directory = options.checkpointDirectory.map(CheckpointDirectory.init)
             let earlierIncarnation = max(
-                checkpoint?.incarnation ?? 0,
-                options.checkpointDirectory.map { CheckpointClaim.lastIncarnation(in: CheckpointDirectory($0)) } ?? 0)
+                checkpoint?.incarnation ?? 0, try directory.map(CheckpointClaim.lastIncarnation(in:)) ?? 0)
             replay = try options.placementReplay.map {
                 try PlacementReplay(path: $0, cluster: cluster, completedSteps: checkpoint?.step ?? 0)
             }

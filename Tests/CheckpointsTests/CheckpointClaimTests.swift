@@ -16,7 +16,7 @@ import Testing
             try first.begin(step: 2)
             let second = try SmallCheckpoint.claim(directory, incarnation: 2)
             #expect(try contents(directory) == [".lock", "incarnation.json", "step-1"])
-            #expect(CheckpointClaim.lastIncarnation(in: CheckpointDirectory(directory)) == 2)
+            #expect(try CheckpointClaim.lastIncarnation(in: CheckpointDirectory(directory)) == 2)
             #expect(isSuperseded { try first.check() })
             #expect(isSuperseded { try first.begin(step: 3) })
             try second.check()
@@ -54,10 +54,42 @@ import Testing
             var manifest = try Checkpoint(path: path).manifest
             manifest.step = 2
             try first.begin(step: 2)
-            try Data("{}".utf8).write(to: URL(fileURLWithPath: "\(directory)/incarnation.json"))
+            let other = #"{"id": "other", "incarnation": 2, "run": "tiny"}"#
+            try Data(other.utf8).write(to: URL(fileURLWithPath: "\(directory)/incarnation.json"))
             #expect(isSuperseded { _ = try first.commit(manifest, keep: 1) })
             first.abandon(step: 2)
             #expect(try contents(directory) == [".lock", "incarnation.json", "step-1"])
+        }
+    }
+
+    /// It is no other incarnation's then, and the reason is told.
+    @Test func whatCannotBeReadIsNobodys() throws {
+        try withTemporaryDirectory { directory in
+            let all = CheckpointDirectory(directory)
+            #expect(try CheckpointClaim.lastIncarnation(in: all) == 0)
+            let claim = try SmallCheckpoint.claim(directory, incarnation: 1)
+            let file = URL(fileURLWithPath: "\(directory)/incarnation.json")
+            let good = try Data(contentsOf: file)
+            let tooLarge = #"{"id": "other", "incarnation": 9007199254740992, "run": "tiny"}"#
+            for bad in [Data(), Data("{}".utf8), good.dropLast(9), Data(count: 1 << 17), Data(tooLarge.utf8)] {
+                try bad.write(to: file)
+                for body in [{ try claim.check() }, { _ = try CheckpointClaim.lastIncarnation(in: all) }] {
+                    let error = #expect(throws: CheckpointError.self) { try body() }
+                    #expect(error?.code == .damaged && error?.path == file.path)
+                }
+            }
+            try FileManager.default.removeItem(at: file)
+            let missing = #expect(throws: CheckpointError.self) { try claim.check() }
+            #expect(missing?.code == .damaged && missing?.reason.hasPrefix("is missing") == true)
+            // A file that is there and cannot be opened.
+            try FileManager.default.createSymbolicLink(at: file, withDestinationURL: file)
+            for body in [{ try claim.check() }, { _ = try CheckpointClaim.lastIncarnation(in: all) }] {
+                let error = #expect(throws: CheckpointError.self) { try body() }
+                #expect(error?.code == .system && error?.path == file.path)
+            }
+            try FileManager.default.removeItem(at: file)
+            try good.write(to: file)
+            try claim.check()
         }
     }
 

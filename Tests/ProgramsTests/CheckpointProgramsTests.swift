@@ -152,6 +152,20 @@ import Testing
         #expect(newest.values.allSatisfy { $0 >= 3 }, "\(newest)")
     }
 
+    /// Each directory that is made is on the disk before the next is.
+    @Test func directoriesAreMadeOneByOne() throws {
+        let root = inputs.path("made")
+        for (operation, expected) in [[], ["a"], ["a"], ["a", "a/b"], ["a", "a/b"], ["a", "a/b", "a/b/c"]].enumerated()
+        {
+            try FileManager.default.createDirectory(atPath: root, withIntermediateDirectories: false)
+            let killed = try job(
+                ranks: nil, directory: "\(root)/a/b/c", variables: ["MOE_FAILPOINT": "disk:\(operation + 1)"])
+            #expect(killed.waitForEnd() == SIGKILL, "\(killed.text)")
+            #expect(try FileManager.default.subpathsOfDirectory(atPath: root).sorted() == expected)
+            try FileManager.default.removeItem(atPath: root)
+        }
+    }
+
     /// A rank is killed at some moment, also while a checkpoint is written, and the job is started again with as many ranks or
     /// others, until it is through.
     @Test func aRankIsKilledAtRandomMoments() throws {
