@@ -17,16 +17,19 @@ struct CommonSettings {
         values["--dry-run"] = isDryRun ? "given" : nil
         for (field, value) in inputs.configuration.fieldTexts { values["the model's \(field)"] = value }
         let training = inputs.training.file
-        values["train.bin of --data"] = Self.text("\(training.count) tokens", inputs.trainingDigest)
-        values["val.bin of --data"] = inputs.validation.map { Self.text("\($0.file.count) tokens", $0.file.digest) }
+        values["train.bin of --data"] = Self.text(training, inputs.trainingDigest)
+        values["val.bin of --data"] = inputs.validation.map { Self.text($0.file, $0.file.digest) }
         if options.model != nil {
             let weights = MixtralModel(configuration: inputs.configuration).namedWeights()
-            values["the weights of --model"] = Self.text("a checkpoint", try inputs.weights.digest(of: weights))
+            values["the checkpoint of --model"] =
+                "one with samples \(try inputs.weights.digest(of: weights).prefix(16))"
         }
         self.values = values
     }
 
-    private static func text(_ what: String, _ digest: String) -> String { "\(what) (samples: \(digest.prefix(16)))" }
+    private static func text(_ file: TokenFile, _ digest: String) -> String {
+        "\(file.count) tokens with samples \(digest.prefix(16))"
+    }
 
     /// Collective.
     /// - Throws: `JobFailure` on all ranks when one has something else than rank 0.

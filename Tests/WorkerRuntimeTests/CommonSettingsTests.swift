@@ -130,7 +130,7 @@ import WorkerRuntime
 
         try other.write((0..<600).map { UInt16($0 % 13) }, to: "train.bin")
         let data = try reason { $0.data = other.folder.path }
-        #expect(data.hasPrefix("train.bin of --data is 600 tokens (samples: "), "\(data)")
+        #expect(data.hasPrefix("train.bin of --data is 600 tokens with samples "), "\(data)")
         try FileManager.default.removeItem(atPath: other.path("val.bin"))
         try FileManager.default.removeItem(atPath: other.path("train.bin"))
         try FileManager.default.copyItem(atPath: fixture.path("train.bin"), toPath: other.path("train.bin"))
@@ -162,6 +162,7 @@ import WorkerRuntime
             Issue.record("\(results)")
             return
         }
-        #expect(error.exitCode == 64 && "\(error)".hasPrefix("the weights of --model "), "\(error)")
+        #expect(
+            error.exitCode == 64 && "\(error)".hasPrefix("the checkpoint of --model is one with samples "), "\(error)")
     }
 }
