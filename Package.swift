@@ -53,11 +53,11 @@ let package = Package(
         .target(name: "Mixtral", dependencies: ["Layers", "Randomness", "Safetensors", "Tensors"]),
         .target(
             name: "TokenData",
-            dependencies: ["Randomness", .product(name: "HeapModule", package: "swift-collections")]),
+            dependencies: ["Files", "Randomness", .product(name: "HeapModule", package: "swift-collections")]),
         .target(
             name: "Checkpoints",
             dependencies: [
-                "ExpertPlacement", "Layers", "Safetensors", "Tensors",
+                "ExpertPlacement", "Files", "Layers", "Safetensors", "Tensors",
                 .product(name: "Crypto", package: "swift-crypto"),
             ]),
 

@@ -1,3 +1,4 @@
+import Files
 import Foundation
 
 /// What checkpoints do to the disk, one operation after another, so that tests can stop between any two.
@@ -70,10 +71,8 @@ enum Disk {
 
     /// Waits until the names in a directory are on the disk.
     static func syncDirectory(_ path: String) throws(CheckpointError) {
-        let descriptor = Foundation.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw .system(path) }
-        defer { close(descriptor) }
-        try sync(descriptor, path: path)
+        Failpoint.reach()
+        do throws(FileError) { try FilePath.syncDirectory(path) } catch { throw .system(path, error.code) }
     }
 
     static func move(_ source: String, to target: String) throws(CheckpointError) {

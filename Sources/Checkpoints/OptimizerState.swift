@@ -124,10 +124,10 @@ public struct OptimizerState {
     public init(_ checkpoint: Checkpoint) throws {
         path = checkpoint.path
         let worldSize = checkpoint.manifest.worldSize
+        let files = OpenFiles()
         for rank in 0..<worldSize {
             let name = CheckpointManifest.optimizerFile(rank: rank, worldSize: worldSize)
-            // There may be more of them than files that a process may have open.
-            let reader = try SafetensorsReader(path: "\(checkpoint.path)/\(name)", staysOpen: false)
+            let reader = try SafetensorsReader(path: "\(checkpoint.path)/\(name)", among: files)
             for entry in reader.header.entries {
                 guard let place = OptimizerStateFile.place(reader.header.metadata[entry.name]),
                     entry.shape.first == place.rows.count

@@ -11,7 +11,9 @@ package struct FileError: Error, Hashable, CustomStringConvertible {
         self.code = code
     }
 
-    package var reason: String { String(cString: strerror(code)) }
+    package var reason: String {
+        code == EWOULDBLOCK ? "another process is writing it" : String(cString: strerror(code))
+    }
 
     package var description: String { "\(path): \(reason)" }
 
@@ -22,6 +24,7 @@ package struct FileError: Error, Hashable, CustomStringConvertible {
         case EISDIR: "name a file, not a directory"
         case EACCES, EPERM, EROFS: "name a file in a directory that you may write to"
         case ENOSPC, EDQUOT, EFBIG: "make room for it"
+        case EWOULDBLOCK: "wait until that has ended"
         default: "name another file"
         }
     }

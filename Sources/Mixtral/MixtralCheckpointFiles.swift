@@ -44,6 +44,7 @@ package struct MixtralCheckpointFiles {
             throw MixtralCheckpointError.invalidIndex(
                 file: file.path, reason: "is no index of safetensors files (an object with \"weight_map\")")
         }
+        let open = OpenFiles()
         var readers = [String: SafetensorsReader]()
         for name in Set(index.files.values).sorted() {
             // A path could lead out of the directory.
@@ -53,8 +54,7 @@ package struct MixtralCheckpointFiles {
             }
             let path = folder.appending(path: name).path
             guard files?.contains(name) != false else { throw MixtralCheckpointError.surplusFile(path) }
-            // There may be as many files as ranks, which is more than a process may have open.
-            let reader = try SafetensorsReader(path: path, staysOpen: false)
+            let reader = try SafetensorsReader(path: path, among: open)
             for entry in reader.header.entries {
                 guard index.files[entry.name] == name else {
                     throw MixtralCheckpointError.invalidIndex(

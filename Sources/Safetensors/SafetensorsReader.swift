@@ -8,18 +8,20 @@ public final class SafetensorsReader {
     public let path: String
     public let header: SafetensorsHeader
     private let entriesByName: [String: SafetensorsHeader.Entry]
-    /// Nil: opened for each read.
+    /// Nil: it is among `files`.
     private let handle: FileHandle?
+    private let files: OpenFiles?
     private let fileBytes: Int
     private let dataOffset: Int
 
     /// Opens the file and checks its header.
-    /// - Parameter staysOpen: false: of many files, each is open only while it is read.
-    public init(path: String, staysOpen: Bool = true) throws(SafetensorsError) {
+    /// - Parameter files: of many files, those that were read last; nil: this one stays open.
+    public init(path: String, among files: OpenFiles? = nil) throws(SafetensorsError) {
         self.path = path
+        self.files = files
         do {
             let (handle, fileBytes) = try Self.open(path)
-            self.handle = staysOpen ? handle : nil
+            self.handle = files == nil ? handle : nil
             self.fileBytes = fileBytes
             let length = try Self.read(handle, at: 0, count: min(8, fileBytes), file: path)
             guard length.count == 8 else { throw SafetensorsError(file: path, cause: .noHeader(fileBytes: fileBytes)) }
@@ -57,11 +59,12 @@ public final class SafetensorsReader {
 
     /// The file, as long as it was when its header was read.
     private func opened(tensor: String) throws(SafetensorsError) -> FileHandle {
-        if let handle { return handle }
+        if let handle = handle ?? files?[path] { return handle }
         let (handle, bytes) = try Self.open(path)
         guard bytes == fileBytes else {
             throw SafetensorsError(file: path, tensor: tensor, cause: .truncatedWhileReading)
         }
+        files?.add(handle, path: path)
         return handle
     }
 

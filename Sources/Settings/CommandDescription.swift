@@ -83,7 +83,7 @@ struct CommandDescription {
     /// The configuration file to read, when the command has an option for one.
     func configurationFile(environment: [String: String]) -> String? {
         guard let option = options.first(where: { $0.key == Self.configurationKey }) else { return nil }
-        // As with other variables, an empty one stands for the default, which is none.
+        // As with other variables, an empty one is none.
         return value(of: option) ?? environment["MOE_CONFIG"].flatMap { $0.isEmpty ? nil : $0 }
     }
 }

@@ -6,7 +6,7 @@ import Foundation
 /// An option is declared once, as swift-argument-parser wants it, with its default. `--learning-rate` is then also
 /// `MOE_LEARNING_RATE` in the environment and `learning-rate` in the YAML file that `--config` (or `MOE_CONFIG`) names. What
 /// those two set is put in front of the arguments before they are parsed, unless the arguments set it themselves; so one
-/// parser converts and checks all values. An empty variable stands for the default, whatever the file says.
+/// parser converts and checks all values. An empty variable says nothing.
 ///
 /// ```swift
 /// @main struct Main {

@@ -28,8 +28,8 @@ extension CommandDescription.Option {
     }
 }
 
-/// `MOE_…` variables: `learning-rate` is `MOE_LEARNING_RATE`. Others are none of this program's business. An empty one stands
-/// for the default, whatever a file says; but not for an empty list, for nobody takes a coordinator's keys away by oversight.
+/// `MOE_…` variables: `learning-rate` is `MOE_LEARNING_RATE`. Others are none of this program's business, and an
+/// empty one says nothing: a variable that is left empty by oversight takes nobody's token away that the file names.
 struct EnvironmentSource: SettingsSource {
     private let provider: EnvironmentVariablesProvider
 
@@ -40,12 +40,8 @@ struct EnvironmentSource: SettingsSource {
     func setting(for option: CommandDescription.Option) throws(SettingsError) -> Setting? {
         let key = AbsoluteConfigKey(["moe", option.key])
         guard let result = try? provider.value(forKey: key, type: .string),
-            case .string(let value)? = result.value?.content
+            case .string(let value)? = result.value?.content, !value.isEmpty
         else { return nil }
-        let source = "environment variable \(result.encodedKey)"
-        guard !value.isEmpty else {
-            return option.isRepeating ? nil : Setting(key: option.key, arguments: [], source: source)
-        }
-        return try option.setting([value], source: source)
+        return try option.setting([value], source: "environment variable \(result.encodedKey)")
     }
 }

@@ -1,3 +1,4 @@
+import Files
 import Foundation
 
 /// The files of prepared data, which take the place of those of earlier data together.
@@ -11,7 +12,7 @@ struct DataFiles {
     /// Opens all of them, also those that turn out not to be needed, so that nothing stays of a process that was killed.
     init(folder: String) throws(TokenDataError) {
         func file(_ name: String) throws(TokenDataError) -> NewFile {
-            try NewFile(path: URL(fileURLWithPath: folder).appending(path: name).path)
+            try TokenDataError.writing { () throws(FileError) in try NewFile(path: "\(folder)/\(name)") }
         }
         // Its lock is held the longest.
         training = try file("train.bin")
@@ -27,30 +28,26 @@ struct DataFiles {
     ///   - hasValidation: when not, a `val.bin` of earlier data goes as well.
     ///   - hasTokenizer: when not, `meta.json` does not tell of a `tokenizer.json`, and one that is there stays.
     func commit(hasValidation: Bool, hasTokenizer: Bool) throws(TokenDataError) {
-        for file in [training, validation, tokenizer, metadata] { try file.sync() }
-        try remove(training.path)
-        try syncFolder()
-        if hasValidation {
-            try validation.commit()
-        } else {
-            try remove(validation.path)
+        try TokenDataError.writing { () throws(FileError) in
+            for file in [training, validation, tokenizer, metadata] { try file.sync() }
+            // If that cannot be, nothing has gone yet.
+            try FilePath.syncDirectory(folder)
+            try remove(training.path)
+            try FilePath.syncDirectory(folder)
+            if hasValidation {
+                try validation.commit()
+            } else {
+                try remove(validation.path)
+            }
+            if hasTokenizer { try tokenizer.commit() }
+            try metadata.commit()
+            try FilePath.syncDirectory(folder)
+            try training.commit()
+            try FilePath.syncDirectory(folder)
         }
-        if hasTokenizer { try tokenizer.commit() }
-        try metadata.commit()
-        try syncFolder()
-        try training.commit()
-        try syncFolder()
     }
 
-    private func remove(_ path: String) throws(TokenDataError) {
-        guard unlink(path) == 0 || errno == ENOENT else { throw .lastSystemError(writing: path) }
-    }
-
-    /// Makes sure that the names are on the disk.
-    private func syncFolder() throws(TokenDataError) {
-        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw .lastSystemError(writing: folder) }
-        defer { close(descriptor) }
-        guard fsync(descriptor) == 0 else { throw .lastSystemError(writing: folder) }
+    private func remove(_ path: String) throws(FileError) {
+        guard unlink(path) == 0 || errno == ENOENT else { throw FileError(path) }
     }
 }

@@ -1,3 +1,4 @@
+import Files
 import Foundation
 
 /// Makes `train.bin`, `val.bin` and `meta.json`, and `tokenizer.json` for `bpe`, out of texts.
@@ -46,12 +47,16 @@ public enum DataPreparation {
             training: made.training, trainingTokens: trainingTokens, validation: made.validation,
             tokenBytes: corpus.tokenizer.tokenBytes)
         try corpus.encode { (tokens) throws(TokenDataError) in try split.append(tokens) }
+        let metadata: Data
         do {
-            try made.metadata.write(corpus.tokenizer.metadata())
+            metadata = try corpus.tokenizer.metadata()
         } catch {
             throw .unwritable(file: made.metadata.path, reason: reason(of: error))
         }
-        if let contents = corpus.tokenizerFile { try made.tokenizer.write(Data(contents)) }
+        try TokenDataError.writing { () throws(FileError) in
+            try made.metadata.write(metadata)
+            if let contents = corpus.tokenizerFile { try made.tokenizer.write(Data(contents)) }
+        }
         try made.commit(
             hasValidation: corpus.tokens > trainingTokens, hasTokenizer: corpus.tokenizerFile != nil)
         return Summary(

@@ -1,3 +1,4 @@
+import Files
 import Foundation
 
 /// What can be wrong with token files, their description or the texts that they are made of.
@@ -87,9 +88,15 @@ public enum TokenDataError: Error, Equatable, Sendable, CustomStringConvertible 
 }
 
 extension TokenDataError {
-    /// The reason of the system call that just failed.
-    static func lastSystemError(writing file: String) -> Self {
-        .unwritable(file: file, reason: String(cString: strerror(errno)))
+    /// What `body` returns, or what keeps it from writing.
+    static func writing<Value>(_ body: () throws(FileError) -> Value) throws(TokenDataError) -> Value {
+        do throws(FileError) { return try body() } catch {
+            switch error.code {
+            case EISDIR: throw .unwritable(file: error.path, reason: "it is a directory; move it away")
+            case EWOULDBLOCK: throw .unwritable(file: error.path, reason: "\(error.reason); \(error.remedy)")
+            default: throw .unwritable(file: error.path, reason: error.reason)
+            }
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+import Files
 import Foundation
 
 /// Writes a stream of tokens to two files: so many to the first, the rest to the second.
@@ -19,9 +20,11 @@ struct TokenSplit {
     mutating func append(_ tokens: [Int32]) throws(TokenDataError) {
         let head = tokens.prefix(remaining)
         remaining -= head.count
-        try training.write(littleEndian(head))
         let tail = tokens.dropFirst(head.count)
-        if !tail.isEmpty { try validation.write(littleEndian(tail)) }
+        try TokenDataError.writing { () throws(FileError) in
+            try training.write(littleEndian(head))
+            if !tail.isEmpty { try validation.write(littleEndian(tail)) }
+        }
     }
 
     private func littleEndian(_ tokens: ArraySlice<Int32>) -> Data {

@@ -5,6 +5,8 @@ import Synchronization
 public final class CheckpointRequests: Sendable {
     private let saves = Atomic(false)
     private let stops = Atomic(false)
+    /// Whether they come by signals.
+    private let areSignals = Atomic(false)
 
     public init() {}
 
@@ -19,32 +21,37 @@ public final class CheckpointRequests: Sendable {
 
     var isStopped: Bool { stops.load(ordering: .relaxed) }
 
-    /// Those of this process: SIGUSR1 asks for a checkpoint, SIGTERM and the first SIGINT for one and the end. The thread that calls
-    /// this may compute.
+    /// Those of this process: SIGUSR1 asks for a checkpoint, SIGTERM for one and the end. The thread that calls this may compute.
     public static func fromSignals() -> CheckpointRequests {
         // Made before a handler can look at it.
         let requests = ofProcess
         giveSignalsAStack()
-        for signal in [SIGUSR1, SIGTERM, SIGINT] {
-            var action = sigaction()
-            // A shell's background jobs have no part in what is typed.
-            if signal == SIGINT, sigaction(signal, nil, &action) == 0, action.ignores { continue }
-            action = sigaction()
-            action.__sigaction_handler.sa_handler = { signal in
-                // Nothing but a store, as behoves a handler.
-                if signal == SIGUSR1 {
-                    CheckpointRequests.ofProcess.save()
-                } else {
-                    CheckpointRequests.ofProcess.stop()
-                }
-            }
-            // What waits for a disk or a socket goes on waiting.
-            action.sa_flags = SA_RESTART | SA_ONSTACK
-            // Who types it twice does not want to wait.
-            if signal == SIGINT { action.sa_flags |= Int32(bitPattern: UInt32(SA_RESETHAND)) }
-            sigaction(signal, &action, nil)
-        }
+        for signal in [SIGUSR1, SIGTERM] { heed(signal) }
+        requests.areSignals.store(true, ordering: .relaxed)
         return requests
+    }
+
+    /// From now on the process's first SIGINT is a SIGTERM, unless it is ignored, as by a shell's background jobs. Before there is
+    /// anything to save it ends the process, and so does the second one: who types it twice does not want to wait.
+    package func heedInterrupts() {
+        var action = sigaction()
+        guard areSignals.load(ordering: .relaxed), sigaction(SIGINT, nil, &action) == 0, !action.ignores else { return }
+        Self.heed(SIGINT, flags: Int32(bitPattern: SA_RESETHAND))
+    }
+
+    private static func heed(_ signal: Int32, flags: Int32 = 0) {
+        var action = sigaction()
+        action.__sigaction_handler.sa_handler = { signal in
+            // Nothing but a store, as behoves a handler.
+            if signal == SIGUSR1 {
+                CheckpointRequests.ofProcess.save()
+            } else {
+                CheckpointRequests.ofProcess.stop()
+            }
+        }
+        // What waits for a disk or a socket goes on waiting.
+        action.sa_flags = SA_RESTART | SA_ONSTACK | flags
+        sigaction(signal, &action, nil)
     }
 
     /// Lets handlers run on a stack of their own on this thread. oneDNN's products keep other things than a stack in the stack

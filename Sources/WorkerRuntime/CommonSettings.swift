@@ -1,3 +1,4 @@
+import ExpertParallelism
 import Foundation
 import Layers
 import MessagePassing
@@ -14,6 +15,7 @@ struct CommonSettings {
     init(_ options: TrainingOptions, _ inputs: TrainingInputs, isDryRun: Bool) throws {
         var values = [String: String]()
         for (flag, value) in options.common { values["--\(flag)"] = value }
+        values["--dp × --tp"] = "\(inputs.mesh.dataParallel) × \(inputs.mesh.tensorParallel)"
         values["--dry-run"] = isDryRun ? "given" : nil
         for (field, value) in inputs.configuration.fieldTexts { values["the model's \(field)"] = value }
         let training = inputs.training.file

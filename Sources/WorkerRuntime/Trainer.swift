@@ -106,6 +106,7 @@ public final class Trainer {
 
         // Nobody else writes any more: the checkpoint directory is this start's.
         if completedSteps < options.steps {
+            requests.heedInterrupts()
             try communicator.agree { try output.steps?.begin(run: control.run, after: completedSteps) }
         }
         let step = TrainingStep(

@@ -43,7 +43,9 @@ extension TrainingOptions {
     /// `--resume`, `--checkpoint-keep` and `--log-interval`, those of rank 0 count.
     var common: [String: String] {
         var common = facts
-        for flag in ["data", "model", "model-config", "threads", "blas", "memory-limit"] { common[flag] = nil }
+        for flag in ["data", "model", "model-config", "threads", "blas", "memory-limit", "dp", "tp"] {
+            common[flag] = nil
+        }
         common["allocator"] = allocator
         common["evaluation-interval"] = "\(evaluationInterval)"
         common["evaluation-batches"] = "\(evaluationBatches)"
@@ -51,6 +53,7 @@ extension TrainingOptions {
         // Each machine may have its own way there.
         common["coordinator"] = coordinator.map { _ in "given" }
         common["placement-replay"] = placementReplay.map { _ in "given" }
+        common["checkpoint-directory"] = checkpointDirectory.map { _ in "given" }
         return common
     }
 

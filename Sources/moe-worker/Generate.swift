@@ -24,12 +24,7 @@ struct Generate: RankCommand {
         options.allocator = text.allocator
         options.dispatcher = text.dispatcher
         let generator = try TextGenerator(options: options, communicator: world.communicator, nodes: world.nodes)
-        func write(_ bytes: [UInt8]) throws {
-            do throws(FileError) { try StandardOutput.write(Data(bytes)) } catch {
-                // A reader that has gone does not matter.
-                guard error == StandardOutput.isClosed else { throw error }
-            }
-        }
+        func write(_ bytes: [UInt8]) throws { try StandardOutput.toReader { try StandardOutput.write(Data(bytes)) } }
         try generator.run(write: write)
         try world.communicator.agree {
             if world.communicator.rank == 0 { try write([UInt8(ascii: "\n")]) }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Files
 import Foundation
 import Listings
 import MPIMessagePassing
@@ -90,7 +91,7 @@ struct Train: RankCommand {
     }
 
     private func show(_ dryRun: DryRun) throws {
-        try rehearsal.listing.write(dryRun) { DryRunReport(dryRun: dryRun).tables }
+        try StandardOutput.toReader { try rehearsal.listing.write(dryRun) { DryRunReport(dryRun: dryRun).tables } }
     }
 
     private var trainingOptions: TrainingOptions {

@@ -26,8 +26,12 @@ import Testing
 
     @Test func theCauseIsNamed() throws {
         defer { try? FileManager.default.removeItem(at: folder) }
+        // It has no reader, and is not waited for.
+        let pipe = folder.path + "/pipe"
+        #expect(mkfifo(pipe, 0o600) == 0)
         for (path, cause) in [
-            (folder.path, "Is a directory"), (folder.path + "/none/address", "No such file or directory"),
+            (folder.path, "it is no regular file"), (pipe, "it is no regular file"),
+            (folder.path + "/none/address", "No such file or directory"),
         ] {
             let error = #expect(throws: ControlError.self) {
                 try AddressFile.write(Endpoint(host: "127.0.0.1", port: 1), to: path)

@@ -77,23 +77,13 @@ struct HTTPTests {
         limits.healthCheckTime = .milliseconds(100)
         try await LiveCoordinator.run(limits: limits, http: true) { coordinator in
             let port = coordinator.httpPort
-            let (hold, release) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
-            let holder = Task {
-                try await coordinator.store.queue.read { _ in
-                    hold.signal()
-                    release.wait()
-                }
-            }
-            try await blocking {
-                hold.wait()
+            try await coordinator.whileItsDatabaseHangs {
                 for _ in 0..<3 {
                     let answer = try HTTPQuestion("/readyz", port: port)
                     #expect(answer.status == 503)
                     #expect(answer.body.contains("[-]database-writable failed: the database did not answer within"))
                 }
-                release.signal()
             }
-            try await holder.value
             try await blocking {
                 while try HTTPQuestion("/readyz", port: port).status != 200 {}
             }

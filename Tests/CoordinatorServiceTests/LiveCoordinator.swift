@@ -2,6 +2,7 @@ import ControlProtocol
 import ControlTestSupport
 import CoordinatorService
 import Foundation
+import GRDB
 import Logging
 
 /// A coordinator in this process, with a database of its own and a free port.
@@ -62,6 +63,23 @@ final class LiveCoordinator: Sendable {
     /// Listens for a moment.
     static func listen(_ endpoint: Endpoint, keys: AcceptedKeys = AcceptedKeys()) async throws {
         _ = try await Listener(endpoint, keys: keys)
+    }
+
+    /// Runs blocking calls while the database answers nobody else.
+    func whileItsDatabaseHangs(_ body: @escaping @Sendable () throws -> Void) async throws {
+        let (hold, release) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+        let holder = Task {
+            try await store.queue.read { _ in
+                hold.signal()
+                release.wait()
+            }
+        }
+        try await blocking {
+            hold.wait()
+            defer { release.signal() }
+            try body()
+        }
+        try await holder.value
     }
 
     func client(key: ControlKey? = nil) async throws -> ControlClient {

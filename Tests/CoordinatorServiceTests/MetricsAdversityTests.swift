@@ -15,16 +15,7 @@ struct MetricsAdversityTests {
         try await LiveCoordinator.run(limits: limits, http: true) { coordinator in
             _ = try await coordinator.client().send(Samples.registerRun())
             let port = coordinator.httpPort
-            let (hold, release) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
-            let holder = Task {
-                try await coordinator.store.queue.read { _ in
-                    hold.signal()
-                    release.wait()
-                }
-            }
-            try await blocking {
-                hold.wait()
-                defer { release.signal() }
+            try await coordinator.whileItsDatabaseHangs {
                 for _ in 0..<3 {
                     let answer = try HTTPQuestion("/metrics", port: port)
                     #expect(answer.status == 200)
@@ -32,7 +23,6 @@ struct MetricsAdversityTests {
                     #expect(!answer.body.contains("run=\"shakespeare\""))
                 }
             }
-            try await holder.value
             try await blocking {
                 while try !HTTPQuestion("/metrics", port: port).body.contains("run=\"shakespeare\"") {}
             }

@@ -51,6 +51,23 @@ import Testing
         #expect(try names() == ["a", "a.partial"])
     }
 
+    /// What a killed process has left goes, whoever could read it; what another one is at stays.
+    @Test func leftoversGo() throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try Data("left".utf8).write(to: folder.appending(path: ".a.partial"))
+        chmod(path(".a.partial"), 0)
+        try OutputFile.write("new", to: path("a"))
+        #expect(try text("a") == "new" && names() == ["a"])
+        #expect(mode("a") & 0o444 != 0)
+
+        let first = try OutputFile(path("a"))
+        try first.write(Data("first".utf8))
+        let error = #expect(throws: FileError.self) { try OutputFile.write("second", to: path("a")) }
+        #expect(error?.description == "\(path("a")): another process is writing it")
+        try first.finish()
+        #expect(try text("a") == "first" && names() == ["a"])
+    }
+
     /// What a link leads to is written, also where there is nothing yet.
     @Test func linksAreFollowed() throws {
         defer { try? FileManager.default.removeItem(at: folder) }

@@ -41,11 +41,11 @@ import Testing
         #expect(try !parseTrain([], environment: ["MOE_SHUFFLE": "no"], file: "{steps: 1, shuffle: true}").shuffle)
     }
 
-    @Test func emptyVariablesStandForDefaults() throws {
+    @Test func emptyVariablesSayNothing() throws {
         let file = "{steps: 1, run: a, learning-rate: 0.5, verbose: true, host: [b]}"
         let empty = ["MOE_RUN": "", "MOE_LEARNING_RATE": "", "MOE_VERBOSE": "", "MOE_HOST": ""]
         let train = try parseTrain([], environment: empty, file: file)
-        #expect(train.run == nil && train.learningRate == 0.001 && !train.verbose)
+        #expect(train.run == "a" && train.learningRate == 0.5 && train.verbose)
         #expect(train.host == ["b"])
         #expect(try parseTrain(["--run", "c"], environment: empty, file: file).run == "c")
     }

@@ -31,8 +31,8 @@ import WorkerRuntime
         ("recomputation", "--recompute", { $0.recomputation = .experts }),
         ("dataOrder", "--data-order", { $0.dataOrder = .sequential }),
         ("seed", "--seed", { $0.seed = 8 }),
-        ("dataParallel", "--dp", { $0.dataParallel = 1 }),
-        ("tensorParallel", "--tp", { $0.tensorParallel = 2 }),
+        ("dataParallel", "--dp × --tp", { $0.dataParallel = 1 }),
+        ("tensorParallel", "--dp × --tp", { $0.tensorParallel = 2 }),
         ("beta1", "--beta1", { $0.beta1 = 0.8 }),
         ("beta2", "--beta2", { $0.beta2 = 0.8 }),
         ("epsilon", "--epsilon", { $0.epsilon = 1e-7 }),
@@ -49,7 +49,7 @@ import WorkerRuntime
         ("benchmarkEvenRouting", "--benchmark-even-routing", { $0.benchmarkEvenRouting = true }),
         ("evaluationInterval", "--evaluation-interval", { $0.evaluationInterval = 2 }),
         ("evaluationBatches", "--evaluation-batches", { $0.evaluationBatches = 1 }),
-        ("checkpointDirectory", "--checkpoint-directory", { $0.checkpointDirectory = "/nonexistent" }),
+        ("checkpointDirectory", "--checkpoint-directory", { $0.checkpointDirectory = nil }),
         ("checkpointInterval", "--checkpoint-interval", { $0.checkpointInterval = 2 }),
         ("overlap", "--overlap", { $0.overlap = [] }),
         ("coordinator", "--coordinator", { $0.coordinator = "127.0.0.1:9" }),
@@ -57,7 +57,7 @@ import WorkerRuntime
     ]
     private static let scheduleChanges: [(flag: String, change: Change)] = [
         ("--learning-rate", { $0.schedule.learningRate = 1 }),
-        ("--learning-rate-schedule", { $0.schedule.shape = .cosine }),
+        ("--learning-rate-schedule", { $0.schedule.shape = .constant }),
         ("--minimum-learning-rate", { $0.schedule.minimum = 1e-3 }),
         ("--warmup-steps", { $0.schedule.warmupSteps = 1 }),
     ]
@@ -67,6 +67,7 @@ import WorkerRuntime
         var same = fixture.options(steps: 2)
         // Nothing is written there, for the run never begins.
         same.checkpointDirectory = fixture.path("checkpoints")
+        same.schedule.shape = .cosine
         let base = same
         let results = try outcomes(worldSize: 2) { communicator in
             var options = base
@@ -120,6 +121,8 @@ import WorkerRuntime
                 options.metrics = lines
                 options.placementLog = fixture.path("placements.jsonl")
             } else {
+                // The same mesh.
+                options.dataParallel = 2
                 options.data = other.folder.path
                 options.modelConfiguration = other.path("config.json")
             }

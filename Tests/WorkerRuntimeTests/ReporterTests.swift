@@ -254,8 +254,11 @@ extension Reporter {
         let reporter = coordinator.reporter(logger: log.logger)
         reporter.submit(sample)
         await coordinator.attempted(3)
-        coordinator.state.withLock { ($0.isAway, $0.refusesConnections) = (false, true) }
-        await coordinator.attempted(8)
+        let attempts = coordinator.state.withLock { state in
+            (state.isAway, state.refusesConnections) = (false, true)
+            return state.attempts
+        }
+        await coordinator.attempted(attempts + 2)
         coordinator.state.withLock { $0.refusesConnections = false }
         #expect(try await reporter.end().delivered == 1)
         #expect(

@@ -32,7 +32,7 @@ import WorkerRuntime
         try await onOwnThread {
             for isIgnored in [true, false] {
                 signal(SIGINT, isIgnored ? SIG_IGN : SIG_DFL)
-                _ = CheckpointRequests.fromSignals()
+                CheckpointRequests.fromSignals().heedInterrupts()
                 let found = unsafeBitCast(signal(SIGINT, SIG_DFL), to: Int.self)
                 #expect((found == unsafeBitCast(SIG_IGN, to: Int.self)) == isIgnored)
             }

@@ -10,10 +10,11 @@ from moe_coordinator import Client, Job, Plan, Refused, Unreachable
 # Longer than anything takes here; nothing waits for it but what has failed.
 LONG = 60
 DROP = "the connection ends without an answer"
+SILENCE = "the connection stays, without an answer"
 
 
 class Coordinator:
-    """Takes every request, unless `answers` has another answer for its type: a list that is used up, of error codes, plans or DROP."""
+    """Takes every request, unless `answers` has another answer for its type: a list that is used up, of error codes, plans, DROP or SILENCE."""
 
     def __init__(self, **answers):
         self.answers, self.requests, self.heard = answers, [], threading.Condition()
@@ -52,6 +53,8 @@ class Coordinator:
                 answer = left.pop(0) if left else None
                 if answer == DROP:
                     return
+                if answer == SILENCE:
+                    continue
                 fields = {"type": "accepted", "incarnation": 1, "plan": plan(1).json if request["type"] == "register_run" else None}
                 if isinstance(answer, Plan):
                     fields["plan"] = answer.json
@@ -118,6 +121,24 @@ class JobTests(unittest.TestCase):
         job._thread.join(LONG)
         self.assertFalse(job._thread.is_alive())
 
+    def test_silence_is_not_waited_for_longer(self):
+        """Whatever a client waits for an answer otherwise."""
+        with self.assertRaises(Unreachable):
+            register(Coordinator(register_run=[SILENCE] * 10).listen(), timeout=0.2)
+        coordinator = Coordinator(report=[SILENCE] * 10, finish_run=[SILENCE] * 10).listen()
+        client = lambda: Client(coordinator.address, timeout=10 * LONG)
+        jobs = [register(coordinator, client=client())]
+        jobs.append(Job.join(client(), "run", 1, 1, jobs[0].plan))
+        for job in jobs:
+            job.report(1, 1, 0.5)
+        coordinator.wait("report", 2)
+        for job in jobs:
+            with self.assertRaisesRegex(Unreachable, "1 messages were not taken within 0.4 seconds"):
+                job.close(timeout=0.4)
+            job._thread.join(LONG)
+            self.assertFalse(job._thread.is_alive())
+        self.assertGreater(len(coordinator.of("finish_run")), 0)
+
     def test_the_run_is_ended_whatever_was_refused(self):
         coordinator = Coordinator(report=["malformed"]).listen()
         job = register(coordinator)
@@ -146,7 +167,7 @@ class JobTests(unittest.TestCase):
             job.close(timeout=LONG)
 
     def test_all_ranks_report_the_plan_that_they_applied(self):
-        coordinator = Coordinator(poll_plan=[plan(2)]).listen()
+        coordinator = Coordinator(poll_plan=[plan(2)] * 100_000).listen()
         jobs = [register(coordinator, poll_interval=0.01)]
         jobs.append(Job.join(Client(coordinator.address), "run", 1, 1, jobs[0].plan))
         coordinator.wait("poll_plan", 2)  # The first has been answered.

@@ -62,11 +62,22 @@ class Client:
         self.address, self.timeout = (host.strip("[]"), int(port)), timeout
         self.key = _read_key(key_file) if key_file else None
         self.connection, self.ciphers, self.received, self.request_id = None, None, b"", 0
-        self.lock = threading.Lock()
+        self.lock, self.wait = threading.Lock(), timeout
 
     def request(self, type_, **fields):
         """The answer, as a dictionary. Absent fields are None here and left out there. Raises Refused or Unreachable."""
-        with self.lock:
+        return self._request(float("inf"), type_, fields)
+
+    def _request(self, deadline, type_, fields):
+        """deadline: of time.monotonic(); after that nothing is waited for."""
+        left = max(0.01, deadline - time.monotonic())
+        # Another thread's request may be under way.
+        if not self.lock.acquire(timeout=min(left, threading.TIMEOUT_MAX)):
+            raise Unreachable(f"{self.address[0]}:{self.address[1]}: an earlier request has no answer yet")
+        try:
+            self.wait = min(self.timeout, max(0.01, deadline - time.monotonic()))
+            if self.connection is not None:
+                self.connection.settimeout(self.wait)
             self.request_id += 1
             message = {"type": type_, "version": VERSION, "request_id": self.request_id}
             message |= {name: value for name, value in fields.items() if value is not None}
@@ -90,14 +101,23 @@ class Client:
                     self._disconnect()  # So does the coordinator.
                 raise Refused(str(answer.get("code")), str(answer.get("message")))
             return answer
+        finally:
+            self.lock.release()
+
+    def interrupt(self):
+        """Ends the request that is under way in another thread, if it has a connection."""
+        try:
+            self.connection.shutdown(socket.SHUT_RDWR)
+        except (AttributeError, OSError):
+            pass  # There is none, or none any more.
 
     def persist(self, deadline, type_, **fields):
         """As `request`, for requests that may be repeated: again until time.monotonic() is past `deadline`, while the coordinator is
-        away or has no room. The last attempt may take another `timeout` seconds."""
+        away or has no room."""
         pause = 0.05
         while True:
             try:
-                return self.request(type_, **fields)
+                return self._request(deadline, type_, fields)
             except (Unreachable, Refused) as error:
                 # Another key does not become the right one.
                 passes = error.code in PASSING if isinstance(error, Refused) else not isinstance(
@@ -113,7 +133,7 @@ class Client:
             self._disconnect()
 
     def _connect(self):
-        self.connection = socket.create_connection(self.address, self.timeout)
+        self.connection = socket.create_connection(self.address, self.wait)
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.ciphers, self.received = None, b""
         if self.key is None:
@@ -325,20 +345,28 @@ class Job:
     def close(self, outcome="completed", step=0, reason=None, timeout=30.0):
         """Sends what is left, and on rank 0 how the run ended: completed, failed or interrupted. Waits for the coordinator, `timeout`
         seconds at most. Raises what went wrong, when the run is ended."""
+        deadline = time.monotonic() + timeout
+        # A part of the time is the end's.
+        sending = timeout * 0.75 if self.rank == 0 else timeout
         with self._changed:
-            self._deadline = time.monotonic() + timeout
+            self._deadline = deadline - timeout + sending
             self._changed.notify()
-        self._thread.join(timeout)
+        self._thread.join(sending)
+        if self._thread.is_alive():
+            self.client.interrupt()
         failure, left = self.failure, len(self._reports) + len(self._progress)
         if failure is None and left > 0:
             failure = Unreachable(f"{left} messages were not taken within {timeout} seconds")
         if self.rank == 0:
             try:
-                self.client.persist(self._deadline, "finish_run", run=self.run, incarnation=self.incarnation, outcome=outcome,
+                self.client.persist(deadline, "finish_run", run=self.run, incarnation=self.incarnation, outcome=outcome,
                                     step=step, reason=reason)
             except CoordinatorError as error:
                 failure = failure or error
-        self.client.close()
+        # A thread that is still connecting ends by itself, and with it the connection.
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        if not self._thread.is_alive():
+            self.client.close()
         if failure is not None:
             raise failure
 

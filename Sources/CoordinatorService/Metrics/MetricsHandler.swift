@@ -29,7 +29,7 @@ actor MetricsHandler {
     /// Those of the last answer, by name and labels.
     private var meters: [String: Meter] = [:]
     private var answer: Task<Data, Never>?
-    /// The last question to the database.
+    /// The question to the database that is under way.
     private var question: Task<Measures?, Never>?
 
     init(_ metrics: CoordinatorMetrics, _ sources: Sources, limits: Limits) {
@@ -60,14 +60,18 @@ actor MetricsHandler {
         return Data(metrics.registry.text.utf8)
     }
 
-    /// Nil when the database cannot say, or does not in the time that a check has.
+    /// Nil when the database cannot say, or does not in the time that a check has; who asks next may hear that answer.
     private func measures() async -> Measures? {
-        let since = Timestamp.now().milliseconds - Int64(limits.endedRunTime / .milliseconds(1))
-        let question = Task { [store = sources.store, limits] in
-            try? await store.runMeasures(limit: limits.meteredRuns, endedSince: Timestamp(milliseconds: since))
-        }
+        let question = self.question ?? Task { await ask() }
         self.question = question
         return await question.outcome(within: limits.healthCheckTime) ?? nil
+    }
+
+    private func ask() async -> Measures? {
+        defer { question = nil }
+        let since = Timestamp.now().milliseconds - Int64(limits.endedRunTime / .milliseconds(1))
+        return try? await sources.store.runMeasures(
+            limit: limits.meteredRuns, endedSince: Timestamp(milliseconds: since))
     }
 
     /// Waits for a question that is under way: the database must not be closed before. Nobody asks any more.

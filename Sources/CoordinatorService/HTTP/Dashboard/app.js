@@ -236,16 +236,20 @@ async function start() {
     feed = new Feed(run, signal, draw);
   }
   showRuns();
-  let state;
+  let state, isRefused = false;
   const own = feed;
   await follow(`${feed.path}/live`, signal, newest(async change => {
     await own.update(change);
     showProblem();
     if (change?.state !== state) await loadRuns();
     state = change?.state;
-  }, signal, report), showConnection);
-  if (signal.aborted) return;
-  // Refused. What is shown stays until there is another run of the name, of which nothing of it is the past.
+  }, signal, report), (status, error) => {
+    isRefused = status === 'refused' && error.status !== 404;
+    showConnection(status, error);
+  });
+  // Whatever stands between refuses, it does so again.
+  if (signal.aborted || isRefused) return;
+  // What is shown stays until there is another run of the name, of which nothing of it is the past.
   own.isGone = true;
   await waitFor(chosenRun());
 }

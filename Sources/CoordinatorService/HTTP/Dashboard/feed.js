@@ -9,6 +9,8 @@ const loadedIntervals = 120;
 const intervalBudget = 20_000;
 /** Ranks keep so many reports while the coordinator is away (WorkerRuntime, ControlPlane). */
 const lateReports = 256;
+/** After so many answers without a late report none is expected, until all ranks report again. */
+const patience = 20;
 const retryDelays = [1, 2, 4, 8, 15];
 
 /** Until then, or until `signal` aborts. */
@@ -90,6 +92,11 @@ export class Feed {
   forget() {
     this.last = undefined;
     this.intervals = [];
+    /** Up to this one no late reports are expected any more; and the first of which they are, with how often it was asked for. */
+    this.closed = 0;
+    this.open = { asked: 0 };
+    /** Whether the newest interval that is not under way had all ranks. */
+    this.wasWhole = true;
     this.hasEarlier = false;
     this.loads = [];
     this.events = [];
@@ -144,15 +151,32 @@ export class Feed {
     }
     await this.page('intervals', this.intervals, this.intervals.at(this.firstOpen - 1)?.number ?? 0);
     this.intervals.splice(0, this.intervals.length - intervalBudget);
+    this.lookForLate();
     this.changed('intervals');
   }
 
   /** Where the intervals begin, counted from the end, of which reports may still come: the last two, and more when ranks are late. */
   get firstOpen() {
-    const { world_size: ranks, incarnation } = this.summary;
     const late = this.intervals.slice(-lateReports);
-    const first = late.findIndex(interval => interval.incarnation === incarnation && interval.ranks < ranks);
+    const first = late.findIndex(interval => interval.number > this.closed && this.lacksRanks(interval));
     return first < 0 ? -2 : Math.min(-2, first - late.length);
+  }
+
+  lacksRanks({ incarnation, ranks }) {
+    return incarnation === this.summary.incarnation && ranks < this.summary.world_size;
+  }
+
+  /** A rank may never report, or have dropped reports: then the same intervals would be fetched for ever. */
+  lookForLate() {
+    const { number, ranks } = this.intervals.at(this.firstOpen) ?? {};
+    const isSame = number === this.open.number && ranks === this.open.ranks;
+    // The last two may lack ranks because these are about to report.
+    const newest = this.intervals.at(-3);
+    const isWhole = newest !== undefined && !this.lacksRanks(newest);
+    this.open = { number, ranks, asked: isSame ? this.open.asked + 1 : 0 };
+    if (this.open.asked >= patience) this.closed = newest?.number ?? 0;
+    else if (isWhole && !this.wasWhole) this.closed = 0;
+    this.wasWhole = isWhole;
   }
 
   /** Numbers are those of reports, of all ranks. */
