@@ -12,7 +12,6 @@ import numpy
 import torch
 import torch.nn.functional as F
 import transformers
-from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
 import cases
 import philox
@@ -92,9 +91,7 @@ def train(case, data, seed, attention, experts, dtype, compiled, path):
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "autocast"):
             output = forward(input_ids=inputs, use_cache=False, output_router_logits=True)
         loss = cross_entropy(output.logits.float(), targets)
-        auxiliary = load_balancing_loss_func(
-            output.router_logits, case.num_local_experts, case.num_experts_per_tok)
-        (loss + case.auxiliary_loss * auxiliary).backward()
+        (loss + case.auxiliary_loss * output.aux_loss).backward()
         update(model, optimizer, case, step)
         losses.append(loss.item())
         seconds.append(time.perf_counter() - start)

@@ -50,24 +50,27 @@ def main():
     megabytes = pathlib.Path(options.text).stat().st_size / 1e6
     measured = {name: ([], []) for name in ("learn and encode", "encode")}
     with tempfile.TemporaryDirectory() as folder:
-        ours, theirs = (pathlib.Path(folder) / name for name in ("ours", "theirs"))
+        ours, theirs, encoded = (pathlib.Path(folder) / name for name in ("ours", "theirs", "encoded"))
         theirs.mkdir()
-        prepare = [f"{options.programs}/moe-ctl", "data", "prepare", options.text, "--output", str(ours),
-                   "--validation-fraction", "0", "--tokenizer"]
+
+        def prepare(output, *tokenizer):
+            return [f"{options.programs}/moe-ctl", "data", "prepare", options.text, "--output", str(output),
+                    "--validation-fraction", "0", "--tokenizer", *tokenizer]
+
         python = [sys.executable, "-c", PACKAGE, options.text, str(theirs), size]
         for _ in range(options.rounds):
-            measured["learn and encode"][0].append(seconds([*prepare, "bpe", "--vocabulary-size", size]))
+            measured["learn and encode"][0].append(seconds(prepare(ours, "bpe", "--vocabulary-size", size)))
             measured["learn and encode"][1].append(seconds(python))
-            measured["encode"][0].append(seconds([*prepare, str(theirs / "tokenizer.json")]))
+            measured["encode"][0].append(seconds(prepare(encoded, str(theirs / "tokenizer.json"))))
             measured["encode"][1].append(seconds([*python, str(theirs / "tokenizer.json")]))
         models = [json.loads((path / "tokenizer.json").read_text())["model"] for path in (ours, theirs)]
-        tokens = [(path / "train.bin").read_bytes() for path in (ours, theirs)]
+        tokens = [(path / "train.bin").read_bytes() for path in (ours, encoded, theirs)]
     print(f"{megabytes:.1f} MB, vocabulary {size}, whole processes, medians of {options.rounds}; {machine._processor()}")
     print(f"{'':18} {'moe-ctl':>10} {'tokenizers':>10} {'ratio':>6}")
     for name, runs in measured.items():
         here, there = map(statistics.median, runs)
         print(f"{name:18} {here:8.2f} s {there:8.2f} s {there / here:6.1f}")
-    print(f"the same vocabulary: {models[0] == models[1]}; the same {len(tokens[0]) // 2} tokens: {tokens[0] == tokens[1]}")
+    print(f"the same vocabulary: {models[0] == models[1]}; the same {len(tokens[0]) // 2} tokens: {tokens[0] == tokens[1] == tokens[2]}")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ extension RoutingPolicy {
         _ fields: ConfigurationFields, areAllowed: Bool
     ) throws(MixtralConfigurationError) -> Groups? {
         let count = try fields.integer("n_group", 1...MixtralLimits.experts, absent: 1)
-        let perToken = try fields.integer("topk_group", 1...MixtralLimits.experts, absent: count)
+        let perToken = try fields.integer("topk_group", 1...MixtralLimits.experts, absent: 1)
         if count == 1 && perToken == 1 { return nil }
         guard areAllowed else {
             throw fields.unsupported(

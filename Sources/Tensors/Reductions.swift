@@ -1,6 +1,6 @@
 /// One number of a whole tensor.
 public enum Reductions {
-    /// Σ x², in fp64 and in an order that depends on the shape alone. Not finite when an entry is not.
+    /// Σ x², in fp64 and in an order that depends on shape and layout alone. Not finite when an entry is not.
     public static func sumOfSquares(_ x: Tensor) -> Double {
         let blocks = Blocks(x)
         let entries = x.matrix

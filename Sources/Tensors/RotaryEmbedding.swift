@@ -15,8 +15,8 @@ public struct RotaryEmbedding {
         self.headDimension = headDimension
         self.maximumPositions = maximumPositions
         let half = headDimension / 2
-        // Frequencies and angles are rounded to fp32 as in Hugging Face's, so that long positions get the same angles.
-        let frequencies = (0..<half).map { Float(1 / pow(base, Double(2 * $0) / Double(headDimension))) }
+        // Frequencies and angles are rounded to fp32 at each step as in Hugging Face's, so that long positions get the same angles.
+        let frequencies = (0..<half).map { 1 / powf(Float(base), Float(2 * $0) / Float(headDimension)) }
         var (cosines, sines) = ([Float](), [Float]())
         cosines.reserveCapacity(maximumPositions * half)
         sines.reserveCapacity(maximumPositions * half)

@@ -10,7 +10,7 @@ public enum SwiGLU {
         let contiguous = gate.isContiguous && up.isContiguous && y.isContiguous
         Threads.splitEntries(of: gate, contiguous: contiguous) { row, column, count in
             @inline(always)
-            func product(_ gate: Lanes, _ up: Lanes) -> Lanes { gate * up / (1 + exponential(-gate)) }
+            func product(_ gate: Lanes, _ up: Lanes) -> Lanes { gate * sigmoid(gate) * up }
             map(gates.row(row) + column, ups.row(row) + column, into: output.row(row) + column, count: count, product)
         }
     }

@@ -64,6 +64,9 @@ import Testing
         #expect(deepSeek.score == .sigmoid && deepSeek.groups == RoutingPolicy.Groups(count: 4, perToken: 2))
         #expect(deepSeek.biasUpdateRate == 0.001 && deepSeek.renormalizes && deepSeek.scalingFactor == 2.5)
         #expect(deepSeek.expertsPerToken == 3 && deepSeek.balancesSequences)
+        // As transformers has it where a file says nothing.
+        let oneGroup = try Self.read(#""topk_method": "noaux_tc", "n_group": 2"#).routing
+        #expect(oneGroup.groups == RoutingPolicy.Groups(count: 2, perToken: 1))
         let expertChoice = try Self.read(#""topk_method": "expert_choice""#).routing
         #expect(expertChoice.selection == .expertChoice && !expertChoice.renormalizes)
     }

@@ -60,6 +60,21 @@ import Testing
         #expect(largest < 5e-7)
     }
 
+    /// A gate that is closed stays so, whatever comes; and what backward computes again has the same bits.
+    @Test func closedGatesLetNothingThrough() {
+        let gate = Tensor([-100, -90, -100, 3, -2.5], rows: 1, columns: 5)
+        let up = Tensor([3e38, -3e38, 1, 0.7, 1.3], rows: 1, columns: 5)
+        let y = Tensor(rows: 1, columns: 5)
+        SwiGLU.forward(gate: gate, up: up, into: y)
+        #expect(y.array.prefix(3).allSatisfy { abs($0) < 1 }, "\(y.array)")
+        let (again, zeros) = (Tensor(rows: 1, columns: 5), Tensor(rows: 1, columns: 5, repeating: 0))
+        let (gateGradient, upGradient) = (Tensor(rows: 1, columns: 5), Tensor(rows: 1, columns: 5))
+        SwiGLU.backward(
+            gate: gate, up: up, outputGradient: zeros, gateGradient: gateGradient, upGradient: upGradient, output: again
+        )
+        #expect(again.array.map(\.bitPattern) == y.array.map(\.bitPattern))
+    }
+
     @Test func nonFiniteEntriesShow() {
         let gate = Tensor([.nan, .infinity, -.infinity, 1, 1], rows: 1, columns: 5)
         let up = Tensor([1, 1, 1, .nan, .infinity], rows: 1, columns: 5)

@@ -57,7 +57,7 @@ extension CoordinatorStore {
                     WHERE reports.run_id = ? ORDER BY reports.number
                     """, arguments: [run])
             while let row = try rows.next() {
-                let report = try report(row, run: "")
+                let report = try StoredReport(row, run: "").report
                 let interval = IntervalKey(incarnation: report.incarnation, firstStep: report.sample.firstStep)
                 totals[interval, default: IntervalTotals()].add(
                     report, number: row["number"], at: Timestamp(milliseconds: row["received_at"]))
@@ -142,11 +142,11 @@ extension CoordinatorStore {
     private static func interval(of run: Int64, firstStep: Int?, _ db: Database) throws -> Row? {
         let columns = "incarnation, first_step, step_count, plan_revision, first_number, last_number, ranks"
         if let firstStep {
-            // No index begins with the step, but incarnations are few.
+            // No index begins with the step, but incarnations are few, and so are looked at first (sqlite.org/optoverview.html, 8.2).
             return try Row.fetchOne(
                 db,
                 sql: """
-                    SELECT \(columns) FROM incarnations JOIN intervals
+                    SELECT \(columns) FROM incarnations CROSS JOIN intervals
                         ON intervals.run_id = incarnations.run_id AND incarnation = incarnations.number
                     WHERE incarnations.run_id = ? AND first_step = ? ORDER BY incarnation DESC LIMIT 1
                     """, arguments: [run, firstStep])

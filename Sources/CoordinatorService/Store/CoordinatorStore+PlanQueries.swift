@@ -52,28 +52,49 @@ extension CoordinatorStore {
 
     /// The newest reports of an incarnation, oldest first.
     package func reports(of run: String, incarnation: Int, limit: Int) async throws -> [Report] {
-        try await queue.read { db in
-            let rows = try Row.fetchAll(
+        // Others wait for the database meanwhile: what is in JSON is decoded afterwards.
+        let stored = try await queue.read { db in
+            try Row.fetchAll(
                 db,
                 sql: """
                     SELECT reports.*, expert_loads_json, dropped_tokens_json
                     FROM reports LEFT JOIN loads USING (run_id, number)
                     WHERE reports.run_id = (SELECT id FROM runs WHERE name = ?) AND reports.incarnation = ?
                     ORDER BY reports.number DESC LIMIT ?
-                    """, arguments: [run, incarnation, limit])
-            return try rows.reversed().map { try Self.report($0, run: run) }
+                    """, arguments: [run, incarnation, limit]
+            ).map { StoredReport($0, run: run) }
         }
+        return try stored.reversed().map { try $0.report }
     }
 
-    static func report(_ row: Row, run: String) throws -> Report {
-        Report(
-            run: run, incarnation: row["incarnation"], rank: row["rank"], sequence: row["sequence"],
-            sample: PerformanceSample(
-                firstStep: row["first_step"], stepCount: row["step_count"], planRevision: row["plan_revision"],
-                stepSeconds: row["step_seconds"], phaseSeconds: try value(row, "phase_seconds_json"),
-                bytesSent: row["bytes_sent"], tokens: row["tokens"], residentBytes: row["resident_bytes"],
-                expertLoads: try optionalValue(row, "expert_loads_json"),
-                droppedTokens: try optionalValue(row, "dropped_tokens_json"), loss: row["loss"],
-                expertRows: row["expert_rows"], expertWork: row["expert_work"]))
+    /// A report before its lists are decoded.
+    struct StoredReport: Sendable {
+        private var undecoded: Report
+        private let phases: String
+        private let loads: String?
+        private let dropped: String?
+
+        init(_ row: Row, run: String) {
+            undecoded = Report(
+                run: run, incarnation: row["incarnation"], rank: row["rank"], sequence: row["sequence"],
+                sample: PerformanceSample(
+                    firstStep: row["first_step"], stepCount: row["step_count"], planRevision: row["plan_revision"],
+                    stepSeconds: row["step_seconds"], phaseSeconds: [:], bytesSent: row["bytes_sent"],
+                    tokens: row["tokens"], residentBytes: row["resident_bytes"], loss: row["loss"],
+                    expertRows: row["expert_rows"], expertWork: row["expert_work"]))
+            phases = row["phase_seconds_json"]
+            loads = row["expert_loads_json"]
+            dropped = row["dropped_tokens_json"]
+        }
+
+        var report: Report {
+            get throws {
+                var report = undecoded
+                report.sample.phaseSeconds = try CoordinatorStore.value(phases)
+                report.sample.expertLoads = try loads.map(CoordinatorStore.value)
+                report.sample.droppedTokens = try dropped.map(CoordinatorStore.value)
+                return report
+            }
+        }
     }
 }

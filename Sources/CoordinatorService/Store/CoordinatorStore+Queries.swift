@@ -100,12 +100,13 @@ extension CoordinatorStore {
     public func workers(_ request: ListWorkers, limits: Limits) async throws -> Workers {
         try await queue.read { db in
             let id = try request.run.map { try Self.runID($0, db) }
+            // One condition for both would look at the workers of all runs.
             let rows = try Row.fetchAll(
                 db,
                 sql: """
                     SELECT name, workers.* FROM workers JOIN runs ON runs.id = run_id AND runs.incarnation = workers.incarnation
-                    WHERE iif(?1 IS NULL, archived_at IS NULL, run_id = ?1) ORDER BY name, rank LIMIT ?2
-                    """, arguments: [id, limits.listedWorkers + 1])
+                    WHERE \(id == nil ? "archived_at IS NULL" : "run_id = ?") ORDER BY name, rank LIMIT ?
+                    """, arguments: id.map { [$0, limits.listedWorkers + 1] } ?? [limits.listedWorkers + 1])
             return Workers(
                 workers: rows.prefix(limits.listedWorkers).map(Self.workerSummary),
                 truncated: rows.count > limits.listedWorkers)

@@ -12,7 +12,12 @@ struct TelemetryRetention: Sendable {
         repeat {
             do {
                 let milliseconds = Int64(days * 86_400_000)
-                _ = try await store.dropReports(before: Timestamp(milliseconds: now().milliseconds - milliseconds))
+                let time = Timestamp(milliseconds: now().milliseconds - milliseconds)
+                let count = try await store.dropReports(before: time)
+                // Of a clock that went wrong there is no other trace.
+                if count > 0 {
+                    logger.notice("old reports were dropped", metadata: ["count": "\(count)", "before": "\(time)"])
+                }
             } catch is CancellationError {
                 return
             } catch {
