@@ -7,9 +7,15 @@ struct ExpertPlaces {
     let group: any TokenGroup
     let expertCount: Int
 
+    /// The key of a score, which is not negative: of such numbers larger ones have larger bits. The last twelve of the mantissa's 23
+    /// count as rounding: scores that are equal by mathematics, as those of the same token at the beginning of two sequences, differ
+    /// in the last ones where ranks add up otherwise, and would get places by chance. Rounded to the nearest, for round numbers
+    /// such as 1/E must not lie where keys change.
+    static func key(_ score: Float) -> UInt32 { (score.bitPattern &+ 1 << 11) >> 12 }
+
     /// - Parameters:
     ///   - experts: of each row of this rank, in the order of the tokens.
-    ///   - keys: of each row; nil: all are equal.
+    ///   - keys: of each row, from `key`; nil: all are equal.
     ///   - tokens: of this rank.
     ///   - places: gets the number of tokens of all ranks, returns how many places each expert has.
     /// - Returns: the places, and whether each row gets one; nil when all do. Collective.
@@ -59,11 +65,13 @@ struct ExpertPlaces {
     }
 
     private static let digitBits = 8
+    /// Of keys, in whole digits.
+    private static let keyBits = 24
 
     /// Digit by digit, from the highest: among the rows with the digits so far the places left reach down to one digit.
     private func find(_ last: inout LastKeys, _ experts: [Int32], _ keys: [UInt32], _ isFull: [Bool]) throws {
         let digits = 1 << Self.digitBits
-        for shift in stride(from: 32 - Self.digitBits, through: 0, by: -Self.digitBits) {
+        for shift in stride(from: Self.keyBits - Self.digitBits, through: 0, by: -Self.digitBits) {
             var histogram = [Int32](repeating: 0, count: expertCount * digits)
             for (expert, key) in zip(experts, keys) where isFull[Int(expert)] {
                 // A shift by all bits gives 0.

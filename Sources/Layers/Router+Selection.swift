@@ -97,8 +97,7 @@ extension Router {
         let places = ExpertPlaces(group: group, expertCount: expertCount)
         let kept = try places.assign(
             experts: values.indices.map { Int32(truncatingIfNeeded: $0 % expertCount) },
-            // Of numbers that are not negative, larger ones have larger bits.
-            keys: values.indices.map { values[$0].bitPattern }, tokens: scores.rows
+            keys: values.indices.map { ExpertPlaces.key(values[$0]) }, tokens: scores.rows
         ) { [expertsPerToken, expertCount] in
             ExpertCapacity.rows(factor: 1, tokens: $0, expertsPerToken: expertsPerToken, experts: expertCount)
         }.kept

@@ -148,7 +148,7 @@ public final class Router: Module {
         guard let capacity, policy.selection == .tokenChoice else { return (all, nil) }
         let places = ExpertPlaces(group: group ?? SingleProcess(), expertCount: expertCount)
         let (rows, kept) = try places.assign(
-            experts: all.experts, keys: capacity.dropPolicy == .score ? all.weights.map(\.bitPattern) : nil,
+            experts: all.experts, keys: capacity.dropPolicy == .score ? all.weights.map(ExpertPlaces.key) : nil,
             tokens: all.tokenCount
         ) { [expertsPerToken, expertCount] in
             ExpertCapacity.rows(

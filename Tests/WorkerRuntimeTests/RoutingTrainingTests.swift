@@ -187,6 +187,22 @@ import WorkerRuntime
         for (found, expected) in zip(metrics, reference) { #expect(abs(found.loss - expected.loss) < 1e-4) }
     }
 
+    /// Sequences that begin with the same token have equal scores there, but for what ranks round otherwise.
+    @Test(arguments: [true, false])
+    func equalScoresAreSoOnAllRanks(isExpertChoice: Bool) throws {
+        let file = try configuration(isExpertChoice ? Self.expertChoice : RoutingPolicy(), auxiliaryLoss: 0)
+        for seed in 1...12 as ClosedRange<UInt64> {
+            let losses = try [1, 3].map { worldSize in
+                try fixture.train(worldSize: worldSize, steps: 1) { options in
+                    options.modelConfiguration = file
+                    options.seed = seed
+                    if !isExpertChoice { options.capacity = ExpertCapacity(factor: 1, dropPolicy: .score) }
+                }[0].loss
+            }
+            #expect(abs(losses[0] - losses[1]) < 2e-6 * losses[0], "seed \(seed): \(losses)")
+        }
+    }
+
     @Test func whatMakesNoSenseIsRefused() throws {
         let file = try configuration(Self.expertChoice, auxiliaryLoss: 0)
         func reason(_ change: @escaping (inout TrainingOptions) -> Void) throws -> String {
