@@ -69,7 +69,7 @@ struct EarlierSchemaTests {
     }
 
     /// Since the second, plans in flight and planning are recorded.
-    @Test(arguments: 2...6) func laterSchemas(schema: Int) async throws {
+    @Test(arguments: 2...7) func laterSchemas(schema: Int) async throws {
         let store = try open(schema: schema)
         let state = try #require(try await store.state(of: "old"))
         #expect(state.plan.revision == 2)

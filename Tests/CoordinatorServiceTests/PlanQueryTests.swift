@@ -115,7 +115,9 @@ struct PlanQueryTests {
             _ = try await client.send(Samples.registerRun())
             _ = try await client.send(
                 ProposePlacement(plan: try Samples.shiftedPlan(by: 1), who: "ada", why: "a test"))
-            try await coordinator.store.queue.write { db in try db.execute(sql: "UPDATE plans SET plan_json = '?'") }
+            try await coordinator.store.queue.write { db in
+                try db.execute(sql: "UPDATE placements SET plan_json = '?'")
+            }
             let plans = try await client.send(ListPlans()).plans
             #expect(plans.map(\.layers) == [2, 2] && plans.map(\.switchedLayers) == [0, 2])
         }

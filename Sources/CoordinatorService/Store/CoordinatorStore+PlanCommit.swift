@@ -10,15 +10,20 @@ extension CoordinatorStore {
         try execute(
             db,
             """
-            INSERT INTO plans (run_id, revision, state, state_since, incarnation, created_at, who, why, plan_json, origin,
+            INSERT INTO plans (run_id, revision, state, state_since, incarnation, created_at, who, why, origin,
                 prediction_json, activated_at, layers)
-            VALUES ((SELECT id FROM runs WHERE name = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            VALUES ((SELECT id FROM runs WHERE name = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 record.run, record.plan.revision, record.state.rawValue, time, record.incarnation, time, record.who,
-                record.why, json(record.plan), record.origin.rawValue, record.prediction.map(json),
+                record.why, record.origin.rawValue, record.prediction.map(json),
                 record.state == .active ? time : nil, record.plan.layers.count,
             ])
+        try execute(
+            db,
+            """
+            INSERT INTO placements (run_id, revision, plan_json) VALUES ((SELECT id FROM runs WHERE name = ?), ?, ?)
+            """, [record.run, record.plan.revision, json(record.plan)])
     }
 
     static func set(

@@ -38,4 +38,20 @@ extension CoordinatorStore {
         ALTER TABLE plans ADD COLUMN layers INTEGER NOT NULL DEFAULT 0;
         UPDATE plans SET layers = json_array_length(plan_json, '$.layers');
         """
+
+    /// The eighth schema: what a plan places lies apart from what becomes of the plan. SQLite passes over a row's earlier columns to
+    /// read a later one, and writes a row anew for each change (https://www.sqlite.org/fileformat2.html#record_format).
+    static let placements = """
+        CREATE TABLE placements (
+            run_id INTEGER NOT NULL,
+            revision INTEGER NOT NULL,
+            -- As it was proposed.
+            plan_json TEXT NOT NULL,
+            PRIMARY KEY (run_id, revision),
+            FOREIGN KEY (run_id, revision) REFERENCES plans (run_id, revision) ON DELETE CASCADE
+        ) STRICT;
+
+        INSERT INTO placements SELECT run_id, revision, plan_json FROM plans;
+        ALTER TABLE plans DROP COLUMN plan_json;
+        """
 }

@@ -67,7 +67,7 @@ extension CoordinatorStore {
             who: stored.who, why: stored.why, layer: request.layer, plan: plan)
     }
 
-    /// A row of `plans` with the name of the run.
+    /// A row of `plans` and `placements` with the name of the run.
     private struct StoredPlacement: Sendable {
         let run: String
         let state: PlanState
@@ -119,7 +119,10 @@ extension CoordinatorStore {
             JOIN plans ON plans.run_id = runs.id AND plans.state = 'active'
         """
 
-    private static let planSQL = "SELECT name, plans.* FROM plans JOIN runs ON runs.id = run_id WHERE run_id = ?"
+    private static let planSQL = """
+        SELECT name, plans.*, plan_json FROM plans JOIN placements USING (run_id, revision) JOIN runs ON runs.id = run_id
+        WHERE run_id = ?
+        """
 
     /// - Parameter name: nil for the run registered last, of those that are not archived.
     static func runID(_ name: String?, _ db: Database) throws -> Int64 {

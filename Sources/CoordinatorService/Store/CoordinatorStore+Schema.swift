@@ -11,6 +11,7 @@ extension CoordinatorStore {
         migrator.registerMigration("5: checkpoints") { db in try db.execute(sql: checkpoints) }
         migrator.registerMigration("6: intervals") { db in try makeIntervals(db) }
         migrator.registerMigration("7: dropped tokens") { db in try db.execute(sql: droppedTokens) }
+        migrator.registerMigration("8: placements") { db in try db.execute(sql: placements) }
         return migrator
     }
 

@@ -12,10 +12,11 @@ extension CoordinatorStore {
                 let row = try Row.fetchOne(
                     db,
                     sql: """
-                        SELECT runs.*, plans.plan_json, plans.switched_json,
+                        SELECT runs.*, plan_json, switched_json,
                             max(used_revision, (SELECT max(revision) FROM plans WHERE run_id = runs.id)) AS last_revision
                         FROM runs JOIN incarnations ON incarnations.run_id = runs.id AND number = runs.incarnation
                             JOIN plans ON plans.run_id = runs.id AND plans.state = 'active'
+                            JOIN placements USING (run_id, revision)
                         WHERE name = ?
                         """, arguments: [name])
             else { return nil }
@@ -29,8 +30,11 @@ extension CoordinatorStore {
                     "SELECT revision, state FROM plans WHERE run_id = ? AND incarnation = ? AND origin <> 'registration'",
                 arguments: [id, incarnation])
             let flight = try Row.fetchOne(
-                db, sql: "SELECT * FROM plans WHERE run_id = ? AND state IN ('proposed', 'accepted', 'applying')",
-                arguments: [id])
+                db,
+                sql: """
+                    SELECT * FROM plans JOIN placements USING (run_id, revision)
+                    WHERE run_id = ? AND state IN ('proposed', 'accepted', 'applying')
+                    """, arguments: [id])
             let plan = try Self.plan(row)
             let checkpointStep = try Int.fetchOne(
                 db, sql: "SELECT max(step) FROM checkpoints WHERE run_id = ? AND incarnation = ?",
@@ -59,8 +63,11 @@ extension CoordinatorStore {
     func planInFlight(of run: String, revision: Int) async throws -> PlanInFlight? {
         try await queue.read { db in
             try Row.fetchOne(
-                db, sql: "SELECT plans.* FROM plans JOIN runs ON runs.id = run_id WHERE name = ? AND revision = ?",
-                arguments: [run, revision]
+                db,
+                sql: """
+                    SELECT plans.*, plan_json FROM plans JOIN placements USING (run_id, revision) JOIN runs ON runs.id = run_id
+                    WHERE name = ? AND revision = ?
+                    """, arguments: [run, revision]
             ).map(Self.planInFlight)
         }
     }
@@ -87,7 +94,7 @@ extension CoordinatorStore {
         PlanningSettings(frozen: row["frozen"], pinned: try value(row, "pinned_json"))
     }
 
-    /// The plan of a row of `plans`, with its switch steps.
+    /// The plan of a row of `plans` and `placements`, with its switch steps.
     static func plan(_ row: Row) throws -> PlacementPlan {
         let plan: PlacementPlan = try value(row, "plan_json")
         return plan.with(try value(row, "switched_json"))

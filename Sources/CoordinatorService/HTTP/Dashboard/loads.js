@@ -14,6 +14,9 @@ export const relative = loads => {
   return loads.map(load => (mean ? load / mean : 0));
 };
 
+/** What a table says of a row of loads; nothing where it has none. */
+const ofLoads = text => row => (row.loads.length ? text(row) : undefined);
+
 /** A round number over the values; of very many over almost all, so that a single one does not leave the others pale. */
 export function topOf(values) {
   const sorted = Float64Array.from(values).sort();
@@ -52,11 +55,11 @@ export function loads(root, view) {
   const fill = tableOnDemand(root.querySelector('details'), shown => (view.layer === undefined ? table(
     'Loads by layer in the newest interval, in rows a step', [
       ['Layer', row => String(row.index)],
-      ['Least', row => row.loads.length ? count(row.least / row.steps) : undefined, true],
-      ['Mean', row => row.loads.length ? count(row.mean / row.steps) : undefined, true],
-      ['Largest', row => row.loads.length ? count(row.most / row.steps) : undefined, true],
-      ['Busiest expert', row => row.loads.length ? String(row.busiest) : undefined, true],
-      ['Mean / largest', row => row.loads.length ? ratio(row.most ? row.mean / row.most : 1) : undefined, true],
+      ['Least', ofLoads(row => count(row.least / row.steps)), true],
+      ['Mean', ofLoads(row => count(row.mean / row.steps)), true],
+      ['Largest', ofLoads(row => count(row.most / row.steps)), true],
+      ['Busiest expert', ofLoads(row => String(row.busiest)), true],
+      ['Mean / largest', ofLoads(row => ratio(row.most ? row.mean / row.most : 1)), true],
       ...(rows[0]?.dropped === undefined ? [] : [['Dropped', row => tenths(row.dropped), true]]),
     ], rows, shown) : table(
     `Loads of layer ${view.layer} in the newest interval`, [
