@@ -5,7 +5,9 @@ import Foundation
 ///
 /// Several requests may be in flight, from any number of tasks; the coordinator answers those of one connection in the order
 /// in which they were sent. When the connection is lost every open request, and every later one, throws `connection_closed`:
-/// make a new client then. The connection is closed by `close`, or when the client goes away.
+/// make a new client then. When the coordinator refused the connection, or sent what cannot be read, the open requests throw
+/// that (the next one, when there are none), and only later ones `connection_closed`. The connection is closed by `close`, or
+/// when the client goes away.
 public final class ControlClient: Sendable {
     public let endpoint: Endpoint
     private let limits: Limits
@@ -48,6 +50,10 @@ public final class ControlClient: Sendable {
     deinit {
         close()
     }
+
+    /// Whether the connection is over: whether an error that was thrown just before may be of the connection rather than of the
+    /// request.
+    package var hasEnded: Bool { replies.hasEnded }
 
     /// Sends a request and waits for its answer.
     ///

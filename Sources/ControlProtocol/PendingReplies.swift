@@ -18,6 +18,8 @@ final class PendingReplies: Sendable {
         var entries: [Int: Entry] = [:]
         /// Why there will be no more answers.
         var end: ControlError?
+        /// Whether a request has met it.
+        var isEndTold = false
     }
 
     private let state = Mutex(State())
@@ -27,11 +29,18 @@ final class PendingReplies: Sendable {
         self.limits = limits
     }
 
+    /// Whether there will be no more answers.
+    var hasEnded: Bool { state.withLock { $0.end != nil } }
+
     /// A request id that was not used before; `forget` it at the end.
-    /// - Throws: `overloaded` when too many requests wait; why the connection ended, when it has.
+    /// - Throws: `overloaded` when too many requests wait; why the connection ended, when no other request has met that, and from
+    ///   then on that it is closed.
     func makeID() throws(ControlError) -> Int {
         try state.withLock { state throws(ControlError) in
-            if let end = state.end { throw end }
+            if let end = state.end {
+                defer { state.isEndTold = true }
+                throw state.isEndTold ? end.toldAgain : end
+            }
             guard state.entries.count < limits.requestsInFlight else {
                 throw ControlError(
                     .overloaded,
@@ -51,7 +60,10 @@ final class PendingReplies: Sendable {
     func outcome(of id: Int, send: () -> Void) async -> Outcome {
         await withCheckedContinuation { continuation in
             let early: ControlError? = state.withLock { state in
-                if let end = state.end { return end }
+                if let end = state.end {
+                    state.isEndTold = true
+                    return end
+                }
                 if case .ended(let reason?) = state.entries[id] { return reason }
                 state.entries[id] = .waiting(continuation)
                 return nil
@@ -98,10 +110,19 @@ final class PendingReplies: Sendable {
                 if case .waiting(let continuation) = entry {
                     waiting.append(continuation)
                     state.entries[id] = .ended(nil)
+                    state.isEndTold = true
                 }
             }
             return waiting
         }
         for continuation in waiting { continuation.resume(returning: .failure(reason)) }
+    }
+}
+
+extension ControlError {
+    /// Why a connection has ended, to requests that came afterwards. A refusal was not of them: another connection may take them.
+    fileprivate var toldAgain: ControlError {
+        if [.connectionClosed, .tampered].contains(code) { return self }
+        return ControlError(.connectionClosed, "the connection to the coordinator is closed: \(message)")
     }
 }

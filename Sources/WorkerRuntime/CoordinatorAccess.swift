@@ -1,12 +1,12 @@
 import ControlProtocol
 
 /// Where the coordinator is, and what it knows this job by.
-struct CoordinatorAccess: Sendable {
+package struct CoordinatorAccess: Sendable {
     let address: CoordinatorAddress
     let keyFile: String?
 
     /// - Throws: `WorkerError` that says what an address looks like.
-    init(_ coordinator: String, keyFile: String?) throws(WorkerError) {
+    package init(_ coordinator: String, keyFile: String?) throws(WorkerError) {
         do {
             address = try CoordinatorAddress(coordinator)
         } catch {

@@ -90,6 +90,25 @@ struct ControlClientTests {
         let client = try await ControlClient.connect(host: "127.0.0.1", port: server.port)
         let error = await #expect(throws: ControlError.self) { try await client.send(ListRuns()) }
         #expect(error?.code == .overloaded)
+        // Nothing was said of later ones, which another connection may take.
+        for _ in 0..<2 {
+            let later = await #expect(throws: ControlError.self) { try await client.send(ListRuns()) }
+            #expect(later?.code == .connectionClosed)
+            #expect(later?.message.hasSuffix("is closed: too many") == true, "\(later?.message ?? "")")
+        }
+    }
+
+    /// As a server that has too many connections does at once.
+    @Test func theFirstRequestMeetsARefusalThatCameBefore() async throws {
+        let server = try ScriptedServer { connection in
+            try connection.answer(ErrorReply(ControlError(.overloaded, "too many")), id: nil)
+            _ = try? connection.receiveID()
+        }
+        let client = try await ControlClient.connect(host: "127.0.0.1", port: server.port)
+        let error = await #expect(throws: ControlError.self) { try await client.send(ListRuns()) }
+        #expect(error?.code == .overloaded)
+        let later = await #expect(throws: ControlError.self) { try await client.send(ListRuns()) }
+        #expect(later?.code == .connectionClosed)
     }
 
     @Test func cancellationEndsTheWait() async throws {

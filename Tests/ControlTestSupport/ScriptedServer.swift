@@ -2,11 +2,13 @@ import ControlProtocol
 import Foundation
 import Synchronization
 
-/// A server that takes one connection and does what a script says, to see what clients make of it.
+/// A server that takes one connection, or several in turn, and does what a script says, to see what clients make of it.
 public final class ScriptedServer: Sendable {
     /// The connection, with blocking calls.
     public struct Connection {
         public let descriptor: Int32
+        /// Of the server's connections, from 0.
+        public let number: Int
         fileprivate let received: AsyncStream<Void>.Continuation
 
         /// The id of the next request.
@@ -38,7 +40,8 @@ public final class ScriptedServer: Sendable {
     private let listener: Listener
     private let receipts: AsyncStream<Void>
 
-    public init(script: @escaping @Sendable (Connection) throws -> Void) throws {
+    /// - Parameter connections: each is taken when the script is through with the one before.
+    public init(connections: Int = 1, script: @escaping @Sendable (Connection) throws -> Void) throws {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -56,9 +59,10 @@ public final class ScriptedServer: Sendable {
         self.receipts = receipts
         port = UInt16(bigEndian: address.sin_port)
         Thread.detachNewThread {
-            let descriptor = accept(listener, nil, nil)
-            if descriptor >= 0 {
-                try? script(Connection(descriptor: descriptor, received: received))
+            for number in 0..<connections {
+                let descriptor = accept(listener, nil, nil)
+                guard descriptor >= 0 else { break }
+                try? script(Connection(descriptor: descriptor, number: number, received: received))
                 close(descriptor)
             }
             received.finish()

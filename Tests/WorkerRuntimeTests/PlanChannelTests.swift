@@ -1,4 +1,5 @@
 import ControlProtocol
+import ControlTestSupport
 import ExpertParallelism
 import ExpertPlacement
 import Logging
@@ -132,6 +133,38 @@ import WorkerRuntime
         try message.validate(within: .standard)
         #expect(message.reason?.hasSuffix("too much ") == true)
         #expect(plans.with { $0.polls }.allSatisfy { $0 == 1 })
+    }
+
+    /// Text is cut before what would be too long, though one character has it all.
+    @Test(arguments: [
+        "a" + String(repeating: "\u{301}", count: 2_000),
+        String(repeating: "\u{1112}\u{1161}\u{11AB}", count: 1_000),
+        "\u{1F600}" + String(repeating: "b", count: 1_023),
+    ])
+    func longReasonsFit(reason: String) throws {
+        var book = PlanBook(run: "tiny", incarnation: 1, revision: 1)
+        book.note(event(.rejected(reason: reason), step: 4))
+        let message = try #require(book.messages.first)
+        try message.validate(within: .standard)
+        let fitted = try #require(message.reason)
+        #expect(reason.unicodeScalars.reversed().starts(with: fitted.unicodeScalars.reversed()))
+        #expect(fitted.utf8.count > Limits.standard.reasonBytes - 4)
+    }
+
+    /// What does not answer a message refuses nothing: the ranks' word is kept, and sent again over another connection.
+    @Test(arguments: HostileAnswer.allCases)
+    func onlyAnswersRefuse(answer: HostileAnswer) async throws {
+        let server = try ScriptedServer { connection in
+            try answer.send(over: connection, id: connection.receiveID())
+            _ = try? connection.receiveID()
+        }
+        let connection = try await CoordinatorPlans.connect(
+            to: CoordinatorAccess("127.0.0.1:\(server.port)", keyFile: nil),
+            as: WorkerIdentity(run: "shakespeare", incarnation: 1, rank: 0))
+        let error = await #expect(throws: (any Error).self) { try await connection.send(Samples.progress(.applied)) }
+        #expect((error is PlanRefused) == (answer == .refusal), "\(String(describing: error))")
+        #expect((error is ControlError) == (answer != .refusal))
+        await connection.close()
     }
 
     /// A coordinator that goes after a plan was accepted hears the rest when it is back, in order.

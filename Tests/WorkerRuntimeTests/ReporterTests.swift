@@ -163,6 +163,55 @@ extension Reporter {
         }
     }
 
+    /// A coordinator that has too many connections says so without a request id, and is through with the connection.
+    @Test func aRefusedConnectionIsReplaced() async throws {
+        let worker = WorkerIdentity(run: "tiny", incarnation: 1, rank: 1)
+        let server = try ScriptedServer(connections: 2) { connection in
+            let registered = WorkerRegistered(run: "tiny", incarnation: 1, rank: 1)
+            try connection.answer(registered, id: connection.receiveID())
+            let id = try connection.receiveID()
+            if connection.number == 0 {
+                try connection.answer(ErrorReply(ControlError(.overloaded, "too many connections")), id: nil)
+            } else {
+                try connection.answer(Acknowledged(sequence: 1), id: id)
+            }
+            _ = try? connection.receiveID()
+        }
+        let access = try CoordinatorAccess("127.0.0.1:\(server.port)", keyFile: nil)
+        let log = CollectedLog()
+        let reporter = Reporter(
+            capacity: 4, backOff: BackOff(first: .milliseconds(1), longest: .milliseconds(4)), logger: log.logger
+        ) { try await CoordinatorChannel.connect(to: access, as: worker) }
+        reporter.submit(sample)
+        let statistics = try await reporter.end()
+        #expect((statistics.submitted, statistics.delivered, statistics.dropped) == (1, 1, 0))
+        #expect(
+            log.lines == [
+                "warning reports wait, the training goes on: too many connections",
+                "notice the coordinator takes reports again",
+            ])
+    }
+
+    /// What does not answer the report refuses nothing: it is sent again, over another connection.
+    @Test(arguments: HostileAnswer.allCases)
+    func onlyAnswersRefuse(answer: HostileAnswer) async throws {
+        let worker = WorkerIdentity(run: "tiny", incarnation: 1, rank: 1)
+        let server = try ScriptedServer { connection in
+            let registered = WorkerRegistered(run: "tiny", incarnation: 1, rank: 1)
+            try connection.answer(registered, id: connection.receiveID())
+            try answer.send(over: connection, id: connection.receiveID())
+            _ = try? connection.receiveID()
+        }
+        let access = try CoordinatorAccess("127.0.0.1:\(server.port)", keyFile: nil)
+        let channel = try await CoordinatorChannel.connect(to: access, as: worker)
+        let error = await #expect(throws: (any Error).self) {
+            try await channel.send([Reports.Item(sequence: 1, sample: sample)])
+        }
+        #expect((error is ReportRefused) == (answer == .refusal), "\(String(describing: error))")
+        #expect((error is ControlError) == (answer != .refusal))
+        await channel.close()
+    }
+
     @Test func dropsTheOldestWhileTheCoordinatorIsAway() async throws {
         let coordinator = FakeCoordinator()
         coordinator.state.withLock { $0.isAway = true }
