@@ -5,7 +5,12 @@ extension String {
         var text = ""
         text.unicodeScalars.append(
             contentsOf: unicodeScalars.map { $0.properties.generalCategory == .control ? " " : $0 })
-        while text.utf8.count > limit { text.removeFirst(max(1, (text.utf8.count - limit) / 4)) }
-        return text
+        // Scalars, not characters: one of those may be as long as the text.
+        var excess = text.utf8.count - limit
+        let end = text.unicodeScalars.drop { scalar in
+            defer { excess -= UTF8.width(scalar) }
+            return excess > 0
+        }
+        return String(end)
     }
 }
