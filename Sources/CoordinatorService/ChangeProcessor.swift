@@ -107,17 +107,30 @@ package actor ChangeProcessor {
         queuedReports -= batch.reduce(0) { $0 + $1.request.reportCount }
         var changes = [Change]()
         var answers = [Answer?](repeating: nil, count: batch.count)
-        do {
-            for (index, item) in batch.enumerated() {
+        var unreadableRuns = Set<String>()
+        for (index, item) in batch.enumerated() {
+            let request: ChangeRequest
+            do {
                 try await restore(item.request.run)
-                let request = try await completed(item.request)
-                for action in handle(.requested(request, Ticket(index))) {
-                    switch action {
-                    case .store(let change): changes.append(change)
-                    case .answer(let ticket, let answer): answers[ticket.number] = answer
-                    }
+                request = try await completed(item.request)
+            } catch {
+                // Of this run alone: others may be whole.
+                answers[index] = .refused(.storageUnavailable(error))
+                if unreadableRuns.insert(item.request.run).inserted {
+                    logger.error(
+                        "the database does not give a run",
+                        metadata: ["run": "\(item.request.run)", "reason": "\(StoreError.reason(error))"])
+                }
+                continue
+            }
+            for action in handle(.requested(request, Ticket(index))) {
+                switch action {
+                case .store(let change): changes.append(change)
+                case .answer(let ticket, let answer): answers[ticket.number] = answer
                 }
             }
+        }
+        do {
             if !changes.isEmpty {
                 Failpoint.reach(.beforeCommit)
                 let start = ContinuousClock.now

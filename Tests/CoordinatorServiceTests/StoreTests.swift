@@ -76,6 +76,41 @@ struct StoreTests {
         #expect(error?.code == .damaged)
     }
 
+    /// Requests about another run, in the same transaction, are answered as ever.
+    @Test func aDamagedRunHoldsUpNoOther() async throws {
+        let store = try CoordinatorStore(path: folder.path("moe.db"))
+        let runs = ["damaged", "whole"]
+        try await StoreWorkload.withProcessor(store) { processor in
+            for run in runs { _ = await processor.answer(to: .registerRun(Samples.registerRun(run))) }
+        }
+        try await store.queue.write { db in
+            try db.execute(sql: "UPDATE runs SET model_json = '{' WHERE name = 'damaged'")
+        }
+        let log = CollectedLog()
+        let processor = ChangeProcessor(store: store, limits: .standard, now: { Timestamp.now() }, logger: log.logger)
+        let requests = runs.map { ChangeRequest.registerWorker(Samples.registerWorker($0)) }
+        let answers = await withTaskGroup(of: (String, Answer).self) { group in
+            for request in requests { group.addTask { (request.run, await processor.answer(to: request)) } }
+            while await processor.queuedChanges < requests.count { await Task.yield() }
+            let work = Task { await processor.run() }
+            let answers = await group.reduce(into: [String: Answer]()) { $0[$1.0] = $1.1 }
+            await processor.stop()
+            await work.value
+            return answers
+        }
+        #expect(answers["whole"] == .workerRegistered(WorkerRegistered(run: "whole", incarnation: 1, rank: 0)))
+        guard case .refused(let error)? = answers["damaged"] else {
+            Issue.record("\(answers)")
+            return
+        }
+        #expect(error.code == .storageUnavailable)
+        #expect(log.lines.count == 1)
+        #expect(log.lines.first?.contains("the database does not give a run") == true, "\(log.lines)")
+        #expect(log.lines.first?.hasSuffix(" run=damaged") == true, "\(log.lines)")
+        #expect(try await store.workers(ListWorkers(run: "whole"), limits: .standard).workers.count == 1)
+        try store.close()
+    }
+
     @Test func theStateThatIsReadIsTheOneThatWasWritten() async throws {
         let store = try CoordinatorStore(path: folder.path("moe.db"))
         var core = CoordinatorCore()
