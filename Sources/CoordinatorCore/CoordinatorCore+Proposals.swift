@@ -55,6 +55,8 @@ extension CoordinatorCore {
             else { break }
             let plan = try checked(proposal.plan, state)
             guard !plan.hasSamePlacement(as: state.plan),
+                // What the ranks cannot do the planner, which does not know why, finds best again and again.
+                state.rejectedPlan?.hasSamePlacement(as: plan) != true,
                 plan.moved(state.planning.pinned, from: state.plan).isEmpty
             else { break }
             changes = add(
@@ -86,6 +88,7 @@ extension CoordinatorCore {
         let revision = flight.plan.revision
         runs[run]?.planInFlight = nil
         runs[run]?.pastPlans[revision] = state
+        if state == .rejected { runs[run]?.rejectedPlan = flight.plan }
         let kind: RunEvent.Kind =
             switch state {
             case .rejected: .planRejected

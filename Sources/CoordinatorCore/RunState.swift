@@ -26,6 +26,8 @@ public struct RunState: Hashable, Sendable {
     /// The active plan. Its world size and nodes are the run's.
     public var plan: PlacementPlan
     public var planInFlight: PlanInFlight?
+    /// The last plan that the ranks of the current incarnation rejected, if it came after the active one.
+    public var rejectedPlan: PlacementPlan?
     /// Plans that were proposed to the current incarnation and are in flight no more.
     public var pastPlans: [Int: PlanState]
     public var planning: PlanningSettings
@@ -48,11 +50,11 @@ public struct RunState: Hashable, Sendable {
 
     public init(
         run: String, model: ExpertModel, allocator: String, cluster: Cluster, interval: Int? = nil,
-        plan: PlacementPlan, planInFlight: PlanInFlight? = nil, pastPlans: [Int: PlanState] = [:],
-        planning: PlanningSettings = PlanningSettings(), lastRevision: Int, incarnation: Int,
-        usedIncarnation: Int = 0, registrations: [String: Int], outcome: FinishRun.Outcome? = nil,
-        archivedAt: Timestamp? = nil, checkpointStep: Int? = nil, workers: [Int: Worker] = [:],
-        reportCount: Int = 0
+        plan: PlacementPlan, planInFlight: PlanInFlight? = nil, rejectedPlan: PlacementPlan? = nil,
+        pastPlans: [Int: PlanState] = [:], planning: PlanningSettings = PlanningSettings(), lastRevision: Int,
+        incarnation: Int, usedIncarnation: Int = 0, registrations: [String: Int],
+        outcome: FinishRun.Outcome? = nil, archivedAt: Timestamp? = nil, checkpointStep: Int? = nil,
+        workers: [Int: Worker] = [:], reportCount: Int = 0
     ) {
         self.run = run
         self.model = model
@@ -61,6 +63,7 @@ public struct RunState: Hashable, Sendable {
         self.interval = interval
         self.plan = plan
         self.planInFlight = planInFlight
+        self.rejectedPlan = rejectedPlan
         self.pastPlans = pastPlans
         self.planning = planning
         self.lastRevision = lastRevision

@@ -76,6 +76,47 @@ struct CoordinatorCoreTests {
         }
     }
 
+    /// The planner finds the same plan best again, until another one is active; operators may insist on it.
+    @Test func whatRanksRejectedThePlannerDoesNotProposeAgain() throws {
+        let plans = try (0...1).map { try Samples.shiftedPlan(by: $0) }
+        var core = CoordinatorCore()
+        _ = ask(&core, .registerRun(Samples.registerRun(plan: try Samples.replicatedPlan())))
+        #expect(ask(&core, planning(.proposed(proposal(plans[1]), from: 1))) == [2])
+        _ = ask(&core, progress(.rejected, 2))
+        #expect(ask(&core, planning(.proposed(proposal(plans[1]), from: 1))) == [])
+        #expect(ask(&core, planning(.proposed(proposal(plans[0]), from: 1))) == [3])
+        _ = ask(&core, planning(.withdrawn(revision: 3, why: "stale")))
+        #expect(ask(&core, planning(.proposed(proposal(plans[1]), from: 1))) == [])
+        let submission = PlanSubmission(
+            run: "shakespeare", plan: plans[1], prediction: Samples.prediction, from: 1, dryRun: false, who: "ada",
+            why: "test")
+        #expect(ask(&core, .proposePlan(submission)) == [4])
+        _ = ask(&core, progress(.rejected, 4))
+        #expect(ask(&core, planning(.proposed(proposal(plans[0]), from: 1))) == [5])
+        for transition in [PlanProgress.Transition.accepted, .applied] { _ = ask(&core, progress(transition, 5)) }
+        // It is another step from there.
+        #expect(ask(&core, planning(.proposed(proposal(plans[1]), from: 5))) == [6])
+    }
+
+    /// - Returns: the revisions of the plans that the request adds.
+    private func ask(_ core: inout CoordinatorCore, _ request: ChangeRequest) -> [Int] {
+        core.handle(.requested(request, Ticket(1)), at: noon).changes.compactMap { change in
+            if case .addPlan(let record) = change { record.plan.revision } else { nil }
+        }
+    }
+
+    private func proposal(_ plan: PlacementPlan) -> PlanProposal {
+        PlanProposal(plan: plan, prediction: Samples.prediction, why: "faster")
+    }
+
+    private func planning(_ outcome: PlanningRecord.Outcome) -> ChangeRequest {
+        .recordPlanning(PlanningRecord(run: "shakespeare", incarnation: 1, who: "allocator", outcome: outcome))
+    }
+
+    private func progress(_ transition: PlanProgress.Transition, _ revision: Int) -> ChangeRequest {
+        .planProgress(Samples.progress(transition, revision: revision), withdrawn: nil)
+    }
+
     @Test func whatIsRestoredGoesOnWhereItWas() {
         var first = CoordinatorCore()
         _ = first.handle(.requested(.registerRun(Samples.registerRun()), Ticket(1)), at: noon)

@@ -67,10 +67,15 @@ public struct RunModel: Sendable {
         guard let registration, let active = plans.first(where: { $0.value.state == .active })?.value else {
             return nil
         }
+        let rejected = plans.keys.filter { revision in
+            plans[revision]?.state == .rejected && planIncarnations[revision] == incarnation
+                && revision > active.plan.revision
+        }.max()
         return RunState(
             run: registration.run, model: registration.model, allocator: registration.allocator,
             cluster: Cluster(registration), interval: registration.interval, plan: active.plan.with(active.switched),
             planInFlight: plans.first { $0.value.state.isInFlight }?.value,
+            rejectedPlan: rejected.flatMap { plans[$0]?.plan },
             pastPlans: plans.filter { revision, plan in
                 !plan.state.isInFlight && plan.origin != .registration && planIncarnations[revision] == incarnation
             }.mapValues(\.state), planning: planning, lastRevision: max(usedRevision, plans.keys.max() ?? 0),
