@@ -45,7 +45,7 @@ CREATE TABLE plans (
     created_at INTEGER NOT NULL,
     who TEXT NOT NULL,
     why TEXT NOT NULL,
-    plan_json TEXT NOT NULL, origin TEXT NOT NULL DEFAULT 'registration'
+    origin TEXT NOT NULL DEFAULT 'registration'
     CHECK (origin IN ('registration', 'planner', 'operator')), reason TEXT, accepted_step INTEGER, switched_json TEXT NOT NULL DEFAULT '[]', activated_at INTEGER, ended_at INTEGER, prediction_json TEXT, bytes INTEGER, seconds REAL, verify_seconds REAL, observation_json TEXT, layers INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (run_id, revision),
     FOREIGN KEY (run_id, incarnation) REFERENCES incarnations (run_id, number)
@@ -104,19 +104,6 @@ CREATE TABLE loads (
     PRIMARY KEY (run_id, number)
 ) STRICT;
 
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY,
-    run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-    at INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    incarnation INTEGER NOT NULL,
-    revision INTEGER,
-    who TEXT NOT NULL,
-    why TEXT NOT NULL
-) STRICT;
-
-CREATE INDEX events_by_run ON events (run_id, id);
-
 CREATE UNIQUE INDEX plans_in_flight ON plans (run_id) WHERE state IN ('proposed', 'accepted', 'applying');
 
 CREATE TABLE deleted_runs (
@@ -126,7 +113,7 @@ CREATE TABLE deleted_runs (
     used_incarnation INTEGER NOT NULL,
     who TEXT NOT NULL,
     why TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
+, used_report INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
 
 CREATE TABLE restores (
     id INTEGER PRIMARY KEY,
@@ -176,3 +163,27 @@ CREATE TABLE intervals (
 CREATE UNIQUE INDEX intervals_by_number ON intervals (run_id, number) WHERE number IS NOT NULL;
 
 CREATE INDEX plans_by_cost ON plans (run_id, bytes, seconds);
+
+CREATE TABLE placements (
+    run_id INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    -- As it was proposed.
+    plan_json TEXT NOT NULL,
+    PRIMARY KEY (run_id, revision),
+    FOREIGN KEY (run_id, revision) REFERENCES plans (run_id, revision) ON DELETE CASCADE
+) STRICT;
+
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    at INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    incarnation INTEGER NOT NULL,
+    revision INTEGER,
+    who TEXT NOT NULL,
+    why TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE sqlite_sequence(name,seq);
+
+CREATE INDEX events_by_run ON events (run_id, id);

@@ -80,7 +80,7 @@ extension CoordinatorCore {
             run: run, model: request.model, allocator: request.allocator, cluster: Cluster(request),
             interval: request.interval, plan: plan, planning: planning, lastRevision: lastRevision,
             incarnation: incarnation, usedIncarnation: known?.usedIncarnation ?? 0, registrations: registrations,
-            reportCount: known?.reportCount ?? 0)
+            reportCount: used.report)
         return (changes, .runRegistered(RunRegistered(run: run, incarnation: incarnation, plan: plan)))
     }
 

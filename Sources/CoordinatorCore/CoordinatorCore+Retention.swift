@@ -69,6 +69,7 @@ extension CoordinatorCore {
 
 extension RunState {
     var used: UsedNumbers {
-        UsedNumbers(revision: lastRevision, incarnation: max(incarnation, usedIncarnation))
+        UsedNumbers(
+            revision: lastRevision, incarnation: max(incarnation, usedIncarnation), report: reportCount)
     }
 }

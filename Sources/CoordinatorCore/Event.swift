@@ -76,10 +76,13 @@ public struct UsedNumbers: Hashable, Sendable {
     public var revision: Int
     /// The highest incarnation.
     public var incarnation: Int
+    /// The highest number of a report.
+    public var report: Int
 
-    public init(revision: Int = 0, incarnation: Int = 0) {
+    public init(revision: Int = 0, incarnation: Int = 0, report: Int = 0) {
         self.revision = revision
         self.incarnation = incarnation
+        self.report = report
     }
 }
 

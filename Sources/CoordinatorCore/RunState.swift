@@ -45,7 +45,7 @@ public struct RunState: Hashable, Sendable {
     /// Of the last checkpoint that the current incarnation told of.
     public var checkpointStep: Int?
     public var workers: [Int: Worker]
-    /// Reports received so far; each stored one has the number it came with, from 1.
+    /// Reports received so far, also before a deletion; each stored one has the number it came with, from 1.
     public var reportCount: Int
 
     public init(

@@ -59,6 +59,36 @@ struct RetentionTests {
         }
     }
 
+    /// Who follows a run by its name asks for what came after the last number.
+    @Test func numbersGoOnAfterADeletion() async throws {
+        try await LiveCoordinator.run { coordinator in
+            let client = try await coordinator.client()
+            func start(incarnation: Int) async throws {
+                _ = try await client.send(Samples.registerRun(registration: "a\(incarnation)"))
+                _ = try await client.send(Samples.registerWorker(incarnation: incarnation))
+                for sequence in 1...3 {
+                    let sample = Samples.sample(firstStep: 10 * sequence, loads: [[1, 2, 3], [4, 5, 6]], loss: 2.5)
+                    _ = try await client.send(
+                        Samples.report(incarnation: incarnation, sequence: sequence, sample: sample))
+                }
+            }
+            try await start(incarnation: 1)
+            _ = try await client.send(Samples.finishRun())
+            let event = try #require(try await client.send(ListEvents()).events.last?.number)
+            let intervals = try await client.send(ListIntervals()).intervals.map(\.number)
+            #expect(intervals == [1, 2, 3])
+            _ = try await client.send(DeleteRun(run: "shakespeare", who: "ada", why: "old"))
+            try await start(incarnation: 2)
+            let events = try await client.send(ListEvents(after: event)).events
+            #expect(events.map(\.event.kind) == [.runRegistered, .planActivated])
+            #expect(try await client.send(ListIntervals(after: 3)).intervals.map(\.number) == [4, 5, 6])
+            #expect(try await client.send(ListLoads(after: 3)).loads.map(\.number) == [4, 5, 6])
+            // As it is restored from the database.
+            let state = try await coordinator.store.state(of: "shakespeare")
+            #expect(state?.reportCount == 6)
+        }
+    }
+
     /// A further start brings an archived run back.
     @Test func aStartEndsTheArchive() async throws {
         try await LiveCoordinator.run { coordinator in

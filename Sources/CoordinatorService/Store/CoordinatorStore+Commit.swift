@@ -84,8 +84,10 @@ extension CoordinatorStore {
             db, "DELETE FROM plans WHERE run_id = (SELECT id FROM runs WHERE name = ?)", [request.run])
         try execute(db, "DELETE FROM runs WHERE name = ?", [request.run])
         try execute(
-            db, "INSERT OR REPLACE INTO deleted_runs VALUES (?, ?, ?, ?, ?, ?)",
-            [request.run, time.milliseconds, used.revision, used.incarnation, request.who, request.why])
+            db, "INSERT OR REPLACE INTO deleted_runs VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                request.run, time.milliseconds, used.revision, used.incarnation, request.who, request.why, used.report,
+            ])
     }
 
     private static func put(_ request: RegisterRun, incarnation: Int, at time: Timestamp, _ db: Database) throws {
@@ -93,8 +95,9 @@ extension CoordinatorStore {
             db,
             """
             INSERT INTO runs (name, created_at, incarnation, world_size, allocator, model_json, layers, experts,
-                configuration_json, cluster_json, report_interval, state)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running')
+                configuration_json, cluster_json, report_interval, report_count, state)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+                ifnull((SELECT used_report FROM deleted_runs WHERE name = ?1), 0), 'running')
             ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, world_size = excluded.world_size,
                 allocator = excluded.allocator, model_json = excluded.model_json, layers = excluded.layers,
                 experts = excluded.experts, configuration_json = excluded.configuration_json,

@@ -40,7 +40,8 @@ extension CoordinatorStore {
         """
 
     /// The eighth schema: what a plan places lies apart from what becomes of the plan. SQLite passes over a row's earlier columns to
-    /// read a later one, and writes a row anew for each change (https://www.sqlite.org/fileformat2.html#record_format).
+    /// read a later one, and writes a row anew for each change (https://www.sqlite.org/fileformat2.html#record_format). Numbers of
+    /// events and reports are not used again when a run was deleted (https://www.sqlite.org/autoinc.html).
     static let placements = """
         CREATE TABLE placements (
             run_id INTEGER NOT NULL,
@@ -53,5 +54,22 @@ extension CoordinatorStore {
 
         INSERT INTO placements SELECT run_id, revision, plan_json FROM plans;
         ALTER TABLE plans DROP COLUMN plan_json;
+
+        ALTER TABLE events RENAME TO earlier_events;
+        CREATE TABLE events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            at INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            incarnation INTEGER NOT NULL,
+            revision INTEGER,
+            who TEXT NOT NULL,
+            why TEXT NOT NULL
+        ) STRICT;
+        INSERT INTO events SELECT * FROM earlier_events;
+        DROP TABLE earlier_events;
+        CREATE INDEX events_by_run ON events (run_id, id);
+
+        ALTER TABLE deleted_runs ADD COLUMN used_report INTEGER NOT NULL DEFAULT 0;
         """
 }

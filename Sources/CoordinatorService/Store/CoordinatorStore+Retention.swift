@@ -35,7 +35,9 @@ extension CoordinatorStore {
         try await queue.read { db in
             let deleted = try Row.fetchOne(db, sql: "SELECT * FROM deleted_runs WHERE name = ?", arguments: [run])
             if let deleted {
-                return UsedNumbers(revision: deleted["used_revision"], incarnation: deleted["used_incarnation"])
+                return UsedNumbers(
+                    revision: deleted["used_revision"], incarnation: deleted["used_incarnation"],
+                    report: deleted["used_report"])
             }
             let skipped = try Int.fetchOne(db, sql: "SELECT sum(gap) FROM restores") ?? 0
             return skipped == 0 ? nil : UsedNumbers(revision: skipped, incarnation: skipped)

@@ -78,7 +78,8 @@ struct RunLedger {
             if let time { archives.insert(time) }
         case .deleteRun(_, let used, _):
             requireEnd("deleted")
-            if used != UsedNumbers(revision: plans.lastRevision, incarnation: incarnation) {
+            let given = UsedNumbers(revision: plans.lastRevision, incarnation: incarnation, report: reports.count)
+            if used != given {
                 report("\(used) are not the numbers that were given out")
             }
             deletions += 1

@@ -31,6 +31,7 @@ public struct RunModel: Sendable {
             checkpointStep = nil
             outcome = nil
             archivedAt = nil
+            if let usedNumbers { reportCount = usedNumbers.report }
             usedNumbers = nil
         case .addIncarnation(let request, let number, _): registrations[request.registration] = number
         case .addPlan(let record):
