@@ -1,6 +1,7 @@
 import ControlProtocol
 import CoordinatorCore
 import Logging
+import Synchronization
 
 /// Feeds requests to the state machine one after the other, and answers each when its changes are durable.
 ///
@@ -26,6 +27,9 @@ package actor ChangeProcessor {
     private var shed = RefusedReports()
     /// Reports that were refused because too many waited.
     package var shedReports: Int { shed.count }
+    /// Runs that are being deleted.
+    private var deletions = Set<String>()
+    private let isStopping = Mutex(false)
     /// Nobody works through the queue any more.
     private var hasEnded = false
     private let wakeUps: AsyncStream<Void>
@@ -54,6 +58,40 @@ package actor ChangeProcessor {
 
     /// The answer to `request`. What it says is durable.
     package func answer(to request: ChangeRequest) async -> Answer {
+        guard !deletions.contains(request.run) else {
+            return .refused(ControlError(.overloaded, "run \(request.run) is being deleted; try again later"))
+        }
+        return await queuedAnswer(to: request)
+    }
+
+    /// Deletes a run that has ended. What may be large goes first, a little in each transaction, for everybody waits for one.
+    /// Meanwhile nothing is heard of the run. A failure, or the end of the coordinator, leaves what has not gone yet.
+    package func delete(_ request: DeleteRun) async -> Answer {
+        if request.dryRun || deletions.contains(request.run) { return await answer(to: .deleteRun(request)) }
+        deletions.insert(request.run)
+        defer { deletions.remove(request.run) }
+        var question = request
+        question.dryRun = true
+        // All requests that were there before are through when this one is.
+        let outlook = await queuedAnswer(to: .deleteRun(question))
+        if case .refused = outlook { return outlook }
+        do {
+            repeat {
+                guard !isStopping.withLock(\.self) else {
+                    return .refused(
+                        ControlError(
+                            .overloaded,
+                            "the coordinator is ending, and run \(request.run) is not deleted yet; ask again when it is back"
+                        ))
+                }
+            } while try await store.dropPart(of: request.run)
+        } catch {
+            return .refused(.storageUnavailable(error))
+        }
+        return await queuedAnswer(to: .deleteRun(request))
+    }
+
+    private func queuedAnswer(to request: ChangeRequest) async -> Answer {
         guard queue.count < limits.queuedChanges else {
             return .refused(.queueIsFull(limits.queuedChanges, "changes"))
         }
@@ -94,6 +132,11 @@ package actor ChangeProcessor {
 
     package func stop() {
         wakeUp.finish()
+    }
+
+    /// From here on deletions that take long are left as they are.
+    package nonisolated func beginStopping() {
+        isStopping.withLock { $0 = true }
     }
 
     private func tellOfShedReports() {

@@ -116,7 +116,7 @@ struct RequestHandler: Sendable {
         guard let holdings = try await store.holdings(of: request.run) else {
             throw ControlError.unknownRun(request.run)
         }
-        if case .refused(let error) = await processor.answer(to: .deleteRun(request)) { throw error }
+        if case .refused(let error) = await processor.delete(request) { throw error }
         if !request.dryRun {
             logger.notice("a run was deleted", metadata: ["run": "\(request.run)", "who": "\(request.who)"])
         }

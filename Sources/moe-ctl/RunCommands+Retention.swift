@@ -48,8 +48,9 @@ extension RunCommands {
         func run() async throws {
             let request = DeleteRun(
                 run: run, dryRun: record.dryRun, who: record.who, why: record.why(otherwise: "deleted by an operator"))
+            // Gigabytes of loads take as long as the disk takes to read them.
             let reply = try await coordinator.ask { client in
-                try await client.listingRunsIfUnknown { try await client.send(request) }
+                try await client.listingRunsIfUnknown { try await client.send(request, timeout: nil) }
             }
             try output.write(reply) {
                 let lines = [

@@ -5,7 +5,6 @@ import CoordinatorService
 import Foundation
 import GRDB
 import Logging
-import Synchronization
 import Testing
 
 struct OverloadTests {
@@ -47,17 +46,6 @@ struct OverloadTests {
                 "notice reports are taken again refused=8",
             ])
         try store.close()
-    }
-
-    /// Counts transactions.
-    private final class Commits: TransactionObserver {
-        private let total = Mutex(0)
-        var count: Int { total.withLock { $0 } }
-
-        func observes(eventsOfKind eventKind: DatabaseEventKind) -> Bool { true }
-        func databaseDidChange(with event: DatabaseEvent) {}
-        func databaseDidCommit(_ db: Database) { total.withLock { $0 += 1 } }
-        func databaseDidRollback(_ db: Database) {}
     }
 
     /// Nobody works through the queue at first: five changes fit in, and go two by two.

@@ -89,6 +89,51 @@ struct RetentionTests {
         }
     }
 
+    /// Others get their turn between the parts, and nothing is heard of the run meanwhile.
+    @Test(arguments: [false, true]) func aLargeRunIsDeletedInParts(isStopping: Bool) async throws {
+        let folder = try TemporaryFolder()
+        let store = try CoordinatorStore(path: folder.path("moe.db"))
+        try await store.commit(Self.start("large") + (1...200).map { Self.report("large", $0, at: 5) })
+        try await store.commit([.endIncarnation(Samples.finishRun("large"), at: Timestamp(milliseconds: 6))])
+        let log = CollectedLog()
+        let processor = ChangeProcessor(store: store, limits: .standard, now: { Timestamp.now() }, logger: log.logger)
+        let commits = Commits()
+        store.queue.add(transactionObserver: commits, extent: .observerLifetime)
+        let deletion = Task { await processor.delete(DeleteRun(run: "large", who: "ada", why: "old")) }
+        while await processor.queuedChanges < 1 { await Task.yield() }
+        let requests = [
+            ChangeRequest.registerRun(Samples.registerRun("large", registration: "b")),
+            .deleteRun(DeleteRun(run: "large", who: "bob", why: "twice")),
+        ]
+        for request in requests {
+            guard case .refused(let error) = await processor.answer(to: request) else {
+                Issue.record("\(request) was taken")
+                continue
+            }
+            #expect(error.code == .overloaded && error.message.contains("run large is being deleted"))
+        }
+        if isStopping { processor.beginStopping() }
+        let work = Task { await processor.run() }
+        let answer = await deletion.value
+        await processor.stop()
+        await work.value
+        let runs = try await store.runs(limits: .standard).runs.map(\.run)
+        if isStopping {
+            guard case .refused(let error) = answer else {
+                Issue.record("\(answer)")
+                return
+            }
+            #expect(error.code == .overloaded && error.message.contains("is not deleted yet"))
+            #expect(runs == ["large"])
+        } else {
+            #expect(answer == .acknowledged(Acknowledged()))
+            #expect(runs == [])
+            // Four of 64 loads each, four of reports, perhaps one that finds no more, and one of the rest.
+            #expect((9...10).contains(commits.count), "\(commits.count)")
+        }
+        try store.close()
+    }
+
     /// A further start brings an archived run back.
     @Test func aStartEndsTheArchive() async throws {
         try await LiveCoordinator.run { coordinator in

@@ -106,11 +106,12 @@ public struct CoordinatorServer: Service {
         listener.interrupt()
     }
 
-    /// From here on no request comes, and none waits for a policy at work or for a backup.
+    /// From here on no request comes, and none waits for a policy at work, for a backup or for a long deletion.
     private func beginStopping() {
         table.stop()
         planning.stop()
         backups.stop()
+        processor.beginStopping()
         http?.stop()
     }
 

@@ -59,6 +59,24 @@ extension CoordinatorStore {
         }
     }
 
+    /// Deletes a few of a run's reports and loads, oldest first. Loads of many experts may have gigabytes, all of which are read.
+    /// - Returns: whether there were any.
+    func dropPart(of run: String, rows: Int = 64) async throws -> Bool {
+        try await queue.write { db in
+            for table in ["loads", "reports"] {
+                try Self.execute(
+                    db,
+                    """
+                    DELETE FROM \(table) WHERE run_id = (SELECT id FROM runs WHERE name = ?1) AND number <= (SELECT max(number) FROM
+                        (SELECT number FROM \(table) WHERE run_id = (SELECT id FROM runs WHERE name = ?1)
+                        ORDER BY number LIMIT ?2))
+                    """, [run, rows])
+                if db.changesCount > 0 { return true }
+            }
+            return false
+        }
+    }
+
     /// Drops reports that came before `time`, a few in each transaction, so that others need not wait. Loads stay.
     /// - Returns: how many.
     package func dropReports(before time: Timestamp, batch: Int = 500) async throws -> Int {
