@@ -12,7 +12,7 @@ package struct WaitingRooms {
         package let outcome: Result<WorldJoined, ControlError>
     }
 
-    private struct Member {
+    fileprivate struct Member {
         let connection: Int
         let host: String
         let processID: Int
@@ -48,6 +48,7 @@ package struct WaitingRooms {
     package var isEmpty: Bool { rooms.isEmpty && seats.isEmpty && parting.isEmpty }
 
     /// - Parameters:
+    ///   - connection: numbered in the order in which they came.
     ///   - ticket: never used before.
     ///   - world: the name of the world, should it be complete now; never used before.
     ///   - now: on a clock that only moves forward.
@@ -68,6 +69,12 @@ package struct WaitingRooms {
             ]
         }
         if let earlier = room.members[request.rank], earlier.connection != connection {
+            // Over a connection that a process gave up its request may come after that over the next one.
+            if earlier.host == request.host, earlier.processID == request.processID, earlier.connection > connection {
+                return resolutions + [
+                    Resolution(ticket: ticket, outcome: .failure(.anotherProcess(request, after: earlier)))
+                ]
+            }
             resolutions += replace(earlier, by: request)
             room.world = nil
         }
@@ -141,12 +148,7 @@ package struct WaitingRooms {
     /// The process that comes last has the rank: the one before may be on a machine that vanished.
     private mutating func replace(_ member: Member, by request: JoinWorld) -> [Resolution] {
         seats[member.connection] = nil
-        let run = request.run.map { " of run \($0)" } ?? ""
-        let outcome = Result<WorldJoined, ControlError>.failure(
-            ControlError(
-                .conflict,
-                "another process has come as rank \(request.rank)\(run): process \(request.processID) on \(request.host), "
-                    + "after process \(member.processID) on \(member.host); start each rank once"))
+        let outcome = Result<WorldJoined, ControlError>.failure(.anotherProcess(request, after: member))
         guard let ticket = member.ticket else {
             parting[member.connection] = outcome
             return []
@@ -156,6 +158,14 @@ package struct WaitingRooms {
 }
 
 extension ControlError {
+    fileprivate static func anotherProcess(_ request: JoinWorld, after member: WaitingRooms.Member) -> ControlError {
+        let run = request.run.map { " of run \($0)" } ?? ""
+        return ControlError(
+            .conflict,
+            "another process has come as rank \(request.rank)\(run): process \(request.processID) on \(request.host), "
+                + "after process \(member.processID) on \(member.host); start each rank once")
+    }
+
     fileprivate static func otherWorldSize(_ request: JoinWorld, _ worldSize: Int) -> ControlError {
         let run = request.run.map { " of run \($0)" } ?? ""
         return ControlError(

@@ -17,14 +17,15 @@ struct WaitingRoomsTests {
 
         /// - Returns: the answer, if there is one at once.
         mutating func join(
-            _ rank: Int, of worldSize: Int, over connection: Int, run: String? = "a"
+            _ rank: Int, of worldSize: Int, over connection: Int, run: String? = "a", process: Int? = nil
         ) -> Result<WorldJoined, ControlError>? {
             lastTicket += 1
             open[lastTicket] = connection
+            var request = Samples.joinWorld(run: run, worldSize: worldSize, rank: rank)
+            // Each connection is of another process unless said otherwise.
+            request.processID = process ?? connection
             take(
-                rooms.join(
-                    Samples.joinWorld(run: run, worldSize: worldSize, rank: rank), from: connection, ticket: lastTicket,
-                    world: "w\(lastTicket)", at: now))
+                rooms.join(request, from: connection, ticket: lastTicket, world: "w\(lastTicket)", at: now))
             return answers[lastTicket]
         }
 
@@ -117,6 +118,23 @@ struct WaitingRoomsTests {
         #expect(try world(harness.join(0, of: 2, over: 3)).world != opened.world)
         #expect(throws: ControlError.self) { try harness.open(opened.world, over: 0) }
         #expect(throws: ControlError.self) { try world(harness.join(0, of: 2, over: 0)) }
+    }
+
+    /// A process gave up its first connection, over which its request comes after that over the second.
+    @Test func aProcessDoesNotPushItselfOut() throws {
+        var harness = Harness()
+        #expect(harness.join(1, of: 2, over: 2, process: 7) == nil)
+        let late = #expect(throws: ControlError.self) { try world(harness.join(1, of: 2, over: 1, process: 7)) }
+        #expect(late?.code == .conflict)
+        harness.leave(1)
+        // In their order the later one counts, too.
+        #expect(harness.join(1, of: 2, over: 3, process: 7) == nil)
+        #expect(throws: ControlError.self) { try world(harness.answers[1]) }
+        let opened = try world(harness.join(0, of: 2, over: 0))
+        try harness.open(opened.world, over: 0)
+        #expect(try world(harness.answers[3]).address == "a:1")
+        for connection in [0, 2, 3] { harness.leave(connection) }
+        #expect(harness.rooms.isEmpty)
     }
 
     @Test func anotherWorldSizeIsRefused() throws {
