@@ -12,8 +12,8 @@ public struct Limits: Sendable, Equatable {
     public var smallAnswerBytes = 4_096
     /// Answers to requests that only read that are made at a time, apart from those of the API.
     public var reads = 2
-    /// Connections that a server keeps open.
-    public var connections = 4_096
+    /// Connections that a server keeps open. More than the largest world has ranks; a process may have fewer descriptors.
+    public var connections = 20_000
     /// Connections that the kernel holds while they wait to be accepted.
     public var pendingConnections = 1_024
     /// A connection without a request for so long is closed.
@@ -73,7 +73,7 @@ public struct Limits: Sendable, Equatable {
     public var requestsInFlight = 64
     /// Changes that wait to be committed by the coordinator. More than there are connections, each of which waits for its answer
     /// before it asks again: no transition of a plan is ever refused for this.
-    public var queuedChanges = 8_192
+    public var queuedChanges = 24_576
     /// Reports among them. More are refused, so that what changes plans does not wait behind them.
     public var queuedReports = 2_048
     /// Durable reports of a run that wait while its policy is at work. Of more, the planning leaves out the older half.

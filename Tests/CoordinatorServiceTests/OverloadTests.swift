@@ -93,4 +93,10 @@ struct OverloadTests {
         #expect(limits.connections < limits.queuedChanges)
         #expect(limits.queuedReports < limits.queuedChanges)
     }
+
+    /// Each rank reports over a connection of its own, and rank 0 asks for plans over another; operators come beside them.
+    @Test func theLargestWorldMayConnect() {
+        let limits = Limits.standard
+        #expect(limits.connections > limits.worldSize + 1_000)
+    }
 }
