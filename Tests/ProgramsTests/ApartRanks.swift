@@ -46,14 +46,16 @@ final class ApartRanks {
     /// - Parameter changes: to the arguments of a short run.
     @discardableResult
     func start(
-        _ rank: Int, of worldSize: Int, _ changes: [String: String?] = [:], variables: [String: String]? = nil
+        _ rank: Int, of worldSize: Int, _ changes: [String: String?] = [:], launcher: [String] = [],
+        variables: [String: String]? = nil
     ) throws -> RunningProgram {
         let own: [String: String?] = [
             "--rank": "\(rank)", "--world-size": "\(worldSize)", "--coordinator": address, "--run": Self.run,
             "--rendezvous-timeout": "60", "--metrics": inputs.path("metrics-\(worldSize).jsonl"),
         ]
         let program = try RunningProgram(
-            "moe-worker", inputs.arguments(own.merging(changes) { $1 }), variables: variables ?? self.variables)
+            "moe-worker", inputs.arguments(own.merging(changes) { $1 }), launcher: launcher,
+            variables: variables ?? self.variables)
         ranks.append(program)
         return program
     }

@@ -74,6 +74,22 @@ import Testing
         #expect(error(of: ranks[victim]).contains("rank \(1 - victim) of 2 ("), "\(ranks[victim].text)")
     }
 
+    /// Rank 0 keeps a connection to each rank, however low the soft limit of open files.
+    @Test func rankZeroHasAFileForEachRank() throws {
+        let world = try ApartRanks()
+        let low = ["prlimit", "--nofile=128:256"]
+        let first = try world.start(0, of: 2, ["--steps": "100000000", "--log-interval": "20"], launcher: low)
+        try world.start(1, of: 2, ["--steps": "100000000", "--log-interval": "20"])
+        #expect(first.readLine(containing: " 20/100000000  loss") != nil, "\(first.text)")
+        let limits = try String(contentsOfFile: "/proc/\(first.processIdentifier)/limits", encoding: .utf8)
+        let files = limits.split(separator: "\n").first { $0.hasPrefix("Max open files") }?.split(separator: " ")
+        #expect(files?.dropFirst(3).prefix(2) == ["256", "256"], "\(limits)")
+
+        let tooMany = try world.start(0, of: 250, launcher: low)
+        #expect(tooMany.waitForEnd() == 1, "\(tooMany.text)")
+        #expect(error(of: tooMany).contains("each of 250 ranks, but may have only 256 files open"), "\(tooMany.text)")
+    }
+
     @Test func aRankThatIsMissingIsNamed() throws {
         let world = try ApartRanks()
         let ranks = try [0, 2].map { try world.start($0, of: 3, ["--rendezvous-timeout": "2"]) }

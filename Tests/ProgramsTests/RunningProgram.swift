@@ -14,18 +14,19 @@ final class RunningProgram {
     ///   - program: an executable of this package, which is built beside the tests.
     ///   - ranks: under `mpirun` with so many; nil: alone.
     ///   - timeLimitSeconds: after which `mpirun` ends the job with an error.
+    ///   - launcher: a command that starts the program, with what of it comes before the program's name.
     ///   - onTerminal: gives it a pseudo-terminal.
     ///   - variables: added to the environment.
     convenience init(
         _ program: String, _ arguments: [String], ranks: Int? = nil, timeLimitSeconds: Int = 300,
-        onTerminal: Bool = false, variables: [String: String] = [:]
+        launcher: [String] = [], onTerminal: Bool = false, variables: [String: String] = [:]
     ) throws {
         let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         let executable = URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent(program).path
-        let launcher = ranks.map {
+        let mpirun = ranks.map {
             ["mpirun", "-n", "\($0)", "--oversubscribe", "--bind-to", "none", "--timeout", "\(timeLimitSeconds)"]
         }
-        let command = (launcher ?? []) + [executable] + arguments
+        let command = (mpirun ?? []) + launcher + [executable] + arguments
         try self.init(
             command: onTerminal
                 ? ["script", "-qec", command.map { "'\($0)'" }.joined(separator: " "), "/dev/null"] : command,

@@ -11,6 +11,8 @@ public struct Rendezvous: Sendable {
     private let limits: Limits
     private let logger: Logger
     private let end: RankWatch.End
+    /// Files that a rank has open for other things.
+    private static let ownFiles = 32
 
     private init(
         _ options: RendezvousOptions, limits: Limits, logger: Logger, end: @escaping RankWatch.End
@@ -31,6 +33,14 @@ public struct Rendezvous: Sendable {
     ) throws -> RankWatch {
         let rendezvous = try Rendezvous(options, limits: limits, logger: logger, end: end)
         try rendezvous.access.checkKey()
+        if options.rank == 0 {
+            let files = FileDescriptorLimit.raise()
+            guard files >= options.worldSize + ownFiles else {
+                throw WorkerError.failed(
+                    "rank 0 keeps a connection to each of \(options.worldSize) ranks, but may have only \(files) files open; "
+                        + "raise the hard limit (ulimit -n)")
+            }
+        }
         let lastFailure = LastFailure()
         let watch = try AsynchronousCall.run(within: .seconds(options.timeoutSeconds)) {
             try await rendezvous.attempts(noting: lastFailure)
