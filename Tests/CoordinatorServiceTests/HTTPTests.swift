@@ -105,7 +105,11 @@ struct HTTPTests {
                     "GET livez HTTP/1.1\r\n\r\n", "GET /livez HTTP/1.1\r\n: x\r\n\r\n",
                     "GET /livez HTTP/1.1\r\nx\r\n\r\n",
                     "\u{0}\u{1}\u{2}\r\n\r\n", "GET  /livez HTTP/1.1\r\n\r\n",
-                ] { #expect(try HTTPQuestion("", port: port, raw: raw).status == 400, "\(raw.debugDescription)") }
+                ] {
+                    let answer = try HTTPQuestion("", port: port, raw: raw)
+                    #expect(answer.status == 400, "\(raw.debugDescription)")
+                    #expect(try JSONValue(Data(answer.body.utf8))["code"] == "bad_request", "\(answer.body)")
+                }
                 for target in [
                     "/%", "/%00", "//", "//livez", "/?%", "/[", "/livez?\u{1}=\u{7F}", "/livez#x", "/\u{FFFD}",
                 ] {
@@ -124,7 +128,9 @@ struct HTTPTests {
             try await blocking {
                 let bytes = Limits.standard.httpRequestBytes
                 let long = "GET /livez HTTP/1.1\r\nX: " + String(repeating: "x", count: bytes)
-                #expect(try HTTPQuestion("", port: port, raw: long).status == 431)
+                let tooLong = try HTTPQuestion("", port: port, raw: long)
+                #expect(tooLong.status == 431)
+                #expect(try JSONValue(Data(tooLong.body.utf8))["code"] == "limit_exceeded", "\(tooLong.body)")
                 let justRight = long.prefix(bytes - 1) + "\r\n\r\n"
                 #expect(try HTTPQuestion("", port: port, raw: String(justRight)).status == 200)
                 let slow = try (0..<2).map { _ in try PlainClient(port: port ?? 0) }
@@ -132,6 +138,7 @@ struct HTTPTests {
                 let third = try HTTPQuestion("/livez", port: port)
                 #expect(third.status == 503)
                 #expect(third.body.contains("HTTP connections") && !third.head.contains("Date: "))
+                #expect(try JSONValue(Data(third.body.utf8))["code"] == "overloaded", "\(third.body)")
                 // Bytes that keep coming do not prolong their time.
                 for client in slow {
                     #expect(throws: (any Error).self) {

@@ -44,7 +44,9 @@ struct MetricsAdversityTests {
         try await LiveCoordinator.run(limits: limits, database: database, http: true) { coordinator in
             let port = coordinator.httpPort
             try await blocking {
-                #expect(try HTTPQuestion("/api/v1/runs/shakespeare/placement", port: port).status == 503)
+                let refused = try HTTPQuestion("/api/v1/runs/shakespeare/placement", port: port)
+                #expect(refused.status == 503)
+                #expect(try JSONValue(Data(refused.body.utf8))["code"] == "overloaded", "\(refused.body)")
                 let body = try HTTPQuestion("/metrics", port: port).body
                 #expect(body.contains("\nmoe_coordinator_http_answers_total{status=\"200\"} 0\n"))
                 #expect(body.contains("\nmoe_coordinator_http_answers_total{status=\"503\"} 1\n"))

@@ -65,7 +65,7 @@ struct OpenAPIDescription {
         var responses: [String: JSONValue] = [
             "200": endpoint.isLive ? events(endpoint.reply) : response(endpoint.summary, endpoint.reply)
         ]
-        for status in ["400", "401", "404", "405", "421", "503"] {
+        for status in ["400", "401", "404", "405", "421", "431", "503"] {
             responses[status] = ["$ref": "#/components/responses/error"]
         }
         return [

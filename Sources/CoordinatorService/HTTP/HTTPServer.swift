@@ -38,8 +38,10 @@ struct HTTPServer: Sendable {
 
     /// Until `stop` or cancellation. Closes the listening socket at the end.
     func run() async {
-        let busy = HTTPResponse.text(
-            .serviceUnavailable, "there are \(limits.httpConnections) connections already (HTTP connections)")
+        let error = ControlError(
+            .overloaded,
+            "there are \(limits.httpConnections) connections already (HTTP connections); try again later")
+        let busy = APIHandler.refusal(error, status: .serviceUnavailable)
         // Made now, sent later.
         let refusal = (try? await busy.bytes(at: nil)) ?? Data()
         let acceptor = Acceptor(
@@ -92,12 +94,15 @@ struct HTTPServer: Sendable {
             head += try await socket.read(atMost: 4_096)
             let found = head[searched...].firstRange(of: end)?.lowerBound
             guard found ?? head.count <= limits.httpRequestBytes else {
-                let text = "a request may have \(limits.httpRequestBytes) bytes of headers (HTTP request bytes)"
-                return .failure(Refusal(response: .text(.requestHeaderFieldsTooLarge, text)))
+                let error = ControlError(
+                    .limitExceeded,
+                    "a request may have \(limits.httpRequestBytes) bytes of headers (HTTP request bytes)")
+                return .failure(Refusal(response: APIHandler.refusal(error, status: .requestHeaderFieldsTooLarge)))
             }
             guard let found else { continue }
             guard let request = HTTPRequest(head: Array(head[..<found])) else {
-                return .failure(Refusal(response: .text(.badRequest, "this is no request of HTTP/1")))
+                let error = ControlError(.badRequest, "this is no request of HTTP/1")
+                return .failure(Refusal(response: APIHandler.refusal(error, status: .badRequest)))
             }
             return .success(request)
         }
@@ -109,8 +114,10 @@ struct HTTPServer: Sendable {
         let isHeld = table.hold(bytes.count)
         defer { if isHeld { _ = table.hold(-bytes.count) } }
         if !isHeld {
-            let text = "\(limits.bufferedBytes) bytes of answers wait already (buffered bytes)"
-            response = .text(.serviceUnavailable, text)
+            let error = ControlError(
+                .overloaded,
+                "\(limits.bufferedBytes) bytes of answers wait already (buffered bytes); try again later")
+            response = APIHandler.refusal(error, status: .serviceUnavailable)
             bytes = try await response.bytes(hasBody: hasBody)
         }
         metrics.answered(response.statusCode.code)
