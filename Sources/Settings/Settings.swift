@@ -35,7 +35,10 @@ public enum Settings {
         var sources: [any SettingsSource] = [EnvironmentSource(environment)]
         if let path = command.configurationFile(environment: environment) ?? file {
             let file = try FileSource(path: path)
-            try file.rejectUnknownKeys(known: keys ?? command.keys, sections: command.sections)
+            // Files are written for the command that is meant when none is named; the others leave out what is not theirs.
+            let usual = try CommandDescription(of: root, arguments: [])
+            try file.rejectUnknownKeys(
+                known: keys ?? command.keys + usual.keys, sections: command.sections + usual.sections)
             sources.append(file)
         }
         let settings = try command.options.compactMap { option in

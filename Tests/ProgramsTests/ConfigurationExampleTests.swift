@@ -63,6 +63,9 @@ import Testing
                 "0.1",
             ])
         #expect(worker.waitForEnd() == 1 && worker.text.contains("/var/lib/moe/shared"), "\(worker.text)")
+        let generator = try RunningProgram("moe-worker", ["generate", "--config", everything("worker.yaml")])
+        #expect(
+            generator.waitForEnd() == 1 && generator.text.contains("/var/lib/moe/shared/model"), "\(generator.text)")
         let coordinator = try RunningProgram(
             "moe-coordinator", ["serve", "--config", everything("coordinator.yaml", without: ["backup_directory"])])
         #expect(

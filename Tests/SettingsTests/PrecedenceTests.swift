@@ -50,6 +50,22 @@ import Testing
         #expect(try parseTrain(["--run", "c"], environment: empty, file: file).run == "c")
     }
 
+    /// A file is the default command's; another takes what is its own, and the default command nothing of the other's.
+    @Test func otherCommandsTakeTheDefaultOnesFile() throws {
+        let path = try write("{steps: 3, learning-rate: 0.5, run: a, shuffle: false}\n")
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let sample = try #require(
+            try Settings.parse(Program.self, arguments: ["sample", "--config", path], environment: [:]) as? Sample)
+        #expect(sample.run == "a" && sample.length == 1)
+        let named = try Settings.parse(Program.self, arguments: ["sample"], environment: ["MOE_CONFIG": path])
+        #expect((named as? Sample)?.run == "a")
+        try "{steps: 3, stps: 4}\n".write(toFile: path, atomically: true, encoding: .utf8)
+        #expect(throws: SettingsError.unknownKey(file: path, key: "stps", nearest: "steps")) {
+            try Settings.parse(Program.self, arguments: ["sample", "--config", path], environment: [:])
+        }
+        #expect(throws: SettingsError.self) { try parseTrain([], file: "{steps: 1, length: 2}") }
+    }
+
     @Test func theEnvironmentCanNameTheFile() throws {
         let path = try write("steps: 3\n")
         defer { try? FileManager.default.removeItem(atPath: path) }

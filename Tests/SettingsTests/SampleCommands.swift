@@ -4,7 +4,7 @@ import Settings
 /// A program with a default subcommand and one more.
 struct Program: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "program", version: "1.0", subcommands: [Train.self, Serve.self, Repeat.self],
+        commandName: "program", version: "1.0", subcommands: [Train.self, Serve.self, Repeat.self, Sample.self],
         defaultSubcommand: Train.self)
 }
 
@@ -27,6 +27,13 @@ struct Train: ParsableCommand {
 
 struct Serve: ParsableCommand {
     @Option var listen = "127.0.0.1:7700"
+}
+
+/// One that can take a file, which has another command's options as well.
+struct Sample: ParsableCommand {
+    @Option var run: String?
+    @Option var length = 1
+    @Option var config: String?
 }
 
 /// One whose `--run` is no run's name.
