@@ -11,6 +11,8 @@ let package = Package(
             name: "ExpertParallelism",
             targets: ["ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Randomness", "Tensors"]),
         .library(name: "ExpertPlacement", targets: ["ExpertPlacement"]),
+        // Apart, so that who needs no MPI links none.
+        .library(name: "MPIMessagePassing", targets: ["MPIMessagePassing"]),
         .executable(name: "moe-coordinator", targets: ["moe-coordinator"]),
         .executable(name: "moe-worker", targets: ["moe-worker"]),
         .executable(name: "moe-ctl", targets: ["moe-ctl"]),

@@ -14,7 +14,8 @@ struct PlacementOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Choice of replicas: \(TokenDispatchers.names.joined(separator: ", ")) (default: weighted where measured loads "
-                + "decide on the placement, otherwise random).", valueName: "name"))
+                + "decide on the placement, otherwise random). Planners expect it to keep the plan's fractions, as weighted does, "
+                + "and random on average.", valueName: "name"))
     var dispatcher: String?
 
     @Option(

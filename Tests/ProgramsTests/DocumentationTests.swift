@@ -24,6 +24,57 @@ import Testing
         #expect(count >= 10)
     }
 
+    /// Who builds on the package can import every module that the guides name.
+    @Test func guidesNameModulesOfProducts() throws {
+        let libraries = try Self.manifest().matches(of: /\.library\(\s*name: "([^"]+)",\s*targets: \[([^\]]*)\]/)
+        let products = Set(libraries.map { String($0.output.1) })
+        let modules = Set(libraries.flatMap { Self.quoted($0.output.2) })
+        var count = 0
+        for page in try Self.files(
+            in: ["Sources/ExpertParallelism/ExpertParallelism.docc", "README.md"], withSuffix: ".md")
+        {
+            let text = try String(contentsOf: page, encoding: .utf8)
+            for match in text.matches(of: /\.product\(name: "([^"]+)", package: "moe"\)/) {
+                count += 1
+                #expect(products.contains(String(match.output.1)), "\(page.lastPathComponent): \(match.output.0)")
+            }
+            for match in text.matches(of: /(?:\nimport |module `)([A-Za-z]+)/) {
+                count += 1
+                #expect(modules.contains(String(match.output.1)), "\(page.lastPathComponent): \(match.output.1)")
+            }
+        }
+        #expect(count >= 8)
+    }
+
+    /// The table of targets says what each is built with.
+    @Test func theArchitectureNamesWhatTargetsImport() throws {
+        var dependencies = [String: Set<String>]()
+        for target in try Self.manifest().split(separator: /\.(?:executableTarget|systemLibrary|testTarget|target)\(/) {
+            guard let name = target.firstMatch(of: /name: "([^"]+)"/)?.output.1 else { continue }
+            let own = target.replacing(/\.product\([^)]*\)/, with: "")
+                .firstMatch(of: /dependencies: \[([^\]]*)\]/)?.output.1
+            dependencies[String(name)] = Self.quoted(own ?? "")
+        }
+        let page = try String(contentsOf: Repository.root.appending(path: "docs/architecture.md"), encoding: .utf8)
+        var count = 0
+        for row in page.matches(of: /\n\| `([A-Za-z]+)` \|[^\n|]*\|([^\n|]*)\|/) {
+            count += 1
+            let words = Set(row.output.2.matches(of: /[A-Za-z]+/).map { String($0.output) })
+            let named = words.intersection(dependencies.keys)
+            #expect(named == dependencies[String(row.output.1)], "\(row.output.1)")
+        }
+        #expect(count >= 20)
+    }
+
+    private static func manifest() throws -> String {
+        try String(contentsOf: Repository.root.appending(path: "Package.swift"), encoding: .utf8)
+    }
+
+    /// The strings of a list.
+    private static func quoted(_ list: Substring) -> Set<String> {
+        Set(list.matches(of: /"([^"]+)"/).map { String($0.output.1) })
+    }
+
     /// A warning, such as a link to a symbol that is gone, is an error.
     @Test func docCMakesPages() throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "documentation-\(UUID().uuidString)")
