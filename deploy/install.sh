@@ -69,6 +69,19 @@ completion() {
     sed '1{/^#!/d;}' "$work/script"
 }
 
+# A page whose links lead to where things are when installed; of a link to what is not, its text stays.
+page() {
+    sed -E '
+        s,\]\(docs(/|\)),](./\1,g; s,\]\(\.//,](,g
+        s,\]\(\.\./README\.md,](README.md,g
+        s,\]\((\.\./)?schemas,](../../moe-training/schemas,g
+        s,\]\((\.\./)?deploy/python,](../../moe-training/python,g
+        s,\]\((\.\./)?deploy/(config|prometheus|grafana),](examples,g
+        s,\]\(\.\./examples,](examples,g
+        s,\[([^][]*)\]\((\.\./)?(Sources|Tests|Benchmarks|deploy|CONTRIBUTING\.md|LICENSE|screenshots\.py)[^)]*\),\1,g
+    ' "$1"
+}
+
 for program in moe-coordinator moe-worker moe-ctl; do
     place 755 "$programs/$program" "$prefix/bin/$program"
     generate "$program.1.gz" manual "$program"
@@ -95,10 +108,12 @@ place 755 deploy/slurm/moe.sbatch "$doc/examples/moe.sbatch"
 place 644 deploy/shakespeare/config.json "$doc/examples/config.json"
 for file in deploy/prometheus/*.yml deploy/grafana/*.json; do place 644 "$file" "$doc/examples/$(basename "$file")"; done
 for file in examples/*.py; do place 644 "$file" "$doc/examples/$(basename "$file")"; done
-for file in CHANGELOG.md docs/*.md docs/*.png docs/*.svg; do place 644 "$file" "$doc/$(basename "$file")"; done
-# The pages and pictures that it names stand beside it there.
-generate README.md sed 's,](docs/,](,g' README.md
-place 644 "$work/README.md" "$doc/README.md"
+for file in docs/*.png docs/*.svg; do place 644 "$file" "$doc/$(basename "$file")"; done
+for file in README.md CHANGELOG.md docs/*.md; do
+    name=$(basename "$file")
+    generate "$name" page "$file"
+    place 644 "$work/$name" "$doc/$name"
+done
 for file in schemas/*; do place 644 "$file" "$share/schemas/$(basename "$file")"; done
 for file in deploy/python/*.py; do place 644 "$file" "$share/python/$(basename "$file")"; done
 

@@ -84,7 +84,7 @@ struct PackageTests {
     /// What pages tell of is where they tell.
     @Test func pagesComeWithWhatTheyShow() throws {
         let pages = package.tree.appending(path: "usr/share/doc/moe-training")
-        var pictures = 0
+        var (pictures, links) = (0, 0)
         for name in try FileManager.default.contentsOfDirectory(atPath: pages.path) where name.hasSuffix(".md") {
             let page = try String(contentsOf: pages.appending(path: name), encoding: .utf8)
             for match in page.matches(of: #/!\[[^\]]*\]\(([^)]+)\)|<img src="([^"]+)"/#) {
@@ -93,8 +93,14 @@ struct PackageTests {
                 #expect(
                     FileManager.default.fileExists(atPath: pages.appending(path: picture).path), "\(name): \(picture)")
             }
+            for match in page.matches(of: #/\]\(([^)#]+)/#) where !match.output.1.hasPrefix("http") {
+                let target = String(match.output.1)
+                links += 1
+                #expect(
+                    FileManager.default.fileExists(atPath: pages.appending(path: target).path), "\(name): \(target)")
+            }
         }
-        #expect(pictures >= 6)
+        #expect(pictures >= 6 && links >= 100)
         let client = try ShellCommand(
             ["python3", "-B", "-c", "from moe_coordinator import Client, Job"],
             environment: Self.environment(with: ["PYTHONPATH": path("usr/share/moe-training/python")]))
