@@ -12,10 +12,10 @@ struct InputOptions: ParsableArguments {
             valueName: "dir"))
     var data: String
 
-    @Option(help: ArgumentHelp("A Hugging Face Mixtral checkpoint to begin with.", valueName: "dir"))
+    @Option(help: ArgumentHelp("A Hugging Face checkpoint of a mixture of experts to begin with.", valueName: "dir"))
     var model: String?
 
-    @Option(help: ArgumentHelp("A Mixtral config.json; the weights are drawn from the seed.", valueName: "file"))
+    @Option(help: ArgumentHelp("A model's config.json; the weights are drawn from the seed.", valueName: "file"))
     var modelConfig: String?
 
     @Option(help: ArgumentHelp("Steps to train.", valueName: "n"))

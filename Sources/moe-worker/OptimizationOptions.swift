@@ -33,8 +33,9 @@ struct OptimizationOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Coefficient of the load-balancing loss (default: as in Hugging Face's, the model's router_aux_loss_coef "
-                + "if output_router_logits is true, else 0).", valueName: "x"))
+            "Coefficient of the load-balancing loss (default: the model's router_aux_loss_coef where output_router_logits is true "
+                + "or absent, 0 where it is false or both are absent; of deepseek aux_loss_alpha, unless it is false).",
+            valueName: "x"))
     var auxiliaryLoss: Double?
 
     @Option(

@@ -10,7 +10,7 @@ import WorkerRuntime
 /// `moe-worker`, `moe-worker train`.
 struct Train: RankCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Trains a Mixtral.",
+        abstract: "Trains a mixture of experts: a Mixtral, OLMoE, Qwen-MoE, dots.llm1 or DeepSeekMoE.",
         usage: "mpirun -n <w> moe-worker --data <dir> (--model <dir> | --model-config <file>) --steps <n> "
             + "--batch-size <b> --sequence-length <t> [<options>]")
 

@@ -8,12 +8,12 @@ struct LinkOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Bytes a second that a rank sends and receives while all do (default: as in the trace, or 4e9).",
+            "Bytes a second that a rank sends and receives while all do (default: 4e9, unless a trace tells).",
             valueName: "x"))
     var bandwidth: Double?
     @Option(
         help: ArgumentHelp(
-            "Seconds of an exchange without bytes (default: as in the trace, or 5e-5).", valueName: "s"))
+            "Seconds of an exchange without bytes (default: 5e-5, unless a trace tells).", valueName: "s"))
     var latency: Double?
 
     @Option(

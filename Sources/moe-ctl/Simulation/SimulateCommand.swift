@@ -14,7 +14,7 @@ struct SimulateCommand: ParsableCommand {
             Each policy places the experts by the loads of the trace, interval by interval, with the planner, the cost model \
             and the migrations of a real run; how long that takes follows from the cost model. Policies are allocators, with \
             options behind a colon. A trace that was recorded also tells how fast its ranks computed, what messages between \
-            them cost and what the rest of a step took; options go first. With several --ranks it tells how a step's time \
+            them cost and what the rest of a step took; options override what the trace tells. With several --ranks it tells how a step's time \
             changes with their number.
             """)
 
@@ -34,7 +34,7 @@ struct SimulateCommand: ParsableCommand {
             valueName: "s"))
     var denseSeconds: Double?
     @Option(help: ArgumentHelp("Steps between two looks at the plan (default: those of an interval).", valueName: "n"))
-    var planningSteps = 1
+    var planningSteps: Int?
     @Option(
         help: ArgumentHelp(
             "Bytes that may move before one step, all ranks together (default: what half a step takes).",
@@ -62,7 +62,7 @@ struct SimulateCommand: ParsableCommand {
         }
         guard Set(policy).count == policy.count else { throw ValidationError("a --policy stands there twice") }
         if let denseSeconds { try checkRange(denseSeconds, "--dense-seconds", in: 0...limits.seconds) }
-        try checkRange(planningSteps, "--planning-steps", in: 1...limits.integer)
+        if let planningSteps { try checkRange(planningSteps, "--planning-steps", in: 1...limits.integer) }
         if let migrationBudget { try checkRange(migrationBudget, "--migration-budget", in: 1...limits.integer) }
         guard !weakScaling || ranks.ranks.count > 1 else {
             throw ValidationError("--weak-scaling compares numbers of ranks: give several --ranks")
@@ -85,7 +85,7 @@ struct SimulateCommand: ParsableCommand {
                     SimulatedPolicy(
                         $0, model: reader.header.model, cluster: cluster, costs: costs,
                         options: PlacementSimulation.Options(
-                            planningSteps: planningSteps, migrationBudgetBytes: migrationBudget,
+                            planningSteps: planningSteps ?? 1, migrationBudgetBytes: migrationBudget,
                             warmUpIntervals: warmUpIntervals))
                 })
         }
