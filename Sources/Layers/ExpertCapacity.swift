@@ -5,7 +5,7 @@ public struct ExpertCapacity: Sendable, Equatable {
     public enum DropPolicy: String, Sendable, CaseIterable {
         /// The first tokens of the global batch.
         case position
-        /// The largest weights; of equal ones the first tokens.
+        /// The largest weights; of those that are equal to twelve significant bits the first tokens.
         case score
     }
 

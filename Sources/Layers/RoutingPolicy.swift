@@ -13,7 +13,8 @@ public struct RoutingPolicy: Sendable, Equatable {
     public enum Selection: Sendable, Equatable {
         /// A token takes the K experts with the largest s + b.
         case tokenChoice
-        /// An expert takes the ⌈K·T/E⌉ tokens with the largest s, of those of all ranks (Zhou et al. 2022, arXiv:2202.09368).
+        /// An expert takes the ⌈K·T/E⌉ tokens with the largest s, of those of all ranks (Zhou et al. 2022, arXiv:2202.09368); of s
+        /// that are equal to twelve significant bits the first tokens.
         /// Later tokens of a sequence take places from earlier ones: such a model is not causal.
         case expertChoice
     }
