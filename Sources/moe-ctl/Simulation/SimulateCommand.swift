@@ -90,20 +90,22 @@ struct SimulateCommand: ParsableCommand {
                 })
         }
         var count = 0
-        // What was recorded on other ranks is divided among those of now.
-        let recordedRanks = denseSeconds == nil ? calibration.worldSize : clusters[0].worldSize
+        // Of all ranks together: what was recorded on others is divided among those of now.
+        let givenSeconds = denseSeconds.map { $0 * Double(clusters[0].worldSize) }
         while count < intervals ?? .max, let line = try reader.next() {
             guard case .interval(let interval) = line else { continue }
             count += 1
-            let dense = denseSeconds ?? TraceCalibration.denseSeconds(interval) ?? 0
-            for index in points.indices {
-                points[index].advance(interval, denseSeconds: dense * Double(max(1, recordedRanks)))
-            }
+            let dense = givenSeconds ?? calibration.denseSeconds(interval) ?? 0
+            for index in points.indices { points[index].advance(interval, denseSeconds: dense) }
         }
         guard count > 0 else { throw CommandFailure("\(trace) has no intervals; is it whole?") }
         guard count > warmUpIntervals else {
             throw CommandFailure(
                 "--warm-up-intervals \(warmUpIntervals) leaves nothing of \(count) intervals; choose fewer than these")
+        }
+        // Other traces than those of runs tell of no ranks.
+        if denseSeconds == nil, reader.header.cluster != nil, let note = calibration.note {
+            StandardError.write("Note: \(note)")
         }
         for point in points { point.reportFailures(several: points.count > 1) }
         if points.count > 1 {
@@ -130,8 +132,8 @@ struct SimulateCommand: ParsableCommand {
             costs.neuronSeconds = CostModel.rowOperations(hiddenSize: trace.model.hiddenSize) / operations
         } else if let measured = calibration.neuronSeconds {
             costs.neuronSeconds = measured
-            if calibration.worldSize == cluster.worldSize { costs.slowness = calibration.slowness }
         }
+        if calibration.worldSize == cluster.worldSize { costs.slowness = calibration.slowness }
         return costs
     }
 }
