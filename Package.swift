@@ -90,12 +90,19 @@ let package = Package(
         .target(name: "CoordinatorCore", dependencies: ["ControlProtocol", "ExpertPlacement"]),
         // Files of loads over a run: recorded, generated, and imported from others.
         .target(name: "Traces", dependencies: ["ControlProtocol", "ExpertPlacement", "Files", "Randomness"]),
+        // Programs that place experts, which the coordinator's configuration file names.
+        .target(
+            name: "PlanningPrograms",
+            dependencies: [
+                "ControlProtocol", "CSpawn", "ExpertPlacement", .product(name: "Yams", package: "Yams"),
+            ]),
         // Metrics of swift-metrics in Prometheus' text format
         .target(name: "PrometheusMetrics", dependencies: [.product(name: "CoreMetrics", package: "swift-metrics")]),
         .target(
             name: "CoordinatorService",
             dependencies: [
-                "BuildInformation", "ControlProtocol", "CoordinatorCore", "CSpawn", "Files", "PrometheusMetrics",
+                "BuildInformation", "ControlProtocol", "CoordinatorCore", "Files", "PlanningPrograms",
+                "PrometheusMetrics",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "FlyingFox", package: "FlyingFox"),
                 .product(name: "FlyingSocks", package: "FlyingFox"),
@@ -142,7 +149,8 @@ let package = Package(
         .executableTarget(
             name: "moe-coordinator",
             dependencies: [
-                "BuildInformation", "ControlProtocol", "CoordinatorService", "Settings", "StructuredLogs",
+                "BuildInformation", "ControlProtocol", "CoordinatorService", "PlanningPrograms", "Settings",
+                "StructuredLogs",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -159,7 +167,7 @@ let package = Package(
             name: "moe-ctl",
             dependencies: [
                 "BuildInformation", "Checkpoints", "ControlProtocol", "ExpertPlacement", "Files", "Listings", "Mixtral",
-                "Safetensors", "Settings", "TokenData", "Traces", "Upcycling",
+                "PlanningPrograms", "Safetensors", "Settings", "TokenData", "Traces", "Upcycling",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
@@ -305,6 +313,9 @@ let package = Package(
             dependencies: ["ControlProtocol", "ControlTestSupport", "ExpertPlacement", "TestSupport", "Traces"],
             exclude: ["Fixtures"]),
         .testTarget(
+            name: "PlanningProgramsTests",
+            dependencies: ["ControlProtocol", "ControlTestSupport", "ExpertPlacement", "PlanningPrograms"]),
+        .testTarget(
             name: "CoordinatorCoreTests",
             dependencies: [
                 "ControlProtocol", "ControlTestSupport", "CoordinatorCore", "ExpertPlacement", "TestSupport",
@@ -316,7 +327,7 @@ let package = Package(
             name: "CoordinatorServiceTests",
             dependencies: [
                 "ControlProtocol", "ControlTestSupport", "CoordinatorCore", "CoordinatorService", "ExpertPlacement",
-                "SQLiteFaults", "TestSupport",
+                "PlanningPrograms", "SQLiteFaults", "TestSupport",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
             ], exclude: ["Fixtures", "noise_peer.py", "openapi_check.py"]),

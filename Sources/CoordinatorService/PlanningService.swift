@@ -1,6 +1,7 @@
 import ControlProtocol
 import CoordinatorCore
 import ExpertPlacement
+import PlanningPrograms
 
 /// What makes plans from reports, as the server needs it.
 package protocol PlanningService: Sendable {

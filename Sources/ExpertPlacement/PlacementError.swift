@@ -17,6 +17,9 @@ public enum PlacementError: Error, Equatable, Sendable, CustomStringConvertible 
         switch self {
         case .invalidMesh(let reason): "invalid device mesh: \(reason)"
         case .invalidPlan(let reason): "invalid placement plan: \(reason)"
+        case .unknownAllocator(let name) where name.hasPrefix(Allocators.programPrefix):
+            "allocator \(name) is a program: only a coordinator whose configuration file names it asks one, and moe-ctl simulate "
+                + "with that file as --config; name an allocator"
         case .unknownAllocator(let name):
             "unknown allocator \"\(name)\"; known are \(Allocators.names.joined(separator: ", ")), and \(Allocators.programPrefix)ALIAS for "
                 + "a program that the coordinator's configuration file names"

@@ -3,6 +3,7 @@ import ControlProtocol
 import CoordinatorService
 import Foundation
 import Logging
+import PlanningPrograms
 import ServiceLifecycle
 import Settings
 import StructuredLogs

@@ -4,6 +4,7 @@ import CoordinatorService
 import ExpertPlacement
 import Foundation
 import Logging
+import PlanningPrograms
 import Synchronization
 import Testing
 

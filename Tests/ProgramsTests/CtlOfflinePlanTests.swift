@@ -114,6 +114,7 @@ import Testing
         (["--ranks", "4", "--width", "0"], "--width"), (["--ranks", "4", "--hidden-size=-1"], "--hidden-size"),
         (["--ranks", "4", "--memory-limit", "0"], "--memory-limit"), ([], "--ranks"),
         (["--ranks", "4", "--allocator", "best"], "unknown allocator \"best\""),
+        (["--ranks", "4", "--allocator", "exec:mine"], "allocator exec:mine is a program"),
         (["--ranks", "4", "--allocator", "eplb:speed=1"], "no option \"speed\""),
         (["--ranks", "4", "--dry-run"], "--dry-run"), (["--ranks", "4", "--run", "x"], "--run"),
     ])

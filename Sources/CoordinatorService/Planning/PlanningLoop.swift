@@ -2,6 +2,7 @@ import ControlProtocol
 import ExpertPlacement
 import Foundation
 import Logging
+import PlanningPrograms
 import Synchronization
 
 /// Drives a planner for each run: fed with reports once they are durable, it proposes plans, takes back stale ones, where that

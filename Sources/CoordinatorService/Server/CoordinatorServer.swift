@@ -3,6 +3,7 @@ import CoordinatorCore
 import FlyingSocks
 import Foundation
 import Logging
+import PlanningPrograms
 import ServiceLifecycle
 
 /// Serves the control protocol on a listening socket.

@@ -4,9 +4,6 @@ import Logging
 /// Tells systemd how the coordinator does, when systemd started it with `Type=notify`: datagrams to the socket that the
 /// environment names (https://www.freedesktop.org/software/systemd/man/sd_notify.html).
 public struct ServiceManager: Sendable {
-    /// The variables by which systemd speaks to one process. Its children are not meant.
-    static let variables: Set = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]
-
     /// systemd ends the process when it is silent for so long; nil: it does not watch.
     package let watchdogInterval: Duration?
     /// A `sockaddr_un` without the bytes that its name does not have.

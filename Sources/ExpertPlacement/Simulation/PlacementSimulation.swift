@@ -38,14 +38,18 @@ public struct PlacementSimulation: Sendable {
     /// Bytes a second of all ranks in the last move.
     private var measuredRate: Double?
 
-    /// - Parameter policy: as in `Allocators.make`.
+    /// - Parameters:
+    ///   - policy: as in `Allocators.make`.
+    ///   - given: the allocator that goes by this name; nil: what `Allocators.make` makes.
     /// - Throws: `PlacementError` when the policy is not known, cannot place the model, or its first plan does not fit.
     public init(
-        policy: String, model: ExpertModel, cluster: Cluster, costs: CostModel, options: Options = Options()
+        policy: String, allocator given: (any ExpertsAllocator)? = nil, model: ExpertModel, cluster: Cluster,
+        costs: CostModel, options: Options = Options()
     ) throws(PlacementError) {
         try model.checkSize()
         try costs.validate(worldSize: cluster.worldSize)
-        var allocator = try Allocators.make(named: policy)
+        var allocator: any ExpertsAllocator
+        if let given { allocator = given } else { allocator = try Allocators.make(named: policy) }
         guard var first = try allocator.allocateExperts(current: nil, model: model, cluster: cluster, step: 0) else {
             throw .unsuitableAllocator("\(policy) makes no first plan")
         }

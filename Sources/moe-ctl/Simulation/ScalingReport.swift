@@ -67,7 +67,7 @@ struct ScalingReport: Encodable {
         for point in points {
             for (index, policy) in point.policies.enumerated() {
                 let totals = policy.totals
-                func cell(_ text: String) -> String { totals.steps == 0 ? Readable.nothing : text }
+                func cell(_ text: String) -> String { policy.failure != nil ? Readable.nothing : text }
                 table.add([
                     "\(point.ranks)", "\(point.nodes)", policy.policy, cell(Readable.seconds(totals.meanStepSeconds)),
                     cell(Readable.seconds(totals.meanExpertSeconds)),

@@ -4,19 +4,24 @@ import ExpertPlacement
 import Files
 import Foundation
 import Listings
+import PlanningPrograms
+import Settings
 import Traces
 
-struct SimulateCommand: ParsableCommand {
+struct SimulateCommand: ParsableCommand, OwnOptions {
     static let configuration = CommandConfiguration(
         commandName: "simulate",
         abstract: "Tell what placement policies would make of a trace on ranks that are described.",
         discussion: """
             Each policy places the experts by the loads of the trace, interval by interval, with the planner, the cost model \
             and the migrations of a real run; how long that takes follows from the cost model. Policies are allocators, with \
-            options behind a colon. A trace that was recorded also tells how fast its ranks computed, what messages between \
-            them cost and what the rest of a step took; options override what the trace tells. With several --ranks it tells how a step's time \
-            changes with their number.
+            options behind a colon, and programs, exec:ALIAS, of a coordinator's --config. A trace that was recorded also tells \
+            how fast its ranks computed, what messages between them cost and what the rest of a step took; options override \
+            what the trace tells. With several --ranks it tells how a step's time changes with their number.
             """)
+
+    /// Elsewhere it is the file with values for options.
+    static let ownOptions = ["config"]
 
     @Option(
         help: ArgumentHelp("Trace of loads, of moe-ctl trace; it is read twice.", valueName: "file"),
@@ -27,6 +32,11 @@ struct SimulateCommand: ParsableCommand {
             "Allocator to try; give it once for each. One of \(Allocators.names.joined(separator: ", ")).",
             valueName: "name"))
     var policy: [String]
+    @Option(
+        help: ArgumentHelp(
+            "The coordinator's configuration file, whose programs are policies, too: exec:ALIAS.", valueName: "file"),
+        completion: .file())
+    var config: String?
     @OptionGroup(title: "The ranks") var ranks: ClusterOptions
     @Option(
         help: ArgumentHelp(
@@ -57,8 +67,14 @@ struct SimulateCommand: ParsableCommand {
     func validate() throws {
         let limits = Limits.standard
         guard !policy.isEmpty else { throw ValidationError("give a --policy to try") }
+        let programs = try programs()
         for name in policy {
-            do { _ = try Allocators.make(named: name) } catch { throw ValidationError("--policy: \(error)") }
+            guard config != nil || !name.hasPrefix(Allocators.programPrefix) else {
+                throw ValidationError(
+                    "--policy \(name) is a program that the coordinator's configuration file names: give that file as --config"
+                )
+            }
+            do { _ = try allocator(name, of: programs) } catch { throw ValidationError("--policy: \(error)") }
         }
         guard Set(policy).count == policy.count else { throw ValidationError("a --policy stands there twice") }
         if let denseSeconds { try checkRange(denseSeconds, "--dense-seconds", in: 0...limits.seconds) }
@@ -71,19 +87,33 @@ struct SimulateCommand: ParsableCommand {
         try checkRange(warmUpIntervals, "--warm-up-intervals", in: 0...limits.integer)
     }
 
+    private func programs() throws(ValidationError) -> PlanningConfiguration {
+        guard let config else { return PlanningConfiguration() }
+        do { return try PlanningConfiguration(file: config) } catch { throw ValidationError("\(error)") }
+    }
+
+    private func allocator(
+        _ policy: String, of programs: PlanningConfiguration
+    ) throws(PlacementError) -> any ExpertsAllocator {
+        try programs.allocator(named: policy, limits: .standard, cancellation: ProgramInterrupt.cancellation)
+    }
+
     func run() throws {
+        let programs = try programs()
+        if config != nil { ProgramInterrupt.trap() }
         try InputFile.checkIsReadAgain(trace)
         var reader = try TraceReader(path: trace)
         let calibration = try TraceCalibration(path: trace)
         let clusters = try ranks.clusters(of: reader.header)
-        var points = clusters.map { cluster in
+        var points = try clusters.map { cluster in
             let costs = costs(reader.header, cluster, calibration)
             return SimulatedCluster(
                 cluster: cluster, costs: costs,
                 tokens: weakScaling ? Double(cluster.worldSize) / Double(clusters[0].worldSize) : 1,
-                policies: policy.map {
+                policies: try policy.map {
                     SimulatedPolicy(
-                        $0, model: reader.header.model, cluster: cluster, costs: costs,
+                        $0, allocator: try allocator($0, of: programs), model: reader.header.model, cluster: cluster,
+                        costs: costs,
                         options: PlacementSimulation.Options(
                             planningSteps: planningSteps ?? 1, migrationBudgetBytes: migrationBudget,
                             warmUpIntervals: warmUpIntervals))
@@ -97,6 +127,7 @@ struct SimulateCommand: ParsableCommand {
             count += 1
             let dense = givenSeconds ?? calibration.denseSeconds(interval) ?? 0
             for index in points.indices { points[index].advance(interval, denseSeconds: dense) }
+            if ProgramInterrupt.cancellation.isCancelled { throw CommandFailure("interrupted") }
         }
         guard count > 0 else { throw CommandFailure("\(trace) has no intervals; is it whole?") }
         guard count > warmUpIntervals else {
@@ -146,12 +177,13 @@ struct SimulatedPolicy {
     private(set) var failure: String?
 
     init(
-        _ policy: String, model: ExpertModel, cluster: Cluster, costs: CostModel, options: PlacementSimulation.Options
+        _ policy: String, allocator: any ExpertsAllocator, model: ExpertModel, cluster: Cluster, costs: CostModel,
+        options: PlacementSimulation.Options
     ) {
         self.policy = policy
         do {
             simulation = try PlacementSimulation(
-                policy: policy, model: model, cluster: cluster, costs: costs, options: options)
+                policy: policy, allocator: allocator, model: model, cluster: cluster, costs: costs, options: options)
         } catch {
             failure = "\(error)"
         }

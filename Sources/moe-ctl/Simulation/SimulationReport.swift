@@ -55,9 +55,9 @@ struct SimulationReport: Encodable {
         ])
         for policy in policies {
             let totals = policy.totals
-            // One that failed at once has nothing to show.
-            let isEmpty = totals.steps == 0
-            func cell(_ text: String) -> String { isEmpty ? Readable.nothing : text }
+            // What one that failed did until then is not to be held against whole runs.
+            let hasFailed = policy.failure != nil
+            func cell(_ text: String) -> String { hasFailed ? Readable.nothing : text }
             table.add([
                 policy.policy, cell(Readable.seconds(totals.meanStepSeconds)),
                 cell(Readable.seconds(totals.meanExpertSeconds)), cell(Readable.balance(totals.meanBalance)),

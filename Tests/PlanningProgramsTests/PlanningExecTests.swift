@@ -1,8 +1,8 @@
 import ControlProtocol
 import ControlTestSupport
-import CoordinatorService
 import ExpertPlacement
 import Foundation
+import PlanningPrograms
 import Testing
 
 /// `exec:ALIAS` with real programs, good and bad.

@@ -1,8 +1,8 @@
 import ControlProtocol
 import ControlTestSupport
-import CoordinatorService
 import ExpertPlacement
 import Foundation
+import PlanningPrograms
 import Testing
 
 struct PlanningConfigurationTests {

@@ -6,6 +6,9 @@ import Foundation
 /// Foundation's `Process` is not used, because it collects the exit status by itself, after which nobody can be sure any
 /// more that the number of the process group still means this one.
 final class SpawnedProcess {
+    /// The variables by which systemd speaks to one process. Its children are not meant.
+    private static let variablesOfSystemd: Set = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]
+
     private let id: pid_t
     private let output: FileHandle
     private let errors: FileHandle
@@ -126,7 +129,7 @@ final class SpawnedProcess {
         try check(code: posix_spawnattr_setflags(&attributes, Int16(flags)))
 
         var arguments = command.map { strdup($0) } + [nil]
-        let variables = ProcessInfo.processInfo.environment.filter { !ServiceManager.variables.contains($0.key) }
+        let variables = ProcessInfo.processInfo.environment.filter { !Self.variablesOfSystemd.contains($0.key) }
         var environment = variables.map { strdup("\($0)=\($1)") } + [nil]
         defer { for text in arguments + environment { free(text) } }
         var id: pid_t = 0
