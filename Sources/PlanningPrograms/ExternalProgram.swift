@@ -10,8 +10,9 @@ struct ExternalProgram: Hashable, Sendable {
     var timeLimit: Duration
     /// Bytes on standard output over which it is ended.
     var outputLimit: Int
-    /// Bytes from the end of standard error that errors tell.
-    var errorTail = 1 << 10
+    /// Bytes from the end of standard error that errors tell: with what is said before them no more than an event holds
+    /// (`Limits.reasonBytes`), which would lose the last line, the one that tells why.
+    var errorTail = 800
 
     /// How often a program that neither writes nor closes its output is looked at.
     private static let look = Duration.milliseconds(20)

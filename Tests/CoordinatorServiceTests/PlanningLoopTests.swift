@@ -105,6 +105,41 @@ import Testing
         #expect(reasons.last?.hasSuffix("(failure 8)") == true)
     }
 
+    /// Five failures, an answer, and the next failure is a first one again.
+    @Test func failuresAfterAnAnswerAreToldAnew() async throws {
+        let folder = try TemporaryFolder()
+        let host = try PlayedHost(allocator: "exec:moody")
+        let script = "test -e '\(folder.path("good"))' && echo '{\"layers\": null}' || exit 9"
+        let moody = ProgramConfiguration(command: ["/bin/sh", "-c", script])
+        try await run(host, PlanningConfiguration(programs: ["moody": moody])) { loop in
+            for step in 1...7 {
+                if step == 6 { try Data().write(to: folder.url.appending(path: "good")) }
+                if step == 7 { try FileManager.default.removeItem(at: folder.url.appending(path: "good")) }
+                host.report(steps: step...step, to: loop)
+                try await host.wait { await loop.plannedReports == 2 * step }
+            }
+        }
+        let reasons = host.outcomes.map { outcome in if case .failed(_, let why) = outcome { why } else { "\(outcome)" }
+        }
+        #expect(reasons.count == 4 && reasons.last?.contains("(failure") == false, "\(reasons)")
+    }
+
+    /// The last line that a program writes tells why, however long the traceback before it is.
+    @Test func theEndOfWhatAProgramWroteIsInTheEvent() async throws {
+        let host = try PlayedHost(allocator: "exec:wordy")
+        let script = "yes 'File \"policy.py\", line 7' | head -n 500 >&2; echo 'ValueError: no room' >&2; exit 1"
+        let wordy = ProgramConfiguration(command: ["/bin/sh", "-c", script])
+        try await run(host, PlanningConfiguration(programs: ["wordy": wordy])) { loop in
+            host.report(steps: 1...1, to: loop)
+            try await host.wait { await loop.plannedReports == 2 }
+        }
+        guard case .failed(_, let why)? = host.outcomes.first else {
+            Issue.record("\(host.outcomes)")
+            return
+        }
+        #expect(why.hasSuffix("ValueError: no room"), "\(why)")
+    }
+
     @Test func anUnknownAliasIsToldOnce() async throws {
         let host = try PlayedHost(allocator: "exec:gone")
         try await run(host) { loop in

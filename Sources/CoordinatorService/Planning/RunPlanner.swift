@@ -5,7 +5,7 @@ import ExpertPlacement
 struct RunPlanner: Sendable {
     let subject: PlanningContext.Subject
     private(set) var planner: PlacementPlanner
-    /// Failures so far.
+    /// Failures since the policy last answered.
     private var failures = 0
     /// The last step that was reported.
     private var step = 0
@@ -43,6 +43,7 @@ struct RunPlanner: Sendable {
         guard proposing, planner.isDue, context.planInFlight?.mayBeWithdrawn ?? true else { return outcomes }
         do {
             let proposal = try propose(context)
+            failures = 0
             if let stale = context.planInFlight?.plan {
                 if proposal?.plan.layers.map(\.experts) == stale.layers.map(\.experts)
                     || planner.keeps(stale, over: proposal, current: context.plan)
