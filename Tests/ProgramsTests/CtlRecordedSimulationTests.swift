@@ -103,6 +103,62 @@ import Testing
         for _ in 0..<8 { #expect(try CtlProgram(question).output == first) }
     }
 
+    /// What numbers rest on stands beside them, on one number of ranks and on several.
+    @Test func assumptionsAreTold() throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        struct Assumptions: Decodable {
+            struct Exchange: Decodable { var latencySeconds: Double, bytesPerSecond: Double }
+            var ownership: String
+            var memoryLimit: Int?
+            var operationsPerSecond: Double
+            var slowness: [Double]?
+            var exchange: Exchange
+            var exchangeBetweenNodes: Exchange?
+            var denseSeconds: Double
+            var planningSteps: Int
+            var migrationBudgetBytes: Int?
+            var warmUpIntervals: Int
+        }
+        struct Single: Decodable { var assumptions: Assumptions }
+        struct Several: Decodable { var points: [Single] }
+        let path = try trace([
+            Self.interval(0, stepSeconds: 5), Self.interval(1, work: [500, 1000, 1000, 1000]),
+        ])
+        let question = [
+            "simulate", "--trace", path, "--policy", "expert-parallel", "--latency", "0.5", "--bandwidth", "7e9",
+            "--bandwidth-between-nodes", "3e9", "--planning-steps", "30", "--migration-budget", "12345",
+            "--warm-up-intervals", "1", "--operations-per-second", "5e9", "-o", "json",
+        ]
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        let limited = try CtlProgram(question + ["--memory-limit", "1000000000"]).output
+        let one = try decoder.decode(Single.self, from: Data(limited.utf8)).assumptions
+        #expect(one.ownership == "colocated" && one.memoryLimit == 1_000_000_000 && one.operationsPerSecond == 5e9)
+        #expect(one.exchange.latencySeconds == 0.5 && one.exchange.bytesPerSecond == 7e9)
+        #expect(one.exchangeBetweenNodes?.latencySeconds == 0.5 && one.exchangeBetweenNodes?.bytesPerSecond == 3e9)
+        #expect(one.planningSteps == 30 && one.migrationBudgetBytes == 12345 && one.warmUpIntervals == 1)
+        // Of what counts: not of the first interval.
+        #expect(abs(one.denseSeconds - 0.5) < 1e-9)
+        let slowness = try #require(one.slowness)
+        #expect(slowness.count == 4 && slowness[0] > 1 && slowness[1] < 1)
+        let both = try CtlProgram(question + ["--ranks", "4", "--ranks", "2"]).output
+        let points = try decoder.decode(Several.self, from: Data(both.utf8)).points.map(\.assumptions)
+        #expect(points.map(\.slowness) == [slowness, nil] && points.map(\.memoryLimit) == [nil, nil])
+        #expect(abs(points[1].denseSeconds - 1) < 1e-9)
+    }
+
+    /// Limits of the recorded ranks hold for these, and for no other number of them.
+    @Test func recordedMemoryLimitsHold() throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let path = try trace([Self.interval(0)], cluster: #","memory_limits":[1,1,1,1]"#)
+        let question = ["simulate", "--trace", path, "--policy", "expert-parallel"]
+        let recorded = try CtlProgram(question)
+        #expect(recorded.status == 1 && recorded.errors.contains("limit of 1"), "\(recorded.errors)")
+        for more in [["--ranks", "2"], ["--memory-limit", "1000000000"]] {
+            #expect(try CtlProgram(question + more).status == 0, "\(more)")
+        }
+    }
+
     /// However fast ranks are said to be, a slow one stays slow.
     @Test func slowRanksStaySlow() throws {
         defer { try? FileManager.default.removeItem(at: directory) }

@@ -246,6 +246,11 @@ import Testing
         #expect(policy.totals.steps == steps && steps > 0)
         let balance = counted.reduce(0) { $0 + $1.balance * Double($1.stepCount) } / Double(steps)
         #expect(abs(policy.totals.meanBalance - balance) < 1e-12)
+        // The table tells what is counted, on several numbers of ranks, too.
+        for more in [[], ["--ranks", "2"]] {
+            let table = try CtlProgram(Array(question.dropLast(2)) + ["--warm-up-intervals", "2"] + more)
+            #expect(table.output.contains("100 steps in 10 intervals, after 2 of warm-up\n"), "\(table.output)")
+        }
         let none = try CtlProgram(question + ["--warm-up-intervals", "\(policy.intervals.count)"])
         #expect(none.status == 1 && none.errors.contains("leaves nothing of"), "\(none.errors)")
     }

@@ -63,7 +63,7 @@ public struct SimulationTotals: Hashable, Sendable, Codable {
 
     public mutating func add(_ outcome: IntervalOutcome) {
         let old = Double(steps)
-        steps += outcome.stepCount
+        steps = steps.saturatingSum(outcome.stepCount)
         let (count, all) = (Double(outcome.stepCount), Double(max(1, steps)))
         func mean(_ before: Double, _ sum: Double) -> Double { before * (old / all) + sum / all }
         meanStepSeconds = mean(meanStepSeconds, outcome.stepSeconds * count + outcome.moveSeconds)

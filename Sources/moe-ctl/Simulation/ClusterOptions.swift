@@ -25,7 +25,7 @@ struct ClusterOptions: ParsableArguments {
     @OptionGroup var links: LinkOptions
     @Option(
         help: ArgumentHelp(
-            "Memory of a rank for experts, their optimizer state and their rows (default: not limited).",
+            "Memory of a rank for experts, their optimizer state and their rows (default: as in the trace, or not limited).",
             valueName: "bytes"))
     var memoryLimit: Int?
     @Option(help: "Which ranks hold optimizer state (default: as in the trace, or colocated).")
@@ -54,15 +54,16 @@ struct ClusterOptions: ParsableArguments {
 
     private func cluster(of trace: TraceHeader, ranks: Int) throws -> Cluster {
         let nodes = ranksPerNode.map { (ranks + $0 - 1) / $0 } ?? nodes
-        let recorded = nodes == nil && trace.cluster?.worldSize == ranks ? trace.cluster?.nodes : nil
+        // What is of the recorded ranks one by one says nothing of another number of them.
+        let recorded = trace.cluster.flatMap { $0.worldSize == ranks ? $0 : nil }
         let count = nodes ?? 1
         guard count <= ranks else {
             throw CommandFailure(code: 64, "--nodes \(count) are more than there are ranks, \(ranks)")
         }
         return Cluster(
-            nodes: ranksPerNode.map { size in (0..<ranks).map { $0 / size } } ?? recorded
+            nodes: ranksPerNode.map { size in (0..<ranks).map { $0 / size } } ?? (nodes == nil ? recorded?.nodes : nil)
                 ?? Cluster.nodes(ranks: ranks, nodes: count),
-            memoryLimits: memoryLimit.map { [Int](repeating: $0, count: ranks) },
+            memoryLimits: memoryLimit.map { [Int](repeating: $0, count: ranks) } ?? recorded?.memoryLimits,
             exchange: links.exchange(otherwise: trace.cluster?.exchange),
             exchangeBetweenNodes: links.betweenNodes(otherwise: trace.cluster),
             ownership: optimizerPlacement ?? trace.cluster?.ownership ?? .defaultPolicy)

@@ -8,7 +8,6 @@ struct ScalingReport: Encodable {
     let intervals: Int
     /// Whether tokens grow with the ranks.
     let isWeak: Bool
-    let hiddenSize: Int
     let points: [SimulatedCluster]
 
     private enum CodingKeys: String, CodingKey {
@@ -19,6 +18,7 @@ struct ScalingReport: Encodable {
         let ranks: Int
         let nodes: Int
         let tokens: Double
+        let assumptions: SimulationAssumptions
         let policies: [Policy]
     }
 
@@ -39,6 +39,7 @@ struct ScalingReport: Encodable {
             points.map { point in
                 Point(
                     ranks: point.ranks, nodes: point.nodes, tokens: point.tokens,
+                    assumptions: point.assumptions,
                     policies: point.policies.indices.map { index in
                         let policy = point.policies[index]
                         return Policy(
@@ -78,13 +79,11 @@ struct ScalingReport: Encodable {
                 ])
             }
         }
-        let steps = points.flatMap(\.policies).map(\.totals.steps).max() ?? 0
-        let operations = CostModel.rowOperations(hiddenSize: hiddenSize) / points[0].costs.neuronSeconds
         return [
             .details([
-                ("Trace", "\(trace), \(source), \(steps) steps in \(intervals) intervals"),
+                ("Trace", "\(trace), \(source), \(SimulatedCluster.extent(of: points, intervals: intervals))"),
                 ("Tokens", isWeak ? "grow with the ranks, from the trace's on \(points[0].ranks)" : "the trace's"),
-                ("Compute", "\(Readable.rate(operations, "operations/s")) a rank"),
+                ("Compute", "\(Readable.rate(points[0].operationsPerSecond, "operations/s")) a rank"),
             ]), table,
         ]
     }

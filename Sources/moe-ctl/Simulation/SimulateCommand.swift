@@ -105,18 +105,18 @@ struct SimulateCommand: ParsableCommand, OwnOptions {
         var reader = try TraceReader(path: trace)
         let calibration = try TraceCalibration(path: trace)
         let clusters = try ranks.clusters(of: reader.header)
+        let model = reader.header.model
+        let options = PlacementSimulation.Options(
+            planningSteps: planningSteps ?? 1, migrationBudgetBytes: migrationBudget, warmUpIntervals: warmUpIntervals)
         var points = try clusters.map { cluster in
             let costs = costs(reader.header, cluster, calibration)
             return SimulatedCluster(
-                cluster: cluster, costs: costs,
+                cluster: cluster, costs: costs, hiddenSize: model.hiddenSize, options: options,
                 tokens: weakScaling ? Double(cluster.worldSize) / Double(clusters[0].worldSize) : 1,
                 policies: try policy.map {
                     SimulatedPolicy(
-                        $0, allocator: try allocator($0, of: programs), model: reader.header.model, cluster: cluster,
-                        costs: costs,
-                        options: PlacementSimulation.Options(
-                            planningSteps: planningSteps ?? 1, migrationBudgetBytes: migrationBudget,
-                            warmUpIntervals: warmUpIntervals))
+                        $0, allocator: try allocator($0, of: programs), model: model, cluster: cluster, costs: costs,
+                        options: options)
                 })
         }
         var count = 0
@@ -142,13 +142,12 @@ struct SimulateCommand: ParsableCommand, OwnOptions {
         if points.count > 1 {
             let report = ScalingReport(
                 trace: trace, source: reader.header.source, intervals: count, isWeak: weakScaling,
-                hiddenSize: reader.header.model.hiddenSize, points: points)
+                points: points)
             if let plot { try OutputFile.write(report.charts, to: plot) }
             try output.write(report) { report.tables }
         } else {
             let report = SimulationReport(
-                trace: trace, source: reader.header.source, intervals: count, cluster: points[0].cluster,
-                costs: points[0].costs, hiddenSize: reader.header.model.hiddenSize, policies: points[0].policies)
+                trace: trace, source: reader.header.source, intervals: count, point: points[0])
             if let plot { try OutputFile.write(SimulationCharts.svg(points[0].policies), to: plot) }
             try output.write(report) { report.tables }
         }

@@ -6,13 +6,10 @@ struct SimulationReport: Encodable {
     let trace: String
     let source: String
     let intervals: Int
-    let cluster: Cluster
-    let costs: CostModel
-    let hiddenSize: Int
-    let policies: [SimulatedPolicy]
+    let point: SimulatedCluster
 
     private enum CodingKeys: String, CodingKey {
-        case trace, source, intervals, ranks, nodes, ownership, policies
+        case trace, source, intervals, ranks, nodes, ownership, assumptions, policies
         case memoryLimit = "memory_limit"
         case operationsPerSecond = "operations_per_second"
         case exchange
@@ -26,24 +23,23 @@ struct SimulationReport: Encodable {
         let intervals: [IntervalOutcome]
     }
 
-    private var operationsPerSecond: Double {
-        CostModel.rowOperations(hiddenSize: hiddenSize) / costs.neuronSeconds
-    }
+    private var cluster: Cluster { point.cluster }
 
     func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encode(trace, forKey: .trace)
         try values.encode(source, forKey: .source)
         try values.encode(intervals, forKey: .intervals)
-        try values.encode(cluster.worldSize, forKey: .ranks)
-        try values.encode(Set(cluster.nodes).count, forKey: .nodes)
+        try values.encode(point.ranks, forKey: .ranks)
+        try values.encode(point.nodes, forKey: .nodes)
         try values.encode(cluster.ownership, forKey: .ownership)
-        try values.encodeIfPresent(cluster.memoryLimits?.first, forKey: .memoryLimit)
-        try values.encode(operationsPerSecond, forKey: .operationsPerSecond)
+        try values.encodeIfPresent(cluster.memoryLimits?.min(), forKey: .memoryLimit)
+        try values.encode(point.operationsPerSecond, forKey: .operationsPerSecond)
         try values.encodeIfPresent(cluster.exchange, forKey: .exchange)
         try values.encodeIfPresent(cluster.exchangeBetweenNodes, forKey: .exchangeBetweenNodes)
+        try values.encode(point.assumptions, forKey: .assumptions)
         try values.encode(
-            policies.map {
+            point.policies.map {
                 Policy(policy: $0.policy, failure: $0.failure, totals: $0.totals, intervals: $0.outcomes)
             }, forKey: .policies)
     }
@@ -53,7 +49,7 @@ struct SimulationReport: Encodable {
             ("POLICY", .left), ("STEP", .right), ("EXPERTS", .right), ("BALANCE", .right), ("WORST", .right),
             ("PLANS", .right), ("MOVED", .right), ("LOST", .right), ("OF STEPS", .right),
         ])
-        for policy in policies {
+        for policy in point.policies {
             let totals = policy.totals
             // What one that failed did until then is not to be held against whole runs.
             let hasFailed = policy.failure != nil
@@ -70,15 +66,14 @@ struct SimulationReport: Encodable {
             "\(Readable.rate(exchange.bytesPerSecond, "B/s")) a rank, \(exchange.latencySeconds) s latency"
         }
         let between = cluster.exchangeBetweenNodes.map { "; between nodes \(text($0))" } ?? ""
-        let steps = policies.map(\.totals.steps).max() ?? 0
         return [
             .details([
-                ("Trace", "\(trace), \(source), \(steps) steps in \(intervals) intervals"),
+                ("Trace", "\(trace), \(source), \(SimulatedCluster.extent(of: [point], intervals: intervals))"),
                 (
                     "Ranks",
-                    "\(cluster.worldSize) on \(Set(cluster.nodes).count) nodes, optimizer state \(cluster.ownership.rawValue)"
+                    "\(point.ranks) on \(point.nodes) nodes, optimizer state \(cluster.ownership.rawValue)"
                 ),
-                ("Compute", "\(Readable.rate(operationsPerSecond, "operations/s")) a rank"),
+                ("Compute", "\(Readable.rate(point.operationsPerSecond, "operations/s")) a rank"),
                 ("Exchange", cluster.exchange.map { text($0) + between } ?? Readable.nothing),
             ]), table,
         ]
