@@ -11,11 +11,11 @@ struct ImportTests {
     init() throws { folder = try Folder() }
 
     private func trace(
-        _ format: TraceFormat, _ files: [String], steps: Int = 1, scale: Double = 1
+        _ format: TraceFormat, _ files: [String], steps: Int = 1, scale: Double = 1, note: (String) -> Void = { _ in }
     ) throws -> [TraceInterval] {
         let output = folder.path("trace.jsonl")
         let job = TraceImport(format: format, steps: steps, scale: scale, width: 64, hiddenSize: 16)
-        let (header, count) = try job.run(files: files, output: output)
+        let (header, count) = try job.run(files: files, output: output, note: note)
         let trace = try lines(output)
         #expect(trace.header == header && header.source == format.rawValue)
         let all = try intervals(output)
@@ -36,6 +36,31 @@ struct ImportTests {
         let all = try trace(.lines, [folder.file("lines.jsonl", text)])
         #expect(all.map(\.firstStep) == [1, 11])
         #expect(all.map(\.expertLoads) == [[[3, 1], [2, 2]], [[4, 0], [1, 3]]])
+    }
+
+    /// Lines without anything are passed over; iterations go on after the steps of the one before.
+    @Test func iterationsAreInOrder() throws {
+        func line(_ iteration: Int) -> String { #"{"iteration":\#(iteration),"loads":[[3,1]]}"# }
+        let text = "\n" + line(0) + "\n\r\n" + line(10) + "\n \n\n" + line(25) + "\n\n"
+        #expect(try trace(.lines, [folder.file("good.jsonl", text)], steps: 10).map(\.firstStep) == [0, 10, 25])
+        for (iterations, steps) in [([5, 5], 1), ([5, 1], 1), ([1, 10], 10)] {
+            let path = try folder.file("bad.jsonl", iterations.map(line).joined(separator: "\n\n"))
+            let error = #expect(throws: TraceError.self) { _ = try trace(.lines, [path], steps: steps) }
+            #expect(error?.line == 3 && error?.remedy.contains("--steps") == true, "\(error.debugDescription)")
+        }
+    }
+
+    /// Sizes are of what a link leads to; the file is a hole.
+    @Test func largeFilesAreRefusedThroughLinks() throws {
+        let path = try folder.file("large.json", "")
+        try FileHandle(forWritingTo: URL(filePath: path)).truncate(atOffset: UInt64(TraceLimits.fileBytes) + 1)
+        try FileManager.default.createSymbolicLink(atPath: folder.path("link.json"), withDestinationPath: path)
+        for name in ["large.json", "link.json"] {
+            let error = #expect(throws: TraceError.self) { _ = try trace(.eplb, [folder.path(name)]) }
+            #expect(
+                error?.problem.contains("it has \(TraceLimits.fileBytes + 1) bytes") == true,
+                "\(error.debugDescription)")
+        }
     }
 
     // Values follow from Fixtures/make_fixtures.py, with which PyTorch wrote the files.
@@ -65,6 +90,21 @@ struct ImportTests {
         #expect(all.map(\.expertLoads) == [expected(70), expected(80)])
     }
 
+    /// The ring goes on where the recording before it ended: what was never used lies between the newest pass and the oldest.
+    @Test(arguments: [
+        ([1, 2, 0, 0], [1, 2], false), ([0, 0, 1, 2], [1, 2], false), ([3, 0, 1, 2], [1, 2, 3], false),
+        // One that no token went through is none of them.
+        ([4, 0, 0, 1, 0, 3], [1, 3, 4], false), ([1, 0, 2, 0], [1, 2], false), ([3, 1, 2], [3, 1, 2], true),
+    ])
+    func sglangRings(places: [Int], passes: [Int], isFull: Bool) throws {
+        let counts = places.map { "[[\($0), \($0)]]" }.joined(separator: ", ")
+        let path = try folder.file("ring.json", #"{"logical_count": [\#(counts)]}"#)
+        var notes = [String]()
+        let all = try trace(.sglang, [path]) { notes.append($0) }
+        #expect(all.map { $0.expertLoads[0][0] } == passes)
+        #expect(notes.count == (isFull ? 1 : 0) && notes.allSatisfy { $0.contains("all 3 places") }, "\(notes)")
+    }
+
     @Test func sglangJSON() throws {
         let path = try folder.file(
             "counts.json", #"{"logical_count": [[[1, 2], [3, 4]], [[5, 6], [7, 8]]], "rank": 0}"#)
@@ -85,6 +125,27 @@ struct ImportTests {
             ]
         }
         #expect(all.map(\.expertLoads) == [expected(2), expected(0), expected(1)])
+    }
+
+    /// Each rank counts its own tokens: passes are added up in the order of the ring, also those in which a rank had none.
+    @Test func vllmRanks() throws {
+        func file(_ rank: Int, _ window: String, next: Int = 1) throws -> String {
+            try folder.file(
+                "rank-\(rank).json",
+                #"{"expert_load_window": \#(window), "physical_to_logical_map": [[0, 1, 0]], "#
+                    + #""expert_load_window_step": \#(next)}"#)
+        }
+        let files = try [
+            file(0, "[[[1, 2, 3]], [[0, 0, 0]], [[7, 8, 9]]]"),
+            file(1, "[[[10, 20, 30]], [[40, 50, 60]], [[0, 0, 0]]]"),
+        ]
+        #expect(try trace(.vllm, files).map(\.expertLoads) == [[[100, 50]], [[16, 8]], [[44, 22]]])
+        let short = try file(2, "[[[1, 2, 3]]]", next: 0)
+        let whole = try folder.file("whole.json", #"{"global_expert_load_window": [[4, 2]]}"#)
+        for (other, word) in [(short, "after the same pass"), (whole, "not of one rank")] {
+            let error = #expect(throws: TraceError.self) { _ = try trace(.vllm, [files[0], other]) }
+            #expect(error?.description.contains(word) == true && error?.file == other, "\(error.debugDescription)")
+        }
     }
 
     @Test func vllmTensor() throws {

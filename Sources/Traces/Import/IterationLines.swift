@@ -14,6 +14,7 @@ enum IterationLines {
         }
         var lines = LineReader(handle, name: path)
         while let text = try lines.next() {
+            if text.allSatisfy({ " \t\r".utf8.contains($0) }) { continue }
             let line: Line
             do { line = try JSONDecoder().decode(Line.self, from: text) } catch {
                 throw TraceError(

@@ -8,7 +8,10 @@ enum SGLangDump {
     private static let remedy =
         "record with --expert-distribution-recorder-mode stat or per_pass, and dump with /dump_expert_distribution_record"
 
-    static func read(_ files: [String], steps: Int, into sink: inout TraceSink) throws(TraceError) {
+    /// - Parameter note: is told what cannot be known of the files.
+    static func read(
+        _ files: [String], steps: Int, note: (String) -> Void, into sink: inout TraceSink
+    ) throws(TraceError) {
         var passes = PassSums(steps: steps)
         var records = [Int: [[Double]]]()
         for path in files {
@@ -21,11 +24,14 @@ enum SGLangDump {
                     try sink.add(counts.matrix(0), place: "logical_count")
                     continue
                 }
-                for pass in 0..<counts.matrixCount {
-                    let matrix = counts.matrix(pass)
-                    // A buffer that is not full ends in passes that never were.
-                    if matrix.allSatisfy({ $0.allSatisfy { $0 == 0 } }) { continue }
-                    try add(matrix, path: path, place: "pass \(pass)", to: &passes, &sink)
+                let order = recorded(counts)
+                if order.count == counts.matrixCount, order.count > 1 {
+                    note(
+                        "\(path): all \(order.count) places of the buffer are taken, so that older passes may be gone and the "
+                            + "first need not be the oldest, unless --expert-distribution-recorder-buffer-size was -1")
+                }
+                for pass in order {
+                    try add(counts.matrix(pass), path: path, place: "pass \(pass)", to: &passes, &sink)
                 }
             } else if case .list(let list)? = dump["records"] {
                 try collect(list, map: dump["last_physical_to_logical_map"], path: path, into: &records)
@@ -37,6 +43,20 @@ enum SGLangDump {
             try add(loads, path: files[0], place: "forward pass \(pass)", to: &passes, &sink)
         }
         if let (loads, count) = passes.rest { try sink.add(loads, place: "the last passes", stepCount: count) }
+    }
+
+    /// The passes of a ring, oldest first, without places that no pass has been to. A recording goes on where the one before it
+    /// ended, so that these may lie in the middle: the oldest pass is the one after them.
+    private static func recorded(_ counts: DumpedTensor) -> [Int] {
+        let count = counts.matrixCount
+        let isEmpty = (0..<count).map { counts.matrix($0).allSatisfy { $0.allSatisfy { $0 == 0 } } }
+        // Some passes have no token, either; what was never used is the longest run of places, around the end if need be.
+        var (run, longest, first) = (0, 0, 0)
+        for place in 0..<2 * count {
+            run = isEmpty[place % count] ? run + 1 : 0
+            if run >= longest, run > 0 { (longest, first) = (run, (place + 1) % count) }
+        }
+        return (0..<count).map { ($0 + first) % count }.filter { !isEmpty[$0] }
     }
 
     private static func add(

@@ -32,23 +32,26 @@ public struct TraceImport: Sendable {
     }
 
     /// Reads `files` and writes a trace.
+    /// - Parameter note: is told what the files leave open.
     /// - Returns: its first line, and how many intervals it has.
     /// - Throws: `TraceError`; then there is no trace.
-    public func run(files: [String], output: String) throws(TraceError) -> (header: TraceHeader, intervals: Int) {
+    public func run(
+        files: [String], output: String, note: (String) -> Void = { _ in }
+    ) throws(TraceError) -> (header: TraceHeader, intervals: Int) {
         guard let first = files.first else {
             throw TraceError(output, "there is nothing to import", remedy: "name a file")
         }
-        guard files.count == 1 || format == .sglang else {
+        guard files.count == 1 || format == .sglang || format == .vllm else {
             throw TraceError(
-                files[1], "only SGLang writes several files of one recording", remedy: "import one file after the other"
-            )
+                files[1], "several files make one trace only where ranks wrote them, with sglang and vllm",
+                remedy: "import each by itself")
         }
         var sink = TraceSink(self, file: first, output: output)
         switch format {
         case .eplb: try LoadMatrices.read(first, into: &sink)
         case .lines: try IterationLines.read(first, into: &sink)
-        case .vllm: try VLLMDump.read(first, steps: steps, into: &sink)
-        case .sglang: try SGLangDump.read(files, steps: steps, into: &sink)
+        case .vllm: try VLLMDump.read(files, steps: steps, into: &sink)
+        case .sglang: try SGLangDump.read(files, steps: steps, note: note, into: &sink)
         }
         return try sink.finish()
     }
@@ -92,6 +95,12 @@ struct TraceSink {
             throw TraceError(
                 file, line: line, "\(place): the load \(invalid) in layer \(layer) is no number of rows",
                 remedy: "loads are finite and not negative")
+        }
+        if let firstStep, writer != nil, firstStep < step {
+            throw TraceError(
+                file, line: line,
+                "\(place): iteration \(firstStep) is not past the steps of the matrix before, up to \(step - 1)",
+                remedy: "sort the iterations, and give --steps as many as lie between two of them, or fewer")
         }
         let count = stepCount ?? options.steps
         let interval = TraceInterval(firstStep: firstStep ?? step, stepCount: count, expertLoads: rows)

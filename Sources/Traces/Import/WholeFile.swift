@@ -4,14 +4,21 @@ import Foundation
 /// Files that are read as a whole.
 enum WholeFile {
     static func read(_ path: String) throws(TraceError) -> Data {
+        let limit = TraceLimits.fileBytes
         do {
-            let attributes = try FileManager.default.attributesOfItem(atPath: path)
-            let size = (attributes[.size] as? NSNumber)?.intValue ?? 0
-            guard size <= TraceLimits.fileBytes else {
+            let handle = try FileHandle(forReadingFrom: URL(filePath: path))
+            defer { try? handle.close() }
+            // Of what was opened, wherever a link led. A pipe has no size, and ends when it ends.
+            var status = stat()
+            guard fstat(handle.fileDescriptor, &status) == 0, status.st_size <= limit else {
                 throw TraceError(
-                    path, "it has \(size) bytes, over \(TraceLimits.fileBytes)", remedy: "is it the right file?")
+                    path, "it has \(status.st_size) bytes, over \(limit)", remedy: "is it the right file?")
             }
-            return try Data(contentsOf: URL(filePath: path), options: .mappedIfSafe)
+            let data = try handle.read(upToCount: limit + 1) ?? Data()
+            guard data.count <= limit else {
+                throw TraceError(path, "it has more than \(limit) bytes", remedy: "is it the right file?")
+            }
+            return data
         } catch let error as TraceError {
             throw error
         } catch {

@@ -12,7 +12,7 @@ extension TraceCommands {
                 eplb: a JSON matrix [layer][expert] of loads, as DeepSeek's EPLB takes them, or a list of such matrices. \
                 lines: JSON Lines {"iteration": 1, "loads": [layer][expert]}. \
                 vllm: the state of vLLM's load balancer (expert_load_window, physical_to_logical_map), saved with torch.save \
-                or as JSON. \
+                or as JSON, of all ranks, whose loads are added up. \
                 sglang: what SGLang's expert distribution recorder dumps in the modes stat and per_pass (.pt files; those of \
                 all ranks are one recording), or the same as JSON. \
                 No code in a .pt file is run.
@@ -48,7 +48,9 @@ extension TraceCommands {
         func run() throws {
             let trace = TraceImport(
                 format: form, steps: steps, scale: scale, width: model.width, hiddenSize: model.hiddenSize)
-            let (header, intervals) = try trace.run(files: files, output: output.path)
+            let (header, intervals) = try trace.run(files: files, output: output.path) {
+                StandardError.write("Note: \($0)")
+            }
             try output.report(header, intervals: intervals)
         }
     }
