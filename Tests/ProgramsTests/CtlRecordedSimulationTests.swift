@@ -17,8 +17,8 @@ import Testing
         work: [Int]? = [1000, 1000, 1000, 1000], experts: [Double] = [0.125, 0.125, 0.125, 0.125]
     ) -> String {
         let timings = ranks.map { rank in
-            let work = work.map { #","expert_work":\#($0[rank])"# } ?? ""
-            return #"{"rank":\#(rank),"step_seconds":\#(stepSeconds)\#(work),"#
+            let done = work.map { #","expert_work":\#($0[rank])"# } ?? ""
+            return #"{"rank":\#(rank),"step_seconds":\#(stepSeconds)\#(done),"#
                 + #""phase_seconds":{"experts":\#(experts[rank]),"dispatch":0.0625,"combine":0.0625}}"#
         }
         let measured = ranks.isEmpty ? "" : #","ranks":[\#(timings.joined(separator: ","))]"#
