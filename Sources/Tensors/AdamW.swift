@@ -24,6 +24,10 @@ public enum AdamW {
     /// One step, all in one pass over the memory. With g = gradient · `gradientScale`:
     /// value ← value·(1 − lr·decay), m ← m + (1 − β₁)(g − m), v ← β₂·v + (1 − β₂)·g²,
     /// value ← value − lr / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε).
+    ///
+    /// Moments below 2⁻¹²⁶, the least normal number, become 0, and m does where v does, so that it is not divided by ε alone. Without
+    /// gradients they would shrink into the subnormal range and stay there, for 0.9 times the least numbers rounds to the same numbers,
+    /// and arithmetic with them is slow on many processors.
     /// - Parameters:
     ///   - value: weights, updated; all tensors have its shape.
     ///   - gradient: not changed.
@@ -94,11 +98,21 @@ public enum AdamW {
         @inline(always)
         func update(_ w: Lanes, _ gradient: Lanes, _ m: Lanes, _ v: Lanes) -> (w: Lanes, m: Lanes, v: Lanes) {
             let g = gradient * gradientScale
-            let nextM = multiplyAdd(g - m, Lanes(repeating: newFirst), m)
-            let nextV = multiplyAdd(g * newSecond, g, v * oldSecond)
+            var nextM = multiplyAdd(g - m, Lanes(repeating: newFirst), m)
+            var nextV = multiplyAdd(g * newSecond, g, v * oldSecond)
+            let vanishes = isBelowNormal(nextV)
+            nextV = nextV.replacing(with: 0, where: vanishes)
+            nextM = nextM.replacing(with: 0, where: vanishes .| isBelowNormal(nextM))
             let denominator = multiplyAdd(
                 nextV.squareRoots, Lanes(repeating: rootScale), Lanes(repeating: epsilon))
             return (multiplyAdd(nextM / denominator, Lanes(repeating: stepSize), w * keep), nextM, nextV)
+        }
+
+        /// Whether lanes are subnormal or 0.
+        @inline(always)
+        private func isBelowNormal(_ x: Lanes) -> SIMDMask<Lanes.MaskStorage> {
+            let least = Float.leastNormalMagnitude
+            return (x .< least) .& (x .> -least)
         }
     }
 }

@@ -58,6 +58,40 @@ import Testing
         }
     }
 
+    /// Without gradients moments shrink to 0 and are never subnormal, and have the same bits wherever an entry lies.
+    @Test func momentsShrinkToZero() {
+        let (rows, columns) = (2, 40)
+        let gradient = Tensor(rows: rows, columns: columns, repeating: 0)
+        let weights = Tensor(rows: rows, columns: columns, repeating: 1)
+        let firsts = (0..<rows * columns).map { Float($0 % 2 == 0 ? 3e-37 : -3e-37) }
+        let m = Tensor(firsts, rows: rows, columns: columns)
+        let v = Tensor(rows: rows, columns: columns, repeating: 2e-38)
+        for step in 1...100 {
+            AdamW.update(
+                value: weights, gradient: gradient, firstMoment: m, secondMoment: v, step: step,
+                configuration: Self.configuration)
+            let (first, second) = (m.array, v.array)
+            #expect(!(first + second).contains(where: \.isSubnormal), "step \(step)")
+            #expect(Set(first.map(\.magnitude)).count == 1 && Set(second).count == 1, "step \(step)")
+        }
+        #expect(m.array.allSatisfy { $0 == 0 } && v.array.allSatisfy { $0 == 0 })
+        #expect(weights.array.allSatisfy { $0.isFinite && $0 > 0 })
+    }
+
+    /// Where a squared gradient is too small for a moment, the other moment is not divided by a tiny epsilon.
+    @Test func tinyGradientsChangeNothing() {
+        var configuration = Self.configuration
+        (configuration.epsilon, configuration.weightDecay) = (1e-30, 0)
+        let weights = Tensor(rows: 1, columns: 20, repeating: 1)
+        let (m, v) = (Tensor(rows: 1, columns: 20, repeating: 0), Tensor(rows: 1, columns: 20, repeating: 0))
+        for step in 1...3 {
+            AdamW.update(
+                value: weights, gradient: Tensor(rows: 1, columns: 20, repeating: step == 1 ? 1e-19 : 0),
+                firstMoment: m, secondMoment: v, step: step, configuration: configuration)
+            #expect(weights.array.allSatisfy { $0 == 1 } && (m.array + v.array).allSatisfy { $0 == 0 })
+        }
+    }
+
     @Test(arguments: [Float.nan, .infinity]) func nonFiniteGradientsShow(value: Float) {
         let gradient = Tensor(rows: 1, columns: 20, repeating: 1)
         gradient[0, 3] = value
