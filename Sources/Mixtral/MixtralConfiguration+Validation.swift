@@ -35,7 +35,7 @@ extension MixtralConfiguration {
         try require("rms_norm_eps", rmsNormEpsilon, 1e-30...1)
         try require("rope_theta", ropeTheta, 1...1e12)
         try require("initializer_range", initializerRange, 0...1e3)
-        try require("router_aux_loss_coef", routerAuxiliaryLossCoefficient, 0...1e6)
+        try require(traits.auxiliaryLossField, routerAuxiliaryLossCoefficient, 0...1e6)
         try validateHeads(headDimensionIsGiven: headDimensionIsGiven)
         for (field, token) in [("bos_token_id", beginToken), ("pad_token_id", paddingToken)] {
             if let token { try require(token: token, field) }
@@ -143,12 +143,19 @@ extension MixtralConfiguration {
                 expected: routing.score == .sigmoid
                     ? "\"noaux_tc\", as all of this type have it" : "\"sigmoid\", as all of this type have it")
         }
+        guard modelType != .deepseek || routing.balancesSequences || routing.selection == .expertChoice else {
+            throw .unsupported(
+                "seq_aux", found: "false",
+                expected:
+                    "true: what false means in models of this type, a balance loss of the batch for each layer, is "
+                    + "not supported")
+        }
         if let problem = routing.problem(experts: experts) {
             throw .unsupported(problem.field, found: problem.found, expected: problem.expected)
         }
         if routing.selection == .expertChoice && auxiliaryLossCoefficient != 0 {
             throw .unsupported(
-                "router_aux_loss_coef", found: "\(auxiliaryLossCoefficient)",
+                modelType.traits.auxiliaryLossField, found: "\(auxiliaryLossCoefficient)",
                 expected: "0, because experts choose tokens (topk_method is \"expert_choice\"): loads are equal")
         }
     }

@@ -136,7 +136,13 @@ import Testing
         ("deepseek_v2", "", "model_type", "latent"), ("deepseek_v3", "", "model_type", "latent"),
         ("gpt_oss", "", "model_type", "qwen3_moe"), ("deepseek", #""kv_lora_rank": 512"#, "kv_lora_rank", "latent"),
         ("olmoe", #""clip_qkv": 8.0"#, "clip_qkv", "null"), ("olmoe", #""head_dim": 32"#, "head_dim", "128 / 8"),
-        ("deepseek", #""head_dim": 32"#, "head_dim", "128 / 8"),
+        ("deepseek", #""head_dim": 32"#, "head_dim", "128 / 8"), ("deepseek", #""seq_aux": false"#, "seq_aux", "true"),
+        ("deepseek", #""aux_loss_alpha": -1"#, "aux_loss_alpha", "0.0 to"),
+        ("deepseek", #""topk_method": "expert_choice""#, "aux_loss_alpha", "experts choose"),
+        (
+            "qwen3_moe", #""topk_method": "expert_choice", "router_aux_loss_coef": 0.1"#, "router_aux_loss_coef",
+            "experts choose"
+        ),
         ("mixtral", #""mlp_only_layers": [1]"#, "mlp_only_layers", "do not have it"),
         ("mixtral", #""n_shared_experts": 2"#, "n_shared_experts", "do not have it"),
         ("qwen2_moe", #""first_k_dense_replace": 1"#, "first_k_dense_replace", "do not have it"),
@@ -165,6 +171,14 @@ import Testing
         let error = #expect(throws: MixtralConfigurationError.self) { try Self.read(type, fields) }
         #expect(error?.code == .unsupported && error?.field == field, "\(String(describing: error))")
         #expect(error?.expected.contains(words) == true, "\(String(describing: error))")
+    }
+
+    /// There is no balance loss that could be of the batch.
+    @Test func expertsMayChooseInADeepSeek() throws {
+        let fields = #""topk_method": "expert_choice", "aux_loss_alpha": 0, "seq_aux": false"#
+        let configuration = try Self.read("deepseek", fields)
+        #expect(configuration.routing.selection == .expertChoice && !configuration.routing.balancesSequences)
+        #expect(try MixtralConfiguration(json: configuration.json()) == configuration)
     }
 
     @Test(arguments: [
