@@ -163,25 +163,26 @@ extension MixtralConfiguration {
             "output_router_logits", absent: isAlways || fields[traits.auxiliaryLossField] != .null)
     }
 
-    /// Old files have `rope_theta` (and `rope_scaling`) at the top level, transformers 5 has it in `rope_parameters`.
+    /// As transformers takes it, from the first of its places that says something; others may only say the same.
     private static func ropeTheta(
         _ fields: ConfigurationFields, absent: Double
     ) throws(MixtralConfigurationError) -> Double {
         let range = 1...1e12
-        for name in ["rope_parameters", "rope_scaling"] {
-            guard let parameters = try fields.object(name) else { continue }
+        let objects = try fields.ropeObjects()
+        for parameters in objects {
             for type in ["rope_type", "type"] {
                 try parameters.allow(type, [.string("default")], "\"default\": scaled positions are not supported")
             }
             try parameters.allow("partial_rotary_factor", [.integer(1), .number(1)], "1")
         }
         let top = try fields.number("rope_theta", range, absent: absent)
-        guard let inner = try fields.object("rope_parameters"), inner["rope_theta"] != .null else { return top }
-        let theta = try inner.number("rope_theta", range, absent: absent)
-        guard fields["rope_theta"] == .null || top == theta else {
-            throw fields.unsupported(
-                "rope_theta", fields["rope_theta"],
-                "absent, or the same as rope_parameters.rope_theta, which is \(theta)")
+        // An object that says nothing of the base still hides the one behind it.
+        let theta = try objects.first { !$0.values.isEmpty }?.number("rope_theta", range, absent: top) ?? top
+        for place in objects + [fields] {
+            guard try place.number("rope_theta", range, absent: theta) == theta else {
+                throw place.unsupported(
+                    "rope_theta", place["rope_theta"], "absent, or \(theta), which transformers takes from this file")
+            }
         }
         return theta
     }
@@ -256,5 +257,13 @@ extension MixtralConfiguration {
         case .array(let types): types.count != layers || types.contains { $0 != .string("full_attention") }
         default: true
         }
+    }
+}
+
+extension ConfigurationFields {
+    /// What a file says of rotary positions beside its top level, in the order in which transformers looks: old files have `rope_scaling`,
+    /// those of transformers 5 `rope_parameters`. Either may hold `rope_theta`.
+    package func ropeObjects() throws(MixtralConfigurationError) -> [ConfigurationFields] {
+        try [object("rope_scaling"), object("rope_parameters")].compactMap { $0 }
     }
 }

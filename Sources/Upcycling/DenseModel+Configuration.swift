@@ -8,7 +8,7 @@ extension DenseModel {
     func mixtureConfiguration(_ upcycling: Upcycling, expertWidth: Int) throws -> MixtralConfiguration {
         var values = type.defaults.merging(fields.values) { $1 }
         do throws(MixtralConfigurationError) {
-            if try fields.object("rope_parameters")?["rope_theta"] ?? .null == .null, fields["rope_theta"] == .null {
+            if try (fields.ropeObjects() + [fields]).allSatisfy({ $0["rope_theta"] == .null }) {
                 values["rope_theta"] = .number(10_000)
             }
             if try !looksThroughWindow() { values["sliding_window"] = .null }

@@ -48,6 +48,11 @@ import Testing
         (#""rope_parameters": {"rope_type": "default"}, "rope_theta": 700"#, 700),
         (#""rope_parameters": null, "rope_scaling": null, "rope_theta": 2.5e5"#, 2.5e5),
         (#""rope_scaling": {"type": "default"}"#, 1e6),
+        (#""rope_scaling": {"rope_theta": 5000.0, "rope_type": "default"}"#, 5e3),
+        (#""rope_scaling": {"rope_theta": 5000}, "rope_theta": 5000"#, 5e3),
+        (#""rope_scaling": {"type": "default"}, "rope_theta": 700"#, 700),
+        (#""rope_scaling": {}, "rope_parameters": {"rope_theta": 5000.0}"#, 5e3),
+        (#""rope_scaling": {"rope_theta": 5000.0}, "rope_parameters": {"rope_type": "default"}"#, 5e3),
     ])
     func ropeTheta(fields: String, expected: Double) throws {
         #expect(try Self.read(fields).ropeTheta == expected)
@@ -128,6 +133,17 @@ import Testing
         (#""rope_scaling": 2"#, "rope_scaling", "2"),
         (#""rope_parameters": {"rope_theta": 0}"#, "rope_parameters.rope_theta", "0"),
         (#""rope_parameters": {"rope_theta": 5000.0}, "rope_theta": 100"#, "rope_theta", "100"),
+        (#""rope_scaling": {"rope_theta": 5000.0}, "rope_theta": 100"#, "rope_theta", "100"),
+        (
+            #""rope_scaling": {"rope_theta": 5000}, "rope_parameters": {"rope_theta": 100}"#,
+            "rope_parameters.rope_theta", "100"
+        ),
+        // transformers does not look into rope_parameters then, and takes the default.
+        (
+            #""rope_scaling": {"type": "default"}, "rope_parameters": {"rope_theta": 100}"#,
+            "rope_parameters.rope_theta", "100"
+        ),
+        (#""rope_scaling": {"rope_theta": "big"}"#, "rope_scaling.rope_theta", #""big""#),
         (#""rope_theta": "big""#, "rope_theta", #""big""#),
         (#""rope_theta": -1"#, "rope_theta", "-1"),
         (#""vocab_size": 0"#, "vocab_size", "0"),

@@ -66,6 +66,10 @@ import Upcycling
         let model = try UpcycledModel(dense: fixture.dense, Upcycling(experts: 2, expertsPerToken: 1))
         #expect(model.configuration.ropeTheta == 1e4 && model.configuration.rmsNormEpsilon == 1e-6)
         #expect(model.configuration.maximumPositions == 2048 && model.configuration.beginToken == 1)
+        // An old file may say it there.
+        try fixture.configure(["rope_scaling": ["rope_type": "default", "rope_theta": 500] as [String: Any]])
+        let old = try UpcycledModel(dense: fixture.dense, Upcycling(experts: 2, expertsPerToken: 1))
+        #expect(old.configuration.ropeTheta == 500)
     }
 
     /// Experts 2c and 2c + 1 are the halves of a copy, and the router cannot tell them from each other.
