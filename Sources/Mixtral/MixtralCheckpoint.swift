@@ -13,7 +13,8 @@ public struct MixtralCheckpoint {
     /// The weights, read when they are loaded, and of each tensor only the block that is asked for.
     public let weights: any WeightSource
 
-    /// Opens the files and checks that they hold exactly the model's tensors, in its shapes.
+    /// Opens the files and checks that they hold exactly the model's tensors, in its shapes; where embeddings are tied, they may hold the
+    /// embedding a second time as the head.
     /// - Parameter files: those that may be read, of which others vouch for the contents; nil: all.
     /// - Throws: `MixtralConfigurationError`, `SafetensorsError` or `MixtralCheckpointError`.
     public init(directory: String, files: Set<String>? = nil) throws {
@@ -34,6 +35,8 @@ public enum MixtralCheckpointError: Error, Equatable, CustomStringConvertible {
     case surplusFile(String)
     /// The tensors are not those of the model.
     case tensorsDiffer(directory: String, missing: [String], misshapen: [String], surplus: [String])
+    /// The head should have the embedding's weights, but there are others for it.
+    case headDiffers(directory: String)
 
     public var description: String {
         switch self {
@@ -51,6 +54,10 @@ public enum MixtralCheckpointError: Error, Equatable, CustomStringConvertible {
             let text = parts.filter { !$0.1.isEmpty }.map { "\($0.1.count) \($0.0) (\(Self.abridged($0.1)))" }
             return "\(directory): the weights are not those of the model in config.json: "
                 + text.joined(separator: "; ")
+        case .headDiffers(let directory):
+            return
+                "\(directory): lm_head.weight is not model.embed_tokens.weight once more, as tie_word_embeddings in config.json "
+                + "says; make that false if the head has its own weights, or take lm_head.weight out of the files"
         }
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 import Safetensors
+import Tensors
 
 /// The safetensors files of a checkpoint, opened: one, or as many as the index names.
 package struct MixtralCheckpointFiles {
@@ -26,6 +27,33 @@ package struct MixtralCheckpointFiles {
             readers = try Self.open(index: URL(fileURLWithPath: index), in: folder, files: files)
         } else {
             throw MixtralCheckpointError.noWeights(directory: directory)
+        }
+    }
+
+    /// The tensor that files of a model whose head has the embedding's weights may have besides: the embedding once more.
+    package static let tiedHead = "lm_head.weight"
+
+    /// Compares `tiedHead`, where there is one, with the embedding, which is known to be there.
+    /// - Throws: `MixtralCheckpointError.headDiffers`, or `SafetensorsError` when the tensors cannot be read.
+    package func checkTiedHead() throws {
+        let (head, embedding) = (Self.tiedHead, "model.embed_tokens.weight")
+        guard let headReader = readers[head], let embeddingReader = readers[embedding] else { return }
+        guard let entry = embeddingReader.entry(embedding), headReader.entry(head)?.shape == entry.shape else {
+            throw MixtralCheckpointError.headDiffers(directory: directory)
+        }
+        let (rows, columns) = entry.matrixShape
+        // Some megabytes at a time.
+        let partRows = max(1, (1 << 20) / max(1, columns))
+        for start in stride(from: 0, to: rows, by: partRows) {
+            let part = start..<min(start + partRows, rows)
+            let values = try [(headReader, head), (embeddingReader, embedding)].map { reader, name in
+                let tensor = Tensor(rows: part.count, columns: columns)
+                try reader.read(name, rows: part, columns: 0..<columns, into: tensor)
+                return tensor.array
+            }
+            guard values[0] == values[1] else {
+                throw MixtralCheckpointError.headDiffers(directory: directory)
+            }
         }
     }
 

@@ -19,6 +19,7 @@ struct MixtralCheckpointWeights: WeightSource {
             configuration, isFused: MixtralCheckpointNames.areFused(files.readers.keys, configuration))
         var places = [String: Place]()
         var surplus = Set(files.readers.keys)
+        if configuration.tiesEmbeddings { surplus.remove(MixtralCheckpointFiles.tiedHead) }
         var (missing, misshapen) = (Set<String>(), Set<String>())
         for (name, shape) in model {
             let stored = names.place(of: name, shape: shape)
@@ -42,6 +43,7 @@ struct MixtralCheckpointWeights: WeightSource {
                 directory: files.directory, missing: missing.sorted(), misshapen: misshapen.sorted(),
                 surplus: surplus.sorted())
         }
+        if configuration.tiesEmbeddings { try files.checkTiedHead() }
         self.places = places
     }
 

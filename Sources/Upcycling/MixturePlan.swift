@@ -44,7 +44,7 @@ struct MixturePlan {
             }
             tensors.append(MixtureTensor(name: name, shape: shape, elementType: type ?? .float32, source: source))
         }
-        try finder.finish(tiesEmbeddings: !tensors.contains { $0.name == "lm_head.weight" })
+        try finder.finish(tiesEmbeddings: !tensors.contains { $0.name == MixtralCheckpointFiles.tiedHead })
         self.tensors = tensors
     }
 
@@ -128,12 +128,13 @@ private struct DenseTensorFinder {
     func finish(tiesEmbeddings: Bool) throws {
         // Old files have rotary frequencies, and some a head that is the embedding once more.
         let surplus = unused.filter {
-            !$0.hasSuffix(".rotary_emb.inv_freq") && !(tiesEmbeddings && $0 == "lm_head.weight")
+            !$0.hasSuffix(".rotary_emb.inv_freq") && !(tiesEmbeddings && $0 == MixtralCheckpointFiles.tiedHead)
         }
         guard missing.isEmpty && misshapen.isEmpty && surplus.isEmpty else {
             throw MixtralCheckpointError.tensorsDiffer(
                 directory: dense.directory, missing: missing.sorted(), misshapen: misshapen.sorted(),
                 surplus: surplus.sorted())
         }
+        if tiesEmbeddings { try dense.files.checkTiedHead() }
     }
 }

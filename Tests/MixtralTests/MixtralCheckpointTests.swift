@@ -83,6 +83,46 @@ import Testing
         }
     }
 
+    /// Some files of tied models have the embedding a second time.
+    @Test func aTiedHeadIsTheEmbeddingOnceMore() throws {
+        let plain = try GoldenValues.model("tied").namedParameters()
+        try withCopy(of: "tied") { copy in
+            let file = copy.appending(path: "model.safetensors").path
+            let reader = try SafetensorsReader(path: file)
+            let weights = try reader.header.entries.map { (entry: $0, values: try reader.read($0.name)) }
+            let embedding = try #require(weights.first { $0.entry.name == "model.embed_tokens.weight" }?.values)
+            func write(_ head: [Float], rows: Int, columns: Int) throws {
+                let writer = try SafetensorsWriter(
+                    path: file,
+                    tensors: weights.map { ($0.entry.name, $0.entry.shape) } + [("lm_head.weight", [rows, columns])])
+                for (entry, values) in weights { try writer.write(entry.name, values) }
+                try writer.write("lm_head.weight", Tensor(head, rows: rows, columns: columns))
+                try writer.finish()
+            }
+            let (rows, columns) = (embedding.rows, embedding.columns)
+            try write(embedding.array, rows: rows, columns: columns)
+            let checkpoint = try MixtralCheckpoint(directory: copy.path)
+            let model = MixtralModel(configuration: checkpoint.configuration)
+            try model.loadWeights(from: checkpoint.weights)
+            for (a, b) in zip(plain, model.namedParameters()) {
+                #expect(a.name == b.name && a.parameter.value.array == b.parameter.value.array, "\(a.name)")
+            }
+            // Its last entry differs, or its shape does.
+            let error = MixtralCheckpointError.headDiffers(directory: copy.path)
+            var others = embedding.array
+            others[others.count - 1] = 9
+            try write(others, rows: rows, columns: columns)
+            #expect(throws: error) { try MixtralCheckpoint(directory: copy.path) }
+            try write(embedding.array, rows: columns, columns: rows)
+            #expect(throws: error) { try MixtralCheckpoint(directory: copy.path) }
+            #expect(error.description.contains("tie_word_embeddings"))
+            // A head of its own is no surplus.
+            try write(embedding.array, rows: rows, columns: columns)
+            try edit(copy.appending(path: "config.json")) { $0["tie_word_embeddings"] = false }
+            _ = try MixtralCheckpoint(directory: copy.path)
+        }
+    }
+
     @Test func refusesADirectoryWithoutWeightsOrConfiguration() throws {
         try withCopy(of: "base") { copy in
             try FileManager.default.removeItem(at: copy.appending(path: "model.safetensors"))

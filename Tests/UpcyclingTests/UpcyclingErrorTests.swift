@@ -111,6 +111,26 @@ import Upcycling
         #expect(message(fixture).contains("6 misshapen"), "\(message(fixture))")
     }
 
+    /// A head that should be the embedding once more.
+    @Test func aTiedHeadThatDiffersIsRefused() throws {
+        let fixture = try DenseFixture("qwen2")
+        let tensors = try fixture.tensors(in: "qwen2").sorted { $0.key < $1.key }
+        let embedding = try #require(tensors.first { $0.key == "model.embed_tokens.weight" }?.value)
+        for isSame in [true, false] {
+            var head = embedding.values.array
+            if !isSame { head[head.count - 1] = 9 }
+            let writer = try SafetensorsWriter(
+                path: "\(fixture.dense)/model.safetensors",
+                tensors: tensors.map { ($0.key, $0.value.shape) } + [("lm_head.weight", embedding.shape)])
+            for (name, tensor) in tensors { try writer.write(name, tensor.values) }
+            try writer.write(
+                "lm_head.weight", Tensor(head, rows: embedding.values.rows, columns: embedding.values.columns))
+            try writer.finish()
+            let message = message(fixture)
+            #expect(isSame ? message == "" : message.contains("lm_head.weight is not"), "\(message)")
+        }
+    }
+
     @Test func filesThatCannotBeReadAreNamed() throws {
         let fixture = try DenseFixture("llama")
         let file = "\(fixture.dense)/model.safetensors"
