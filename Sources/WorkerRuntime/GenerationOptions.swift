@@ -6,7 +6,7 @@ public struct GenerationOptions: Sendable {
     /// A checkpoint that training saved: `config.json`, weights and `meta.json`.
     public var model: String
     public var prompt: String
-    /// Tokens to generate.
+    /// Tokens to generate at most.
     public var length: Int
     public var temperature: Double
     public var topK: Int

@@ -71,9 +71,9 @@ public final class TextGenerator {
         return (tokenizer, lineEnd.isEmpty ? [0] : lineEnd)
     }
 
-    /// Generates. Collective.
+    /// Generates, until the model ends the text or it is as long as it may be. Collective.
     /// - Parameter write: gets the prompt's text, then that of each new token, on rank 0 only. Except for the tokenizer `bytes`,
-    ///   whose bytes may be anything, that is valid UTF-8: parts of characters wait for the others.
+    ///   whose bytes may be anything, that is valid UTF-8: parts of characters wait for the others. The token that ends the text has none.
     /// - Throws: `JobFailure` on all ranks, also when rank 0 cannot write.
     public func run(write: ([UInt8]) throws -> Void) throws {
         var stream = tokenizer.kind == .bytes ? nil : UTF8Stream()
@@ -84,6 +84,7 @@ public final class TextGenerator {
         }
         let sampler = TokenSampler(temperature: options.temperature, topK: options.topK, seed: options.seed)
         let hasSequence = communicator.rank == 0
+        let endTokens = Set(model.configuration.endTokens.map(Int32.init))
         let window = min(model.configuration.maximumPositions, options.contextLength ?? .max)
         var tokens = prompt
         try communicator.agree { if hasSequence { try show(prompt) } }
@@ -95,17 +96,21 @@ public final class TextGenerator {
             let logits = try model.lastLogits(
                 tokens: hasSequence ? Array(tokens.suffix(visible)) : [], sequences: hasSequence ? 1 : 0,
                 sequenceLength: visible)
-            var token = 0
+            var next: [Int32] = [0]
             try communicator.agree {
                 guard hasSequence else { return }
                 let last = logits.columns(0..<tokenizer.vocabularySize).array
                 guard last.allSatisfy(\.isFinite) else {
                     throw WorkerError.failed("\(options.model): the model's logits are not finite; it cannot be used")
                 }
-                token = sampler.sample(last, index: index)
-                try show([Int32(token)])
+                next = [Int32(sampler.sample(last, index: index))]
+                if !endTokens.contains(next[0]) { try show(next) }
             }
-            tokens.append(Int32(token))
+            // So that all ranks stop with rank 0.
+            var token = next.mutableSpan
+            try communicator.broadcast(&token, root: 0)
+            if endTokens.contains(next[0]) { break }
+            tokens += next
         }
         try communicator.agree {
             if hasSequence, let rest = stream?.finish(), !rest.isEmpty { try write(rest) }

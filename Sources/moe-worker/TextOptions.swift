@@ -12,7 +12,10 @@ struct TextOptions: ParsableArguments {
     @Option(help: ArgumentHelp("What the text begins with.", valueName: "text"))
     var prompt = ""
 
-    @Option(help: ArgumentHelp("Tokens to generate.", valueName: "n"))
+    @Option(
+        help: ArgumentHelp(
+            "Tokens to generate at most; the text ends before where the model ends it (eos_token_id of config.json).",
+            valueName: "n"))
     var length = 500
 
     @Option(help: ArgumentHelp("Divides the logits; 0: always the most likely token.", valueName: "x"))

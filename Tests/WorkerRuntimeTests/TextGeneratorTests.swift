@@ -68,6 +68,26 @@ import WorkerRuntime
         #expect(try text(options, worldSize: 1) != alone)
     }
 
+    /// The token that ends a text is not written, and all ranks stop at it, be it the first or one of several.
+    @Test func theModelEndsTheText() throws {
+        let model = try checkpoint()
+        let options = GenerationOptions(
+            model: model, prompt: "abc", length: 40, temperature: 0.7, topK: 0, seed: 9)
+        let whole = try Array(text(options, worldSize: 1)[0])
+        let file = URL(fileURLWithPath: model + "/config.json")
+        var fields = try #require(try JSONSerialization.jsonObject(with: Data(contentsOf: file)) as? [String: Any])
+        let characters = Array("\nabcdefghijkl")
+        for (place, worldSize) in [(3, 1), (9, 1), (9, 2), (20, 3)] {
+            let token = try #require(characters.firstIndex(of: whole[place]))
+            fields["eos_token_id"] = token
+            if place != 9 { fields["eos_token_id"] = [token, token] }
+            try JSONSerialization.data(withJSONObject: fields).write(to: file)
+            let expected = whole.prefix(3) + whole.dropFirst(3).prefix { $0 != whole[place] }
+            let found = try text(options, worldSize: worldSize)
+            #expect(found == [String(expected)] + [String](repeating: "", count: worldSize - 1))
+        }
+    }
+
     @Test func withoutPromptItBeginsWithANewLine() throws {
         let options = GenerationOptions(
             model: try checkpoint(), prompt: "", length: 2, temperature: 0, topK: 0, seed: 0)
