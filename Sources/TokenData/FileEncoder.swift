@@ -29,8 +29,7 @@ struct FileEncoder {
             }
             try consume(piece)
         case .bpe:
-            guard let tokenizer = tokenizer.pairs else { return }
-            let frame = self.tokenizer.frame
+            let frame = tokenizer.frame
             var isEmpty = true
             try reader.forEachPart(cut: tokenizer.cut) { (text) throws(TokenDataError) in
                 var tokens = isEmpty ? frame.before : []

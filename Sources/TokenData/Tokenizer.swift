@@ -94,6 +94,10 @@ public struct Tokenizer: Sendable {
         }
     }
 
+    /// Where `text`, the beginning of a longer one, may be cut so that its parts have the tokens that the whole has; nil when it may not. Only
+    /// for `bpe`.
+    package func cut(_ text: UnsafeBufferPointer<UInt8>) -> Int? { pairs?.cut(text) }
+
     func token(of scalar: Unicode.Scalar) throws(TokenDataError) -> Int32 {
         guard let token = tokens[scalar] else { throw .unknownCharacter(scalar) }
         return token

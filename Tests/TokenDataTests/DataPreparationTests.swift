@@ -65,7 +65,7 @@ import TokenData
     }
 
     /// Texts are cut while they are read; the tokens are those of the whole.
-    @Test(arguments: ["gpt2", "llama3", "qwen2", "neox"])
+    @Test(arguments: ["gpt2", "llama3", "qwen2", "neox", "deepseek", "o200k"])
     func longTextsAreEncodedInParts(variant: String) throws {
         let directory = try TemporaryDirectory()
         let tokenizerFile = try directory.write(GoldenTokenizers.file(variant), to: "tokenizer.json")

@@ -69,6 +69,8 @@ struct BytePairTokenizer: Sendable {
         func category(_ scalar: Unicode.Scalar) -> String { UnicodeCategories.name(of: scalar) }
         guard category(scalar).hasPrefix("L") else { return false }
         if next.properties.isWhitespace { return true }
+        // Katakana's dashes and dots are in one class with its letters in DeepSeek's expressions.
+        if (0x30A0...0x30FF).contains(next.value) { return false }
         let following = category(next)
         return !next.isASCII && following.hasPrefix("P") && following != "Pc"
     }

@@ -83,12 +83,27 @@ extension TokenizerFile {
 }
 
 extension WordSplitter {
-    /// Expressions of known tokenizers, in which a word ends between a letter and a space or punctuation beyond ASCII.
+    /// Expressions of known tokenizers, in which a word ends between a letter and a space or punctuation beyond ASCII
+    /// (`BytePairTokenizer.isBoundary`), and what is before and after is split as if it were alone: some alternative matches any letter and any
+    /// such follower, none has one behind the other, and the only lookahead stands behind spaces, so that it sees no further than the next
+    /// letter.
     static let cutPatterns: Set<String> = [
-        gpt2Pattern, digit, digit + "+", #"\p{N}{1,3}"#,
+        gpt2Pattern,
         // Llama 3, and GPT-4
         #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#,
         // Qwen 2 and 3
         #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#,
+        // GPT-4o: behind letters and marks come at most the letters of an ending, behind ASCII's apostrophe.
+        #"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"#
+            + #"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"#
+            + #"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"#,
+        // The last of DeepSeek 3: it matches all but numbers, control and format characters. The file has the ends of lines themselves.
+        ##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\##r\##n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\##r\##n]*"##
+            + ##"|\s*[\##r\##n]+|\s+(?!\S)|\s+"##,
+    ]
+
+    /// Expressions beside these, which have no such place in a match and leave it to the others.
+    static let passingPatterns: Set<String> = [
+        digit, digit + "+", #"\p{N}{1,3}"#, "[\u{4E00}-\u{9FA5}\u{3040}-\u{309F}\u{30A0}-\u{30FF}]+",
     ]
 }

@@ -75,7 +75,8 @@ struct TokenizerFile {
             normalizer: normalizer, splitter: splitter,
             verbatim: AddedTokens(added.filter { !$0.isNormalized }), normalized: AddedTokens(normalized), texts: texts,
             frame: frame(root["post_processor"], tokens: texts.count),
-            isCutAfterLetters: patterns.allSatisfy(WordSplitter.cutPatterns.contains) && !patterns.isEmpty
+            isCutAfterLetters: patterns.contains(where: WordSplitter.cutPatterns.contains)
+                && WordSplitter.cutPatterns.union(WordSplitter.passingPatterns).isSuperset(of: patterns)
                 && !splitter.stages.contains { $0.addsPrefixSpace } && added.allSatisfy(\.isCutAfterLetters))
     }
 

@@ -37,9 +37,10 @@ O200K = "|".join([
 CL100K = (
     r"(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 ).replace("(?i:[sdmt]|ll|ve|re)", "'(?i:s|d|m|t|ll|ve|re)")
+# As in the published file, which has the ends of lines themselves.
 DEEPSEEK = (
-    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+"
-    r"|\s+(?!\S)|\s+")
+    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+"""
+    r"|\s+(?!\S)|\s+").replace(r"\r\n", "\r\n")
 
 
 def byte_level(prefix=False, regex=False):
