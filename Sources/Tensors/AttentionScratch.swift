@@ -17,14 +17,9 @@ final class AttentionScratch {
     private let memory: Tensor
 
     init(_ shape: AttentionShape) {
-        let (tile, length, dimension) = (shape.tileRows, shape.sequenceLength, shape.dimension)
-        let scoreStride = Panels.rounded(length) + Panels.width
-        let transposed = Panels.count(rows: dimension, columns: length)
-        let tileEntries = Panels.count(rows: tile, columns: dimension)
-        let counts = [
-            tile * scoreStride, tile * scoreStride, transposed, transposed,
-            Panels.count(rows: length, columns: dimension), tileEntries, tileEntries, Panels.rounded(tile),
-        ]
+        let (length, dimension) = (shape.sequenceLength, shape.dimension)
+        let scoreStride = Self.scoreStride(length)
+        let counts = Self.counts(sequenceLength: length, dimension: dimension)
         memory = Tensor(rows: 1, columns: counts.reduce(0, +))
         var next = memory.pointer
         func take(_ count: Int) -> MutableEntries {
@@ -39,6 +34,20 @@ final class AttentionScratch {
         queries = take(counts[5])
         outputGradients = take(counts[6])
         inverseSums = take(counts[7])
+    }
+
+    private static func scoreStride(_ length: Int) -> Int { Panels.rounded(length) + Panels.width }
+
+    /// Entries of each part, in the order in which they lie.
+    static func counts(sequenceLength length: Int, dimension: Int) -> [Int] {
+        let tile = AttentionShape.tileRows(length)
+        let scores = tile * scoreStride(length)
+        let transposed = Panels.count(rows: dimension, columns: length)
+        let tileEntries = Panels.count(rows: tile, columns: dimension)
+        return [
+            scores, scores, transposed, transposed, Panels.count(rows: length, columns: dimension), tileEntries,
+            tileEntries, Panels.rounded(tile),
+        ]
     }
 
     /// Room for a tile's queries, (rows, d).

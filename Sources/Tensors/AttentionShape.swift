@@ -24,8 +24,10 @@ struct AttentionShape {
         self.sequenceLength = sequenceLength
         group = heads / keyValueHeads
         scale = 1 / Float(dimension).squareRoot()
-        tileRows = min(48, max(1, sequenceLength))
+        tileRows = Self.tileRows(sequenceLength)
     }
+
+    static func tileRows(_ sequenceLength: Int) -> Int { min(48, max(1, sequenceLength)) }
 
     /// Ranges of query rows, ascending.
     var tiles: [Range<Int>] {

@@ -8,6 +8,14 @@ import Foundation
 ///
 /// Legend: S sequences, L tokens a sequence, H heads, KV key-value heads, d head dimension.
 public enum CausalAttention {
+    /// Entries that a pass takes besides its tensors: those of each of `threads` that has a key-value head of a sequence to work at.
+    public static func scratchEntries(
+        sequences: Int, sequenceLength: Int, keyValueHeads: Int, headDimension: Int, threads: Int
+    ) -> Int {
+        min(threads, sequences * keyValueHeads)
+            * AttentionScratch.counts(sequenceLength: sequenceLength, dimension: headDimension).reduce(0, +)
+    }
+
     /// - Parameters:
     ///   - query: (S·L, H·d)
     ///   - key: (S·L, KV·d)

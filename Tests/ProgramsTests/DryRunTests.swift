@@ -236,6 +236,24 @@ import Testing
         #expect(abs(said - found) * 20 <= found, "\(said) bytes were said, \(found) are resident")
     }
 
+    /// Attention takes memory for each thread, that grows with sequences and heads.
+    @Test func memoryOfAttentionsThreadsIsWhatWasSaid() throws {
+        // Of a field that stands twice, the first value counts.
+        let model = #"""
+            "model_type": "mixtral", "num_local_experts": 8, "intermediate_size": 16, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 512, "max_position_embeddings": 1024
+            """#
+        let shape = ["--allocator": "expert-parallel", "--batch-size": "2", "--sequence-length": "1024"]
+        let one = try #require(try memory(shape, model: model))
+        let two = try #require(try memory(shape.merging(["--threads": "2"]) { $1 }, model: model))
+        for (said, found) in [one, two] {
+            #expect(abs(said - found) * 20 <= found, "\(said) bytes were said, \(found) are resident")
+        }
+        // Two tiles of scores, a head's keys twice and values, two tiles of queries, and sums.
+        let entries = 2 * 48 * (1024 + 16) + 3 * 512 * 1024 + 2 * 48 * 512 + 48
+        #expect(abs(Double(two.said - one.said) - 1.03 * Double(4 * entries)) <= 1)
+    }
+
     @Test func tellsOfLayersAndWidths() throws {
         let configuration = #"""
             {"model_type": "qwen2_moe", "vocab_size": 17, "hidden_size": 16, "intermediate_size": 20, "num_hidden_layers": 3,

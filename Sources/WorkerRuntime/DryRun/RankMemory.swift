@@ -263,7 +263,8 @@ private struct Activations {
         let own = (0..<blocks.microBatches).map { blocks.own(microBatch: $0) }
         // Of the rank, and of its group, whose tokens its heads see all.
         let tokens = Double(own.map(\.tokens.count).max() ?? 0)
-        let groupTokens = Double((own.map(\.sequences.count).max() ?? 0) * options.sequenceLength)
+        let groupSequences = own.map(\.sequences.count).max() ?? 0
+        let groupTokens = Double(groupSequences * options.sequenceLength)
         let share = shares[rank]
         let state = Double(configuration.hiddenSize)
         let neurons = residentNeurons / max(1, layers.count)
@@ -280,7 +281,7 @@ private struct Activations {
                 entries.kept + max(entries.work, options.recomputation.coversExperts ? entries.sharedForward : 0)
                 - (options.recomputation == .attention ? heads : 0)
             // By then the network has let go of all its own.
-            let attentionPeak = norms + heads + weights + attending(share, groupTokens: groupTokens)
+            let attentionPeak = norms + heads + weights + attending(share, sequences: groupSequences)
             peak = max(peak, kept + max(networkPeak, attentionPeak) + gradients)
             switch options.recomputation {
             case .none: kept += entries.kept
@@ -311,12 +312,15 @@ private struct Activations {
     /// Rows for each token of a group that what is cut over it takes while backward is at it: what went out and what comes in.
     private var spread: Double { shares.mesh.tensorParallel > 1 ? 2 : 1 }
 
-    /// The gradients that attention works with.
-    private func attending(_ share: DenseShares.Share, groupTokens: Double) -> Double {
+    /// The gradients that attention works with, of so many sequences, and what its threads need besides.
+    private func attending(_ share: DenseShares.Share, sequences: Int) -> Double {
         let (queries, keys) = entriesPerToken(share)
         let normalized = configuration.queryKeyNorm == nil ? 0 : queries
-        return groupTokens
-            * (2 * queries + 2 * keys + normalized + spread * Double(configuration.hiddenSize))
+        let scratch = CausalAttention.scratchEntries(
+            sequences: sequences, sequenceLength: options.sequenceLength, keyValueHeads: share.keyValueHeads,
+            headDimension: configuration.headDimension, threads: options.threads)
+        return Double(sequences * options.sequenceLength)
+            * (2 * queries + 2 * keys + normalized + spread * Double(configuration.hiddenSize)) + Double(scratch)
     }
 
     private func entries(
