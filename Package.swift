@@ -314,7 +314,9 @@ let package = Package(
             exclude: ["Fixtures"]),
         .testTarget(
             name: "PlanningProgramsTests",
-            dependencies: ["ControlProtocol", "ControlTestSupport", "ExpertPlacement", "PlanningPrograms"]),
+            dependencies: [
+                "ControlProtocol", "ControlTestSupport", "ExpertPlacement", "PlanningPrograms", "TestSupport",
+            ]),
         .testTarget(
             name: "CoordinatorCoreTests",
             dependencies: [

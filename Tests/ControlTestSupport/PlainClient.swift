@@ -4,7 +4,12 @@ import Foundation
 /// programs.
 public final class PlainClient {
     public struct Closed: Error {}
-    public struct Failed: Error { public let call: String, code: Int32 }
+    public struct Failed: Error {
+        public let call: String, code: Int32
+
+        /// The time that a read or write may take was over, and the server had not closed the connection.
+        public var isTimeout: Bool { code == EAGAIN }
+    }
 
     public let descriptor: Int32
     private var nextID = 0

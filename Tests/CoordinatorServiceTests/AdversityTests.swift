@@ -33,11 +33,12 @@ import Testing
                 try ReportingClient.register(port: port)
                 var honest = try ReportingClient(port: port)
                 var open = Set(slow.indices)
-                while !open.isEmpty {
+                try eventually("the slow clients are ended") {
                     for index in open {
                         do { try slow[index].send(Data([0])) } catch { open.remove(index) }
                     }
                     try honest.report()
+                    return open.isEmpty
                 }
                 #expect(try ReportingClient.stored(port: port) == honest.acknowledged)
             }
@@ -64,11 +65,15 @@ import Testing
                     return sender
                 }
                 var honest = try ReportingClient(port: port)
-                while !ends.allSatisfy(\.hasFailed) { try honest.report() }
+                try eventually("no deaf client can send any more") {
+                    try honest.report()
+                    return ends.allSatisfy { $0.end != nil }
+                }
+                #expect(ends.allSatisfy { $0.end?.isTimeout == false })
                 #expect(try ReportingClient.stored(port: port) == honest.acknowledged + deaf.count)
+                try eventually("the deaf clients count no more") { coordinator.server.connectionCount <= 1 }
+                withExtendedLifetime(deaf) {}
             }
-            // The server notices in its own time.
-            while coordinator.server.connectionCount > 2 { await Task.yield() }
         }
     }
 
@@ -76,18 +81,22 @@ import Testing
     private final class Sending: Sendable {
         nonisolated(unsafe) private let client: PlainClient  // used by one thread alone
         private let data: Data
-        private let state = Mutex(false)
+        private let state = Mutex<PlainClient.Failed?>(nil)
 
         init(_ client: PlainClient, _ data: Data) {
             self.client = client
             self.data = data
         }
 
-        var hasFailed: Bool { state.withLock { $0 } }
+        /// Why it could not send any more; nil: it still can.
+        var end: PlainClient.Failed? { state.withLock { $0 } }
 
         func run() {
-            while (try? client.send(data)) != nil {}
-            state.withLock { $0 = true }
+            do {
+                while true { try client.send(data) }
+            } catch {
+                state.withLock { $0 = error as? PlainClient.Failed }
+            }
         }
     }
 
@@ -107,22 +116,25 @@ import Testing
             while !stop.withLock({ $0 }) { try honest.report() }
             return honest.acknowledged
         }
-        try await withThrowingDiscardingTaskGroup { group in
-            for part in 0..<4 {
-                group.addTask {
-                    try await blocking {
-                        var random = SeededGenerator(seed: seed &+ UInt64(part))
-                        for _ in 0..<2_500 { try Self.openAndDrop(port: port, &random) }
+        do {
+            // Whatever happens: it would be waited for.
+            defer { stop.withLock { $0 = true } }
+            try await withThrowingDiscardingTaskGroup { group in
+                for part in 0..<4 {
+                    group.addTask {
+                        try await blocking {
+                            var random = SeededGenerator(seed: seed &+ UInt64(part))
+                            for _ in 0..<2_500 { try Self.openAndDrop(port: port, &random) }
+                        }
                     }
                 }
             }
         }
-        stop.withLock { $0 = true }
         let acknowledged = try await reported
         #expect(acknowledged > 0)
         #expect(try await blocking { try ReportingClient.stored(port: port) } == acknowledged)
         // It closes what is left in its own time.
-        while try descriptors() > openBefore + 1 { await Task.yield() }
+        try await eventually("the coordinator closes what clients closed") { try descriptors() <= openBefore + 1 }
         let growth = try program.residentBytes - memoryBefore
         print("10,000 connections: \(acknowledged) reports meanwhile, \(growth) bytes more resident")
         #expect(growth < 64 << 20)
@@ -156,13 +168,16 @@ import Testing
                 try honest.report()
                 // Whether it can take more is told on connections of their own. Some of this crowd may have been refused for those of
                 // the one before, which were about to go: others take their places.
-                while try !HTTPQuestion("/readyz", port: httpPort).body.contains("[-]listener failed: there are") {
+                try eventually("there are too many connections") {
+                    let health = try HTTPQuestion("/readyz", port: httpPort).body
+                    if health.contains("[-]listener failed: there are") { return true }
                     crowd.append(try PlainClient(port: port))
                     _ = try? crowd[crowd.count - 1].ask("list_runs")
+                    return false
                 }
                 withExtendedLifetime(crowd) {}
             }
-            while try HTTPQuestion("/readyz", port: httpPort).status != 200 {}
+            try eventually("there is room again") { try HTTPQuestion("/readyz", port: httpPort).status == 200 }
             #expect(try ReportingClient.stored(port: port) == honest.acknowledged)
         }
         #expect(program.end(SIGTERM).status == 0)

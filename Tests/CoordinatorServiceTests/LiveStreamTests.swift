@@ -3,6 +3,7 @@ import ControlTestSupport
 import CoordinatorService
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 /// News over HTTP.
@@ -136,10 +137,7 @@ struct LiveStreamTests {
                 #expect(third.status == 503 && third.body.contains("HTTP streams"))
                 streams.removeFirst()
                 // The server notices when it does.
-                while true {
-                    let next = try EventStream("/api/v1/live", port: port)
-                    if next.head.hasPrefix("HTTP/1.1 200 ") { break }
-                }
+                try eventually("another stream has the place of the one that went") { try Self.hasRoomForAStream(port) }
                 #expect(streams.count == 1)
             }
         }
@@ -147,10 +145,17 @@ struct LiveStreamTests {
 
     /// An answer's connection makes room only when the server has seen its end.
     private static func answer(_ path: String, _ port: UInt16?) throws -> HTTPQuestion {
-        while true {
-            let answer = try HTTPQuestion(path, port: port)
-            if answer.status != 503 || !answer.body.contains("HTTP connections") { return answer }
+        var answer = try HTTPQuestion(path, port: port)
+        try eventually("there is room for a question") {
+            guard answer.status == 503, answer.body.contains("HTTP connections") else { return true }
+            answer = try HTTPQuestion(path, port: port)
+            return false
         }
+        return answer
+    }
+
+    private static func hasRoomForAStream(_ port: UInt16?) throws -> Bool {
+        try EventStream("/api/v1/live", port: port).head.hasPrefix("HTTP/1.1 200 ")
     }
 
     @Test func whoDoesNotReadIsDropped() async throws {
@@ -166,10 +171,10 @@ struct LiveStreamTests {
                 #expect(slow.head.hasPrefix("HTTP/1.1 200 "))
                 var size: Int32 = 1
                 setsockopt(slow.descriptor, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout<Int32>.size))
-                while true {
-                    let next = try EventStream("/api/v1/live", port: port)
-                    if next.head.hasPrefix("HTTP/1.1 200 ") { break }
+                try eventually("another stream has the place of the one that does not read") {
+                    try Self.hasRoomForAStream(port)
                 }
+                withExtendedLifetime(slow) {}
             }
         }
     }

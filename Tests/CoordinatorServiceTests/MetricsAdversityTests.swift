@@ -4,6 +4,7 @@ import CoordinatorService
 import ExpertPlacement
 import Foundation
 import GRDB
+import TestSupport
 import Testing
 
 /// What Prometheus reads when the database hangs, or there is no room.
@@ -24,7 +25,9 @@ struct MetricsAdversityTests {
                 }
             }
             try await blocking {
-                while try !HTTPQuestion("/metrics", port: port).body.contains("run=\"shakespeare\"") {}
+                try eventually("runs are told of again") {
+                    try HTTPQuestion("/metrics", port: port).body.contains("run=\"shakespeare\"")
+                }
             }
         }
     }
@@ -72,9 +75,11 @@ struct MetricsAdversityTests {
             try await blocking {
                 var refused = 1
                 var answer = try HTTPQuestion("/metrics", port: port)
-                while answer.status == 503 {
+                try eventually("there is room again") {
+                    guard answer.status == 503 else { return true }
                     refused += 1
                     answer = try HTTPQuestion("/metrics", port: port)
+                    return false
                 }
                 #expect(answer.body.contains("\nmoe_coordinator_http_answers_total{status=\"503\"} \(refused)\n"))
                 #expect(answer.body.contains("\nmoe_coordinator_refusals_total{code=\"overloaded\"} 1\n"))

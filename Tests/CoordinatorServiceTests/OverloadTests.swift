@@ -5,6 +5,7 @@ import CoordinatorService
 import Foundation
 import GRDB
 import Logging
+import TestSupport
 import Testing
 
 struct OverloadTests {
@@ -24,7 +25,12 @@ struct OverloadTests {
         let requests = (1...10).map { ChangeRequest.report(Samples.report(sequence: $0)) } + changes
         let answers = await withTaskGroup(of: Answer.self) { group in
             for request in requests { group.addTask { await processor.answer(to: request) } }
-            while await processor.queuedChanges + processor.shedReports < requests.count { await Task.yield() }
+            // What is queued is waited for, whatever happens.
+            await #expect(throws: Never.self) {
+                try await eventually("all are queued or refused") {
+                    await processor.queuedChanges + processor.shedReports == requests.count
+                }
+            }
             #expect(await processor.shedReports == 8)
             #expect(await processor.queuedChanges == 2 + changes.count)
             let work = Task { await processor.run() }
@@ -72,7 +78,9 @@ struct OverloadTests {
                 #expect(error.code == .overloaded)
                 #expect(error.message.contains("5 changes are queued already (queued changes)"))
             }
-            while await processor.queuedChanges < 5 { await Task.yield() }
+            await #expect(throws: Never.self) {
+                try await eventually("five are queued") { await processor.queuedChanges == 5 }
+            }
             let work = Task { await processor.run() }
             for await answer in group {
                 guard case .runRegistered = answer else {

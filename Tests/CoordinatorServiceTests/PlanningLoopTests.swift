@@ -6,6 +6,7 @@ import Foundation
 import Logging
 import PlanningPrograms
 import Synchronization
+import TestSupport
 import Testing
 
 /// The planning loop, with a coordinator that is played.
@@ -289,8 +290,6 @@ import Testing
 
 /// A run of two ranks whose router likes rank 0's experts, and others like it.
 private final class PlayedHost: PlanningHost {
-    struct TookTooLong: Error {}
-
     private struct State {
         var context: PlanningContext
         var stored: [Report] = []
@@ -362,11 +361,7 @@ private final class PlayedHost: PlanningHost {
     }
 
     func wait(until isMet: @Sendable () async -> Bool) async throws {
-        let deadline = ContinuousClock.now + .seconds(60)
-        while await !isMet() {
-            guard ContinuousClock.now < deadline else { throw TookTooLong() }
-            try await Task.sleep(for: .milliseconds(2))
-        }
+        try await eventually("planning comes so far", isMet)
     }
 
     /// The first outcome that `isWanted`, once it is there.

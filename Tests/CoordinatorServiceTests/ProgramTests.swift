@@ -3,6 +3,7 @@ import ControlTestSupport
 import CoordinatorService
 import Foundation
 import GRDB
+import TestSupport
 import Testing
 
 @Suite(.serialized) struct ProgramTests {
@@ -157,10 +158,7 @@ import Testing
         _ = try await client.send(Samples.registerWorker())
         _ = try await client.send(Samples.report())
         let answer = Task { try await client.send(ProposePlacement(replan: true, who: "ada", why: "a test")) }
-        let deadline = ContinuousClock.now + .seconds(60)
-        while !FileManager.default.fileExists(atPath: started), ContinuousClock.now < deadline {
-            try await Task.sleep(for: .milliseconds(2))
-        }
+        try await eventually("the policy's program starts") { FileManager.default.fileExists(atPath: started) }
         let begin = ContinuousClock.now
         let end = program.end(SIGTERM)
         #expect(end.status == 0)

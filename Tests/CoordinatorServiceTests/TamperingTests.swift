@@ -113,7 +113,7 @@ struct TamperingTests {
             try await ControlClient.connect(host: "127.0.0.1", port: proxy.port, key: key).close()
             let handshake = proxy.bytes(.toServer)
             try await blocking {
-                while coordinator.server.connectionCount > 0 { usleep(1_000) }
+                try eventually("the first client is gone") { coordinator.server.connectionCount == 0 }
                 let begin = SuspendingClock.now
                 let client = try PlainClient(port: coordinator.port)
                 try client.send(handshake)
@@ -122,7 +122,7 @@ struct TamperingTests {
                 var end = pollfd(fd: client.descriptor, events: Int16(POLLIN), revents: 0)
                 #expect(poll(&end, 1, 1_800) == 0)
                 try client.send(Data([0, 16]) + Data(count: 16))
-                while coordinator.server.connectionCount > 0 { usleep(1_000) }
+                try eventually("who repeats a handshake is ended") { coordinator.server.connectionCount == 0 }
                 #expect(SuspendingClock.now - begin < .milliseconds(3_800))
                 withExtendedLifetime(client) {}
             }

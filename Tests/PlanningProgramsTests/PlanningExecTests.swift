@@ -3,6 +3,7 @@ import ControlTestSupport
 import ExpertPlacement
 import Foundation
 import PlanningPrograms
+import TestSupport
 import Testing
 
 /// `exec:ALIAS` with real programs, good and bad.
@@ -134,8 +135,11 @@ import Testing
         let cancellation = PlanningCancellation()
         let file = folder.path("started")
         let thread = Thread {
-            while !FileManager.default.fileExists(atPath: file) { sched_yield() }
-            cancellation.cancel()
+            // Whatever happens: the program would be waited for.
+            defer { cancellation.cancel() }
+            #expect(throws: Never.self) {
+                try eventually("the program starts") { FileManager.default.fileExists(atPath: file) }
+            }
         }
         thread.start()
         let error = failure { try allocate(shell("touch '\(file)'; sleep 1000"), cancellation: cancellation) }
