@@ -266,7 +266,8 @@ let package = Package(
             name: "LayersTests", dependencies: ["GradientChecks", "Layers", "Randomness", "Tensors"],
             exclude: ["Golden"]),
         .testTarget(
-            name: "SafetensorsTests", dependencies: ["Randomness", "Safetensors", "Tensors"], exclude: ["Fixtures"]),
+            name: "SafetensorsTests", dependencies: ["Randomness", "Safetensors", "Tensors", "TestSupport"],
+            exclude: ["Fixtures"]),
         .testTarget(
             name: "MixtralTests",
             dependencies: ["GradientChecks", "Layers", "Mixtral", "Randomness", "Safetensors", "Tensors"],
@@ -341,7 +342,7 @@ let package = Package(
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             path: "Tests/Fuzzing/Targets"),
-        .testTarget(name: "FuzzTargetsTests", dependencies: ["ControlTestSupport", "FuzzTargets"]),
+        .testTarget(name: "FuzzTargetsTests", dependencies: ["ControlProtocol", "ControlTestSupport", "FuzzTargets"]),
         .testTarget(
             name: "PrometheusMetricsTests",
             dependencies: ["PrometheusMetrics", "TestSupport", .product(name: "CoreMetrics", package: "swift-metrics")]),

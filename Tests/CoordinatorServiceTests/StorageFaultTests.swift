@@ -41,7 +41,7 @@ struct StorageFaultTests {
             operation += 1
         }
         print("\(fault.testDescription): \(operation) operations")
-        #expect(operation > 200 || fault.kind == FAULTY_FULL)
+        #expect(operation > 200)
     }
 
     /// A coordinator that cannot open its database says so, and can the next time.

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// What cannot go on ends the whole job: one message of one rank, the same exit code everywhere, and nobody waits.
@@ -173,8 +174,15 @@ import Testing
         try expectFailure(
             inputs.arguments(["--checkpoint-directory": inputs.path("meta.json")]), status: 1, "meta.json",
             "--checkpoint-directory")
-        // Opens, but takes nothing.
-        try expectFailure(inputs.arguments(["--metrics": "/dev/full"]), status: 1, "/dev/full")
+    }
+
+    /// Opens, but takes nothing.
+    @Test(.enabled(if: FullDevice.isPossible, "devices can be made by root only"))
+    func outputWithoutRoom() throws {
+        let device = inputs.path("full")
+        FullDevice.make(device)
+        try expectFailure(inputs.arguments(["--metrics": device]), status: 1, device)
+        #expect(FullDevice.isThere(device))
     }
 
     @Test func brokenCheckpoint() throws {

@@ -1,6 +1,7 @@
 import Foundation
 import Safetensors
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct SafetensorsWriterTests {
@@ -141,10 +142,19 @@ import Testing
         }
     }
 
-    @Test func reportsAFullDiskAndAMissingDirectory() throws {
-        #expect(throws: SafetensorsError(file: "/dev/full", cause: .system("No space left on device"))) {
-            try SafetensorsWriter(path: "/dev/full", tensors: [("a", [1])])
+    @Test(.enabled(if: FullDevice.isPossible, "devices can be made by root only"))
+    func reportsAFullDisk() throws {
+        try withTemporaryDirectory { directory in
+            let path = directory.appending(path: "full").path
+            FullDevice.make(path)
+            #expect(throws: SafetensorsError(file: path, cause: .system("No space left on device"))) {
+                try SafetensorsWriter(path: path, tensors: [("a", [1])])
+            }
+            #expect(FullDevice.isThere(path))
         }
+    }
+
+    @Test func reportsAMissingDirectory() throws {
         #expect(throws: SafetensorsError(file: "/nowhere/a", cause: .system("No such file or directory"))) {
             try SafetensorsWriter(path: "/nowhere/a", tensors: [("a", [1])])
         }

@@ -157,10 +157,17 @@ import WorkerRuntime
 
     @Test func devicesTakeLines() throws {
         try JSONLinesFile(path: "/dev/null", flag: "--metrics").append(["step": 1])
+    }
+
+    @Test(.enabled(if: FullDevice.isPossible, "devices can be made by root only"))
+    func linesWithoutRoomAreErrors() throws {
+        let device = fixture.path("full")
+        FullDevice.make(device)
         let error = #expect(throws: WorkerError.self) {
-            try JSONLinesFile(path: "/dev/full", flag: "--metrics").append(["step": 1])
+            try JSONLinesFile(path: device, flag: "--metrics").append(["step": 1])
         }
-        #expect(error?.description.hasPrefix("cannot write to /dev/full: ") == true)
+        #expect(error?.description.hasPrefix("cannot write to \(device): ") == true)
+        #expect(FullDevice.isThere(device))
     }
 
     /// Numbers that are not finite stand there as such; JSON has none.
@@ -197,7 +204,7 @@ import WorkerRuntime
 
     @Test func whatCannotBeWrittenIsNamed() throws {
         for (flag, change) in [
-            ("--csv", { $0.csv = "/nonexistent/a.csv" }), ("--csv", { $0.csv = "/dev/full" }),
+            ("--csv", { $0.csv = "/nonexistent/a.csv" }),
             ("--tensorboard", { $0.tensorBoard = "/dev/null/events" }),
             ("--tensorboard", { $0.tensorBoard = fixture.path("train.bin") }),
             ("--csv out.CSV", { $0.metrics = "out.CSV" }),
@@ -205,6 +212,15 @@ import WorkerRuntime
             let reason = try failure(change)
             #expect(reason.contains(flag), "\(reason)")
         }
+    }
+
+    @Test(.enabled(if: FullDevice.isPossible, "devices can be made by root only"))
+    func aTableWithoutRoomIsNamed() throws {
+        let device = fixture.path("full")
+        FullDevice.make(device)
+        let reason = try failure { $0.csv = device }
+        #expect(reason.contains("--csv") && reason.contains(device), "\(reason)")
+        #expect(FullDevice.isThere(device))
     }
 
     /// Why two ranks end, which one of them tells.
