@@ -14,6 +14,11 @@ sanitizers=-sanitize=fuzzer,address
 
 fail() { echo "fuzz.sh: $1" >&2; exit 1; }
 
+# To libFuzzer 0 means no end.
+case $seconds in
+0* | *[!0-9]* | '') fail "it runs for a number of seconds, at least 1, not for '$seconds'" ;;
+esac
+
 # MODULE FOLDER
 compile() {
     ${swift}c -O -wmo -parse-as-library $sanitizers -swift-version 6 -package-name fuzzing -enable-upcoming-feature ExistentialAny \
@@ -35,7 +40,8 @@ build() {
 }
 
 mkdir -p $folder
-if [ ! -x $fuzzer ] || [ -n "$(find Package.swift Sources Tests/Fuzzing -newer $fuzzer -name '*.s*')" ]; then
+sources="Package.swift Package.resolved Sources Tests/Fuzzing/Fuzzer Tests/Fuzzing/Targets Tests/Fuzzing/fuzz.sh"
+if [ ! -x $fuzzer ] || [ -n "$(find $sources -type f -newer $fuzzer)" ]; then
     build >$folder/build.log 2>&1 || { cat $folder/build.log >&2; fail "the fuzzer was not built"; }
 fi
 
@@ -72,6 +78,7 @@ for process in $running; do
     seed=$(sed -n 's/^INFO: Seed: //p' $folder/$target.log)
     inputs=$(sed -n 's/^stat::number_of_executed_units: *//p' $folder/$target.log)
     echo "fuzz $target: seed $seed, $inputs inputs in $seconds s"
+    [ "${inputs:-0}" -gt 0 ] || { failed=1; echo "fuzz.sh: $target was given nothing; see $folder/$target.log" >&2; }
 done
 for found in $folder/found/*; do
     [ -e "$found" ] || continue

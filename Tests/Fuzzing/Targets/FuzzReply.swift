@@ -1,6 +1,16 @@
 import ControlProtocol
 import Foundation
 
+extension FuzzTarget {
+    /// All kinds of answers.
+    package static let answers: [any ControlMessage.Type] = [
+        RunRegistered.self, WorkerRegistered.self, Acknowledged.self, PlanOffer.self, PlacementProposed.self,
+        PlanningState.self, Runs.self, RunShown.self, Placement.self, Plans.self, Workers.self, Intervals.self, Loads.self,
+        Timings.self, Events.self, RecordedCheckpoints.self, WorldJoined.self, DatabaseBackedUp.self, RunArchived.self,
+        RunDeleted.self, ErrorReply.self,
+    ]
+}
+
 /// Read as every kind of answer. What can be read can be written, unless it is too long.
 func fuzzReply(_ bytes: [UInt8]) {
     let payload = Data(bytes)
@@ -13,19 +23,5 @@ func fuzzReply(_ bytes: [UInt8]) {
             fatalError("\(Reply.type) cannot be written and read again: \(error)")
         }
     }
-    read(RunRegistered.self)
-    read(WorkerRegistered.self)
-    read(Acknowledged.self)
-    read(PlanOffer.self)
-    read(PlacementProposed.self)
-    read(PlanningState.self)
-    read(Runs.self)
-    read(RunShown.self)
-    read(Placement.self)
-    read(Plans.self)
-    read(Workers.self)
-    read(DatabaseBackedUp.self)
-    read(RunArchived.self)
-    read(RunDeleted.self)
-    read(ErrorReply.self)
+    for kind in FuzzTarget.answers { read(kind) }
 }
