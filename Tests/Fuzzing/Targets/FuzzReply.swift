@@ -5,7 +5,8 @@ extension FuzzTarget {
     /// All kinds of answers.
     package static let answers: [any ControlMessage.Type] = [
         RunRegistered.self, WorkerRegistered.self, Acknowledged.self, PlanOffer.self, PlacementProposed.self,
-        PlanningState.self, Runs.self, RunShown.self, Placement.self, Plans.self, Workers.self, Intervals.self, Loads.self,
+        PlanningState.self, Runs.self, RunShown.self, Placement.self, Plans.self, Workers.self, Intervals.self,
+        Loads.self,
         Timings.self, Events.self, RecordedCheckpoints.self, WorldJoined.self, DatabaseBackedUp.self, RunArchived.self,
         RunDeleted.self, ErrorReply.self,
     ]
