@@ -52,6 +52,13 @@ extension Communicator {
     public func startExchange<Element: MessageElement>(
         _ outgoing: [OutgoingBlock<Element>], _ incoming: [IncomingBlock<Element>], keeping memory: Any
     ) throws -> any PendingExchange {
+        try postponeExchange(outgoing, incoming, keeping: memory)
+    }
+
+    /// What `startExchange` does unless a communicator has its own.
+    package func postponeExchange<Element: MessageElement>(
+        _ outgoing: [OutgoingBlock<Element>], _ incoming: [IncomingBlock<Element>], keeping memory: Any
+    ) throws -> any PendingExchange {
         try checkRanks(outgoing, incoming)
         return PostponedExchange { [self] in
             try withExtendedLifetime(memory) { try exchange(outgoing, incoming) }

@@ -75,7 +75,7 @@ struct BlockCase {
         return outcome
     }
 
-    private func rows(_ tokens: Range<Int>, purpose: String) -> Tensor {
+    func rows(_ tokens: Range<Int>, purpose: String) -> Tensor {
         let generator = CounterBasedGenerator(seed: seed, purpose: purpose)
         let first = tokens.lowerBound * hiddenSize
         return Tensor(

@@ -34,5 +34,12 @@ class ForwardingCommunicator: Communicator {
         try inner.allToAll(values, sendCounts: sendCounts, into: &received, receiveCounts: receiveCounts)
     }
 
+    /// By `allToAll` of this communicator, when it is waited for.
+    func startExchange<Element: MessageElement>(
+        _ outgoing: [OutgoingBlock<Element>], _ incoming: [IncomingBlock<Element>], keeping memory: Any
+    ) throws -> any PendingExchange {
+        try postponeExchange(outgoing, incoming, keeping: memory)
+    }
+
     func split(color: Int, key: Int) throws -> any Communicator { try inner.split(color: color, key: key) }
 }
