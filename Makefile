@@ -1,10 +1,13 @@
 # `make help` lists what there is. Variables: MARCH (the CPU to compile for, default: this one; `make MARCH=x86-64-v3 …`),
-# FUZZ_SECONDS (of `make test` and `make fuzz`), PREFIX, DESTDIR, SYSCONFDIR, UNITDIR (of `make install`), TEXT (a text file to
-# train on), STEPS, RANKS, ALLOCATOR (of `make train`), TINYSHAKESPEARE (a text for `make bench`).
+# FUZZ_SECONDS (of `make test` and `make fuzz`), TEST_MINUTES (that the tests of `make test` may take), PREFIX, DESTDIR, SYSCONFDIR,
+# UNITDIR (of `make install`), TEXT (a text file to train on), STEPS, RANKS, ALLOCATOR (of `make train`), TINYSHAKESPEARE (a text
+# for `make bench`).
 
 MARCH ?= native
 SWIFT ?= swift
 FUZZ_SECONDS ?= 60
+# Many times what they take: tests that hang end, and say so.
+TEST_MINUTES ?= 60
 # Programs and tests share one build: all the commands below use the same flags, so nothing is compiled twice.
 BUILD = -c release -Xcc -march=$(MARCH)
 
@@ -67,7 +70,14 @@ test: setup
 	@sh deploy/python.sh
 	$(SWIFT) build $(BUILD) --build-tests
 	@sh Tests/Fuzzing/fuzz.sh $(FUZZ_SECONDS)
-	@$(SWIFT) test $(BUILD) --skip-build --disable-xctest --no-parallel
+	@timeout --foreground --signal=INT --kill-after=60 $(TEST_MINUTES)m \
+		$(SWIFT) test $(BUILD) --skip-build --disable-xctest --no-parallel || { \
+		status=$$?; \
+		case $$status in 124 | 137) \
+			echo "make: error: the tests were ended; they may take $(TEST_MINUTES) minutes (TEST_MINUTES)" >&2 ;; \
+		esac; \
+		exit $$status; \
+	}
 
 fuzz: setup
 	$(SWIFT) build $(BUILD) --build-tests
