@@ -368,7 +368,7 @@ let package = Package(
             dependencies: [
                 "Checkpoints", "ControlProtocol", "ControlTestSupport", "custom-allocator", "custom-dispatcher",
                 "ExpertPlacement", "moe-coordinator", "moe-ctl", "moe-worker", "parallelize-model", "Settings",
-                "TestSupport", "Traces",
+                "Tensors", "TestSupport", "Traces",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ], exclude: ["dashboard.py", "dashboard_page.py"]),
     ],
