@@ -4,6 +4,7 @@ Writes everything in this folder but itself, README.md and check_checkpoint.py. 
 (needs torch, transformers and safetensors). See README.md for what the files hold.
 """
 import json
+import math
 import pathlib
 import shutil
 
@@ -266,6 +267,67 @@ def curve(config: dict, batches, coefficient: float, clip: float | None) -> dict
     return result
 
 
+# All that moe-worker has flags for. An epsilon this large lets the size of gradients show, which Adam else divides by.
+TRAINING = {
+    "steps": 12, "batchSize": 4, "microBatches": 2, "sequenceLength": 11, "learningRate": 6e-3, "minimum": 1e-3,
+    "warmupSteps": 3, "beta1": 0.8, "beta2": 0.9, "epsilon": 1e-2, "weightDecay": 0.2, "clip": 4.5,
+    "auxiliaryCoefficient": 0.05, "zCoefficient": 0.02}
+TRAINING_SEED = 23
+
+
+def rate(step: int) -> float:
+    """nanoGPT's get_lr: linear warm-up, then a cosine."""
+    warmup, steps, minimum = TRAINING["warmupSteps"], TRAINING["steps"], TRAINING["minimum"]
+    if step < warmup:
+        return TRAINING["learningRate"] * (step + 1) / (warmup + 1)
+    progress = (step - warmup) / (steps - warmup)
+    return minimum + 0.5 * (1 + math.cos(math.pi * progress)) * (TRAINING["learningRate"] - minimum)
+
+
+def training() -> dict:
+    """Batches in order out of a stream, in micro-batches, with schedule, decay, clipping, auxiliary loss and z-loss."""
+    model = make_model(BASE, seed=1)
+    batch, length, parts = TRAINING["batchSize"], TRAINING["sequenceLength"], TRAINING["microBatches"]
+    stream = torch.randint(
+        BASE["vocab_size"], (TRAINING["steps"] * batch * length + 1,),
+        generator=torch.Generator().manual_seed(TRAINING_SEED))
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    vectors = [parameter for parameter in model.parameters() if parameter.dim() == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": TRAINING["weightDecay"]}, {"params": vectors, "weight_decay": 0.0}],
+        betas=(TRAINING["beta1"], TRAINING["beta2"]), eps=TRAINING["epsilon"])
+    result = {"loss": [], "auxiliaryLoss": [], "zLoss": [], "gradientNorm": [], "rate": []}
+    lead = 1.0
+    for step in range(TRAINING["steps"]):
+        start = step * batch * length
+        rows = torch.stack(
+            [stream[start + index * length:start + (index + 1) * length + 1] for index in range(batch)])
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step)
+        optimizer.zero_grad()
+        sums = {"loss": 0.0, "auxiliaryLoss": 0.0, "zLoss": 0.0}
+        for part in rows.chunk(parts):
+            lead = min(lead, margin(model, part))
+            loss, auxiliary, output = losses(model, part)
+            z = sum(logits.logsumexp(-1).square().mean() for logits in output.router_logits)
+            total = loss + TRAINING["auxiliaryCoefficient"] * auxiliary + TRAINING["zCoefficient"] * z
+            (total / parts).backward()
+            for name, value in ("loss", loss), ("auxiliaryLoss", auxiliary), ("zLoss", z):
+                sums[name] += value.item() / parts
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), TRAINING["clip"])
+        optimizer.step()
+        for name, value in sums.items():
+            result[name].append(value)
+        result["gradientNorm"].append(norm.item())
+        result["rate"].append(rate(step))
+    norms = result["gradientNorm"]
+    print(f"training: {result['loss'][0]:.4f} to {result['loss'][-1]:.4f}, norm {min(norms):.3f} to {max(norms):.3f}, "
+          f"smallest lead of an expert {lead:.1e}")
+    assert lead > 4e-5, "rounding could change the choice of an expert: try another seed"
+    assert min(norms) < TRAINING["clip"] < max(norms), "clipping acts always or never"
+    return {**TRAINING, "tokens": stream.tolist(), **result}
+
+
 def main() -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -305,6 +367,7 @@ def main() -> None:
     for coefficient in [0.0, COEFFICIENT]:
         for clip in [None, CLIP]:
             golden["curves"].append(curve(BASE, batches, coefficient, clip))
+    (FOLDER / "training.json").write_text(json.dumps(training(), indent=None, separators=(",", ":")) + "\n")
     golden["madeBy"] = {"torch": torch.__version__, "transformers": transformers.__version__}
     (FOLDER / "golden.json").write_text(json.dumps(golden, indent=None, separators=(",", ":")) + "\n")
 
