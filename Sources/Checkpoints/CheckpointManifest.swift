@@ -110,6 +110,7 @@ extension CheckpointManifest {
             }
             self = try JSONDecoder().decode(Self.self, from: json)
             try check(path: path)
+            try Self.checkDigest(of: json, path: path)
         } catch let error as CheckpointError {
             throw error
         } catch {
@@ -119,6 +120,39 @@ extension CheckpointManifest {
     }
 
     private struct Version: Decodable { let format: Int }
+
+    /// How a file with a digest begins. Earlier releases wrote none.
+    private static let opening = Foundation.Data(#"{"digest":""#.utf8)
+
+    /// Finds what has other bytes than were written, though it may be a manifest.
+    private static func checkDigest(of json: Foundation.Data, path: String) throws {
+        guard json.starts(with: opening) else {
+            let known = Set(CodingKeys.allCases.map(\.rawValue))
+            let names = try JSONDecoder().decode([String: Anything].self, from: json).keys
+            // It may be the digest's name that is damaged.
+            guard let surplus = names.filter({ !known.contains($0) }).min() else { return }
+            throw CheckpointError(
+                .damaged, path,
+                "is damaged: it has a field \"\(surplus.prefix(100))\", and does not begin with its digest")
+        }
+        let rest = json.dropFirst(opening.count)
+        guard digest(of: rest.dropFirst(sha256Digits)) == String(decoding: rest.prefix(sha256Digits), as: UTF8.self)
+        else {
+            throw CheckpointError(.damaged, path, "is damaged: its digest is not that of what was written")
+        }
+    }
+
+    private struct Anything: Decodable {
+        init(from decoder: any Decoder) {}
+    }
+
+    /// The SHA-256 of a file but for the digest.
+    /// - Parameter rest: what follows the digest.
+    private static func digest(of rest: Foundation.Data) -> String {
+        let hash = RunningHash()
+        for part in [opening, rest] { part.withUnsafeBytes { hash.update($0) } }
+        return hash.digest
+    }
 
     /// Anything may stand in a file.
     private func check(path: String) throws(CheckpointError) {
@@ -165,8 +199,10 @@ extension CheckpointManifest {
         }
     }
 
+    private static let sha256Digits = 64
+
     private static func isSHA256(_ text: String) -> Bool {
-        text.utf8.count == 64 && text.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
+        text.utf8.count == sha256Digits && text.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
     }
 
     /// Whether a name leads out of the directory, or to the manifest.
@@ -187,15 +223,18 @@ extension CheckpointManifest {
         String(format: "\(name)-%05d-of-%05d.safetensors", index + 1, count)
     }
 
+    /// The file, with its digest before all other fields.
     func json() throws -> Foundation.Data {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return try encoder.encode(self) + Foundation.Data([0x0a])
+        let fields = try encoder.encode(self).dropFirst()
+        let rest = Foundation.Data(#"","#.utf8) + fields + Foundation.Data([0x0a])
+        return Self.opening + Foundation.Data(Self.digest(of: rest).utf8) + rest
     }
 }
 
 extension CheckpointManifest: Codable {
-    private enum CodingKeys: String, CodingKey {
+    private enum CodingKeys: String, CodingKey, CaseIterable {
         case format, run, incarnation, step, updates, data, plan, allocator, ownership, files
         case worldSize = "world_size"
         case largestRevision = "largest_revision"
