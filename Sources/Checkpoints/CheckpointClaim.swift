@@ -40,10 +40,9 @@ public struct CheckpointClaim: Codable, Hashable, Sendable {
     /// Takes the directory from whoever had it, and clears away what others have left unfinished, as far as it can be.
     public static func take(_ directory: CheckpointDirectory, run: String, incarnation: Int) throws -> CheckpointClaim {
         let holder = Incarnation(run: run, incarnation: incarnation, id: UUID().uuidString)
-        try DirectoryLock.hold(directory.path) {
-            for name in try Disk.names(in: directory.path)
-            where name.hasPrefix(".step-") || name.hasPrefix(".incarnation") {
-                // Nobody reads what stays; the next start tries again.
+        let leftovers = try DirectoryLock.hold(directory.path) {
+            let names = try Disk.names(in: directory.path)
+            for name in names where name.hasPrefix(".incarnation") {
                 try? Disk.remove("\(directory.path)/\(name)")
             }
             let encoder = JSONEncoder()
@@ -52,7 +51,11 @@ public struct CheckpointClaim: Codable, Hashable, Sendable {
             _ = try HashedFile.write(encoder.encode(holder) + Data([0x0a]), directory: directory.path, name: new)
             try Disk.move("\(directory.path)/\(new)", to: "\(directory.path)/\(name)")
             try Disk.syncDirectory(directory.path)
+            return names.filter { $0.hasPrefix(".step-") }
         }
+        // Whoever still writes there has to find that the directory is taken, not that its files are gone; and nobody is to wait for the
+        // lock meanwhile. Who takes the directory after this start has other names. Nobody reads what stays; the next start tries again.
+        for name in leftovers { try? Disk.remove("\(directory.path)/\(name)") }
         return CheckpointClaim(path: directory.path, holder: holder)
     }
 

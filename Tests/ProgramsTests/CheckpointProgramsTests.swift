@@ -152,6 +152,26 @@ import Testing
         #expect(newest.values.allSatisfy { $0 >= 3 }, "\(newest)")
     }
 
+    /// Whoever still writes there finds that another start has taken the directory, before its files go.
+    @Test func theClaimComesBeforeTheFilesOfTheOneBeforeGo() throws {
+        let former = #"{"id":"former","incarnation":3,"run":"small"}"#
+        var isGone = false
+        for operation in 1...20 where !isGone {
+            let directory = inputs.path("taken-\(operation)")
+            let partial = "\(directory)/.step-9.former.partial"
+            try FileManager.default.createDirectory(atPath: partial, withIntermediateDirectories: true)
+            try Data("x".utf8).write(to: URL(fileURLWithPath: "\(partial)/model.safetensors"))
+            let claim = URL(fileURLWithPath: "\(directory)/incarnation.json")
+            try Data(former.utf8).write(to: claim)
+            let killed = try job(
+                steps: 1, ranks: nil, directory: directory, variables: ["MOE_FAILPOINT": "disk:\(operation)"])
+            #expect(killed.waitForEnd() == SIGKILL, "\(killed.text)")
+            isGone = !FileManager.default.fileExists(atPath: "\(partial)/model.safetensors")
+            if isGone { #expect(try String(contentsOf: claim, encoding: .utf8) != former, "operation \(operation)") }
+        }
+        #expect(isGone)
+    }
+
     /// Each directory that is made is on the disk before the next is.
     @Test func directoriesAreMadeOneByOne() throws {
         let root = inputs.path("made")
