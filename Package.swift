@@ -291,8 +291,8 @@ let package = Package(
         .testTarget(
             name: "ExpertParallelismTests",
             dependencies: [
-                "ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Mixtral", "PlacementInvariance",
-                "Randomness", "Tensors", "TestSupport",
+                "CommunicatorConformance", "ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing",
+                "Mixtral", "PlacementInvariance", "Randomness", "Tensors", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
@@ -357,9 +357,9 @@ let package = Package(
         .testTarget(
             name: "WorkerRuntimeTests",
             dependencies: [
-                "Checkpoints", "ControlProtocol", "ControlTestSupport", "CoordinatorService", "ExpertParallelism",
-                "ExpertPlacement", "Layers", "MessagePassing", "Mixtral", "Randomness", "Tensors", "TokenData",
-                "TestSupport", "WorkerRuntime",
+                "Checkpoints", "CommunicatorConformance", "ControlProtocol", "ControlTestSupport",
+                "CoordinatorService", "ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing", "Mixtral",
+                "Randomness", "Tensors", "TokenData", "TestSupport", "WorkerRuntime",
                 .product(name: "FlyingSocks", package: "FlyingFox"),
                 .product(name: "Logging", package: "swift-log"),
             ]),

@@ -122,9 +122,17 @@ package final class CheckpointSaver {
         }
         defer { _ = moments.result }
         // Collective: a rank that cannot write takes part to the end.
-        let stored = Result { try distribution.store(to: sink, communicator: communicator) }
+        var failure: (any Error)?
+        do {
+            try distribution.store(to: sink, communicator: communicator)
+        } catch let error as CommunicatorError {
+            // The others are not at its end, and would wait for ever for a rank that goes on from there.
+            throw error
+        } catch {
+            failure = error
+        }
         let own = try agree { () -> [UInt8] in
-            try stored.get()
+            if let failure { throw failure }
             var files = try weights.map { [try $0.finish()] } ?? []
             files.append(try moments.result.get())
             return try Array(JSONEncoder().encode(files))

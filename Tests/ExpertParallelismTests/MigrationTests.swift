@@ -1,3 +1,4 @@
+import CommunicatorConformance
 import ExpertParallelism
 import ExpertPlacement
 import Foundation

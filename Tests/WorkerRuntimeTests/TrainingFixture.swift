@@ -1,4 +1,7 @@
+import ExpertParallelism
+import ExpertPlacement
 import Foundation
+import Layers
 import MessagePassing
 import Mixtral
 import Testing
@@ -77,9 +80,30 @@ extension TrainingFixture {
         _ = try ThreadCommunicator.run(worldSize: worldSize) { communicator in
             try Trainer(options: final, communicator: communicator, nodes: nodes ?? communicator.nodes()).run()
         }
-        return try String(contentsOfFile: metrics, encoding: .utf8).split(separator: "\n").map {
+        return try lines(ofMetrics: metrics)
+    }
+
+    /// What a file of `--metrics` says.
+    func lines(ofMetrics path: String) throws -> [StepMetrics] {
+        try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").map {
             try JSONDecoder().decode(StepMetrics.self, from: Data($0.utf8))
         }
+    }
+
+    /// A model with random weights whose experts are on one rank each.
+    static func model(
+        on communicator: ThreadCommunicator, dispatcher: any TokenDispatcher = RandomDispatcher(seed: 1)
+    ) throws -> (model: MixtralModel, context: ExpertParallelContext, plan: PlacementPlan) {
+        let configuration = try Self.configuration(layers: 2)
+        let context = ExpertParallelContext(communicator: communicator)
+        let model = MixtralModel(configuration: configuration, timer: context.timer)
+        let plan = try parallelizeExperts(
+            in: model, matching: #"model\.layers\.\d+\.block_sparse_moe\.experts"#,
+            allocator: StaticAllocator(.expertParallel), dispatcher: dispatcher,
+            configuration: ParallelConfiguration(
+                layers: configuration.layers, expertsPerLayer: .uniform(configuration.experts), context: context))
+        try model.loadWeights(from: RandomWeights(seed: 3, standardDeviation: 0.2))
+        return (model, context, plan)
     }
 
     /// The one reason that the ranks of a job give, which all end with the same code.
