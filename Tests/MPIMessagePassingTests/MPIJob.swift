@@ -4,6 +4,8 @@ import Foundation
 struct MPIJob {
     let output: String
     let exitStatus: Int32
+    /// Whether `mpirun` has ended the job because it took too long.
+    var hasTimedOut: Bool { output.contains("user-provided time limit") }
 
     /// - Parameters:
     ///   - program: name of an executable of this package, which is built beside the tests.

@@ -101,6 +101,30 @@ import Testing
         }
     }
 
+    /// No step ends while one rank stands still: the first SIGINT waits for one, and the second does not.
+    @Test func aSecondSIGINTEndsAtOnce() throws {
+        let former = signal(SIGINT, SIG_DFL)
+        defer { signal(SIGINT, former) }
+        let running = try job(steps: 1 << 30)
+        _ = running.readLine(after: "step")
+        let all = ranks(of: running)
+        try #require(all.count == 2)
+        // Until the processes end, nobody else has their numbers.
+        defer { if running.isRunning { for rank in all { kill(rank, SIGKILL) } } }
+        kill(all[1], SIGSTOP)
+        kill(all[0], SIGINT)
+        // The kernel takes the handler away as it calls it.
+        let end = ContinuousClock.now + .seconds(30)
+        while ProcessTable.catches(SIGINT, all[0]) == true {
+            try #require(ContinuousClock.now < end, "the handler stays")
+            usleep(1000)
+        }
+        kill(all[0], SIGINT)
+        #expect(running.waitForEnd() == 128 + SIGINT, "\(running.text)")
+        #expect(running.text.contains("exited on signal 2"), "\(running.text)")
+        #expect(try CheckpointDirectory(checkpoints).steps().isEmpty)
+    }
+
     @Test func withoutCheckpointsSIGTERMEnds() throws {
         let running = try job(steps: 1 << 30, ranks: nil, ["--checkpoint-directory": nil])
         _ = running.readLine(after: "step")
@@ -204,9 +228,10 @@ import Testing
             }
             try #require(seen != nil, "\(running.text)")
             usleep(UInt32.random(in: 0...20_000, using: &random))
-            let all = ranks(of: running)
-            if let victim = all.randomElement(using: &random) { kill(victim, SIGKILL) }
+            let victim = ranks(of: running).randomElement(using: &random)
+            kill(try #require(victim, "\(running.text)"), SIGKILL)
             #expect(running.waitForEnd() != 0, "round \(round)")
+            #expect(!running.hasTimedOut, "round \(round): \(running.text)")
             let directory = CheckpointDirectory(checkpoints)
             for step in try directory.steps() { try directory.checkpoint(ofStep: step).verify() }
             let newest = try directory.steps().last ?? 0

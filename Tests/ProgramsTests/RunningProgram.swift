@@ -106,6 +106,11 @@ final class RunningProgram {
         return process.terminationStatus
     }
 
+    var isRunning: Bool { process.isRunning }
+
+    /// Whether `mpirun` has ended the job because it took too long.
+    var hasTimedOut: Bool { text.contains("user-provided time limit") }
+
     func send(_ signal: Int32) {
         if process.isRunning { kill(processIdentifier, signal) }
     }
