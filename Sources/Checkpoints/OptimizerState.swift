@@ -118,6 +118,8 @@ public struct OptimizerState {
     }
     private let path: String
     private var parts = [String: [Part]]()
+    /// Moments of all tensors.
+    public private(set) var entries = 0
 
     /// Reads the headers of all ranks' files; data is read when asked for, and of that only what is asked.
     /// - Throws: `CheckpointError` also when they do not have each row of each tensor once.
@@ -136,6 +138,7 @@ public struct OptimizerState {
                         .damaged, reader.path, "does not say which rows of \"\(entry.name)\" it has")
                 }
                 parts[entry.name, default: []].append(Part(place: place, reader: reader))
+                entries += entry.shape.reduce(1, *)
             }
         }
         for (name, parts) in parts.sorted(by: { $0.key < $1.key }) where !ShardPlace.areWhole(parts.map(\.place)) {

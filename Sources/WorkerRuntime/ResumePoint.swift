@@ -68,6 +68,13 @@ struct ResumePoint {
         }
         weights = model.weights
         state = try OptimizerState(checkpoint)
+        // Of each weight both. Which are missing would be seen only when the ranks ask for theirs, after this start has been counted.
+        let moments = 2 * model.configuration.parameterCount
+        guard state.entries == moments else {
+            throw WorkerError.failed(
+                "the optimizer files of \(checkpoint.path) have \(state.entries) moments instead of the model's \(moments): move it "
+                    + "away to go on from an older checkpoint")
+        }
     }
 
     /// - Throws: `WorkerError` that names the flag and both values.

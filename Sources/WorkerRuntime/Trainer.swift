@@ -40,24 +40,25 @@ public final class Trainer {
     public func run() throws {
         defer { display?.finish() }
         let inputs = try TrainingInputs.agreed(options, worldSize: communicator.size, communicator: communicator)
-        let resume = try ResumePoint.find(options, inputs, communicator: communicator)
+        var resume = try ResumePoint.find(options, inputs, communicator: communicator)
+        let resumed = resume?.checkpoint
         let output = try communicator.agree { try TrainingOutput(options, isWriter: communicator.rank == 0) }
         let model = ExpertModel(inputs.configuration)
         let cluster = try Cluster.measure(
             nodes: nodes, model: model, memoryLimit: options.memoryLimitBytes, ownership: options.optimizerPlacement,
             communicator: communicator)
         let control = try ControlPlane.open(
-            options: options, model: model, cluster: cluster, checkpoint: resume?.manifest, communicator: communicator,
+            options: options, model: model, cluster: cluster, checkpoint: resumed?.manifest, communicator: communicator,
             logger: logger)
-        var completedSteps = resume?.manifest.step ?? 0
+        var completedSteps = resumed?.manifest.step ?? 0
         do {
             let saver = try options.checkpointDirectory.map {
                 try CheckpointSaver(
                     CheckpointDirectory($0), run: control.run, incarnation: control.fileIncarnation,
-                    keep: options.checkpointKeep, resumed: resume?.manifest.step, tokenizer: inputs.tokenizer,
+                    keep: options.checkpointKeep, resumed: resumed?.manifest.step, tokenizer: inputs.tokenizer,
                     communicator: communicator)
             }
-            try train(inputs, output, control, resume, saver, completedSteps: &completedSteps)
+            try train(inputs, output, control, &resume, saver, completedSteps: &completedSteps)
         } catch {
             control.fail(step: completedSteps, reason: "\(error)")
             throw error
@@ -72,8 +73,9 @@ public final class Trainer {
         }
     }
 
+    /// - Parameter resume: nil once all is read: files that are open keep their room on the disk, also when they are removed.
     private func train(
-        _ inputs: TrainingInputs, _ output: TrainingOutput, _ control: ControlPlane, _ resume: ResumePoint?,
+        _ inputs: TrainingInputs, _ output: TrainingOutput, _ control: ControlPlane, _ resume: inout ResumePoint?,
         _ saver: CheckpointSaver?, completedSteps: inout Int
     ) throws {
         // Within a machine the ranks' own processors copy rows: there is nothing to hide, and chunks are more messages.
@@ -96,13 +98,15 @@ public final class Trainer {
             try model.loadWeights(from: resume?.weights ?? inputs.weights)
         }
         let optimizer = MoEOptimizer(model: model, context: context, ownership: options.optimizerPlacement)
+        let resumed = resume?.checkpoint
         if let resume { try communicator.agree { try resume.restore(optimizer) } }
+        resume = nil
         for case let router as Router in model.namedModules().map(\.module) {
             router.assignsEvenly = options.benchmarkEvenRouting
             router.capacity = options.capacity
         }
         introduce(model, control: control, mesh: mesh)
-        if let resume { display?.say("goes on after step \(completedSteps) from \(resume.checkpoint.path)") }
+        if let resumed { display?.say("goes on after step \(completedSteps) from \(resumed.path)") }
 
         // Nobody else writes any more: the checkpoint directory is this start's.
         if completedSteps < options.steps {
@@ -130,7 +134,7 @@ public final class Trainer {
         try log(Array(follower.placement.layers.indices), of: follower, to: output, step: completedSteps + 1)
         var word = StepRecorder.Word()
         // Where updates have made the weights useless, all steps are skipped: checkpoints of them must not push out good ones.
-        var savedUpdates = resume?.manifest.updates
+        var savedUpdates = resumed?.manifest.updates
         do {
             while completedSteps < options.steps, !word.stops {
                 let index = completedSteps
@@ -175,13 +179,13 @@ public final class Trainer {
             throw failure
         }
         try optimizer.finishRefresh()
-        if let resume, resume.manifest.step >= options.steps {
-            display?.say("nothing is left to do: \(resume.manifest.step) of \(options.steps) steps are done")
+        if let resumed, resumed.manifest.step >= options.steps {
+            display?.say("nothing is left to do: \(resumed.manifest.step) of \(options.steps) steps are done")
         }
         if options.steps == 0, let loss = try validate(evaluation, optimizer, step: 0) {
             display?.say("validation loss \(loss)")
         }
-        if options.steps == 0, resume == nil, let saver {
+        if options.steps == 0, resumed == nil, let saver {
             try save(inputs, saver, step, control, plan: follower.placement, afterSteps: 0, retires: true)
         }
     }
