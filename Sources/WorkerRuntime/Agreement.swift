@@ -37,6 +37,14 @@ extension Communicator {
             rank: first, exitCode: Int32(state[0] & 0xffff), reason: first == rank ? failure : nil)
     }
 
+    /// Whether a condition holds on any rank. Collective.
+    func isTrueAnywhere(_ condition: Bool) throws -> Bool {
+        var count = [condition ? 1 : 0]
+        var span = count.mutableSpan
+        try allReduce(&span, .maximum)
+        return count[0] > 0
+    }
+
     /// Gives the bytes of `root` to all ranks, whatever their number.
     public func broadcast(_ bytes: [UInt8], root: Int) throws -> [UInt8] {
         var count = [bytes.count]

@@ -3,8 +3,8 @@ import MessagePassing
 import Mixtral
 import TokenData
 
-/// The loss over the validation split, read in order, through the same expert-parallel path without gradients. The tokens
-/// after the last whole sequence are left out.
+/// The loss over the validation split, read in order, through the same expert-parallel path without gradients, as many sequences at
+/// once as in training. The tokens after the last whole sequence are left out.
 public struct Evaluation {
     let model: MixtralModel
     let context: ExpertParallelContext
@@ -12,25 +12,36 @@ public struct Evaluation {
     let batches: BatchSource
     /// At most so many batches; 0: all.
     let batchLimit: Int
+    /// Of a micro-batch, which goes through the model at once.
+    private let sequencesAtOnce: Int
     let mesh: DenseMesh
 
-    /// - Parameter mesh: that the model's dense layers are spread over; nil: they are not.
+    /// - Parameters:
+    ///   - microBatches: parts of a batch; they divide its sequences evenly.
+    ///   - mesh: that the model's dense layers are spread over; nil: they are not.
     public init(
         model: MixtralModel, context: ExpertParallelContext, batches: BatchSource, batchLimit: Int = 0,
-        mesh: DenseMesh? = nil
+        microBatches: Int = 1, mesh: DenseMesh? = nil
     ) {
+        precondition(
+            microBatches > 0 && batches.batchSize.isMultiple(of: microBatches),
+            "\(microBatches) micro-batches of \(batches.batchSize) sequences")
         self.model = model
         self.context = context
         self.batches = batches
         self.batchLimit = batchLimit
+        sequencesAtOnce = batches.batchSize / microBatches
         self.mesh = mesh ?? DenseMesh(dataParallel: context.communicator.size)
     }
 
     /// Mean cross-entropy over all tokens that were read. Collective.
-    public func loss() throws -> Double {
+    /// - Parameter isStopped: whether this rank was asked to end; looked at before each micro-batch.
+    /// - Returns: nil when any rank was.
+    public func loss(unless isStopped: () -> Bool = { false }) throws -> Double? {
         var sum = 0.0
-        for index in 0..<batchCount {
-            let (batch, sequences) = own(batch: index)
+        for index in 0..<microBatchCount {
+            if try context.communicator.isTrueAnywhere(isStopped()) { return nil }
+            let (batch, sequences) = own(microBatch: index)
             sum += try model.evaluationLossSum(
                 tokens: batch.tokens, targets: batch.targets, sequences: sequences,
                 sequenceLength: batches.sequenceLength)
@@ -38,10 +49,10 @@ public struct Evaluation {
         return try total(sum) / Double(sequences * batches.sequenceLength)
     }
 
-    /// Where on this rank numbers stop being finite, in the first batch whose loss is not. Collective.
+    /// Where on this rank numbers stop being finite, in the first micro-batch whose loss is not. Collective.
     func nonFiniteCause(_ optimizer: MoEOptimizer) throws -> NonFiniteCause? {
-        for index in 0..<batchCount {
-            let (batch, sequences) = own(batch: index)
+        for index in 0..<microBatchCount {
+            let (batch, sequences) = own(microBatch: index)
             // As in training, because that keeps what each layer got; there is no backward pass.
             let losses = try model.trainingForward(
                 tokens: batch.tokens, targets: batch.targets, sequences: sequences,
@@ -58,12 +69,12 @@ public struct Evaluation {
         return batchLimit == 0 || limit.overflow ? available : min(available, limit.partialValue)
     }
 
-    private var batchCount: Int { (sequences - 1) / batches.batchSize + 1 }
+    private var microBatchCount: Int { (sequences - 1) / sequencesAtOnce + 1 }
 
-    /// This rank's part of a batch. The last batch may be smaller, and leave some ranks without a sequence.
-    private func own(batch index: Int) -> (batch: (tokens: [Int32], targets: [Int32]), sequences: Int) {
-        let start = index * batches.batchSize
-        let all = start..<start + min(batches.batchSize, sequences - start)
+    /// This rank's part of a micro-batch. The last one may be smaller, and leave some ranks without a sequence.
+    private func own(microBatch index: Int) -> (batch: (tokens: [Int32], targets: [Int32]), sequences: Int) {
+        let start = index * sequencesAtOnce
+        let all = start..<start + min(sequencesAtOnce, sequences - start)
         let own = BatchBlocks.Block(
             rank: context.communicator.rank, mesh: mesh, sequences: all, sequenceLength: batches.sequenceLength)
         context.step = index

@@ -117,7 +117,9 @@ public final class Trainer {
             model: model, optimizer: optimizer, context: context, batches: inputs.training, options: options,
             mesh: mesh)
         let evaluation = inputs.validation.map {
-            Evaluation(model: model, context: context, batches: $0, batchLimit: options.evaluationBatches, mesh: mesh)
+            Evaluation(
+                model: model, context: context, batches: $0, batchLimit: options.evaluationBatches,
+                microBatches: options.microBatches, mesh: mesh)
         }
         let recorder = StepRecorder(
             options: options, context: context, planRevision: control.plan.revision, control: control,
@@ -161,17 +163,22 @@ public final class Trainer {
                     hasOffer: follower.hasOffer(before: index + 2),
                     isLast: isLast)
                 completedSteps = index + 1
-                guard let saver else { continue }
-                let isDue = options.checkpointInterval > 0 && completedSteps % options.checkpointInterval == 0
-                if isLast || word.saves || word.stops || isDue && optimizer.updates != savedUpdates {
-                    try save(
-                        inputs, saver, step, control, plan: follower.placement, afterSteps: completedSteps,
-                        retires: !outcome.isSkipped)
-                    savedUpdates = optimizer.updates
-                } else if isDue, communicator.rank == 0 {
-                    logger.warning(
-                        "step \(completedSteps): no checkpoint, because all steps since the last one were skipped")
+                let isBad = validationLoss.map(endsJob) ?? false
+                // Finite weights whose validation loss is not may be of use yet.
+                let isUseless = try isBad && communicator.isTrueAnywhere(optimizer.firstNonFiniteWeight() != nil)
+                if let saver, !isUseless {
+                    let isDue = options.checkpointInterval > 0 && completedSteps % options.checkpointInterval == 0
+                    if isLast || word.saves || word.stops || isDue && optimizer.updates != savedUpdates {
+                        try save(
+                            inputs, saver, step, control, plan: follower.placement, afterSteps: completedSteps,
+                            retires: !outcome.isSkipped && !isBad)
+                        savedUpdates = optimizer.updates
+                    } else if isDue, communicator.rank == 0 {
+                        logger.warning(
+                            "step \(completedSteps): no checkpoint, because all steps since the last one were skipped")
+                    }
                 }
+                if isBad { try fail(evaluation, optimizer, step: completedSteps) }
             }
         } catch let failure as JobFailure {
             // All ranks end here, and MPI must not be left while messages are under way.
@@ -183,6 +190,7 @@ public final class Trainer {
             display?.say("nothing is left to do: \(resumed.manifest.step) of \(options.steps) steps are done")
         }
         if options.steps == 0, let loss = try validate(evaluation, optimizer, step: 0) {
+            if endsJob(loss) { try fail(evaluation, optimizer, step: 0) }
             display?.say("validation loss \(loss)")
         }
         if options.steps == 0, resumed == nil, let saver {
@@ -218,17 +226,24 @@ public final class Trainer {
         control.note(saved)
     }
 
-    /// The loss over the validation split; nil when there is none. Collective.
+    /// The loss over the validation split; nil when there is none, or the run was asked to stop: its checkpoint must not wait for so
+    /// long. Collective.
     /// - Parameter step: steps done.
     private func validate(_ evaluation: Evaluation?, _ optimizer: MoEOptimizer, step: Int) throws -> Double? {
         guard let evaluation else { return nil }
         try optimizer.finishRefresh()
-        let loss = try evaluation.loss()
-        if !loss.isFinite, options.onNonFinite == .stop {
-            try communicator.failNonFinite(
-                "validation loss", step: step, isUpdated: true, cause: try evaluation.nonFiniteCause(optimizer))
-        }
+        let loss = try evaluation.loss { requests.isStopped }
+        if loss == nil { display?.say("step \(step): no validation, because the run was asked to stop") }
         return loss
+    }
+
+    /// Whether a validation loss ends the job.
+    private func endsJob(_ validationLoss: Double) -> Bool { !validationLoss.isFinite && options.onNonFinite == .stop }
+
+    /// Ends the job for its validation loss. Collective.
+    private func fail(_ evaluation: Evaluation?, _ optimizer: MoEOptimizer, step: Int) throws -> Never {
+        try communicator.failNonFinite(
+            "validation loss", step: step, isUpdated: true, cause: evaluation?.nonFiniteCause(optimizer))
     }
 
     /// The last update may have made weights that no step has used. From such weights no step is of use any more, also when those that

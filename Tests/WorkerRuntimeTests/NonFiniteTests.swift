@@ -193,6 +193,23 @@ private final class CollectedWeights: WeightSink {
         #expect(try CheckpointDirectory(folder).steps().isEmpty)
     }
 
+    /// Weights that are finite are saved, whatever their validation says, and push out no good checkpoint.
+    @Test func finiteWeightsAreSavedBeforeTheirValidationEndsTheJob() throws {
+        let folder = fixture.path("checkpoints")
+        func change(_ options: inout TrainingOptions) {
+            options.checkpointDirectory = folder
+            options.checkpointKeep = 1
+        }
+        _ = try fixture.train(worldSize: 2, steps: 1, change: change)
+        let reason = try fixture.failure(worldSize: 2, steps: 2, exitCode: 1) {
+            change(&$0)
+            // Products of two such weights are more than fp32 holds.
+            $0.schedule.learningRate = 1e18
+        }
+        #expect(reason.hasPrefix("step 2: the validation loss is not finite; "), "\(reason)")
+        #expect(try CheckpointDirectory(folder).steps() == [1, 2])
+    }
+
     /// The update of the last step is what breaks the weights, so no loss or gradient of a step tells.
     @Test(arguments: [1, 2]) func weightsBrokenByTheLastStepAreNotSaved(worldSize: Int) throws {
         let folder = fixture.path("broken")

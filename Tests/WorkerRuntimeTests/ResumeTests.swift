@@ -177,6 +177,7 @@ import WorkerRuntime
         var options = fixture.options(steps: steps)
         options.checkpointDirectory = directory
         options.metrics = fixture.path("metrics.jsonl")
+        options.evaluationInterval = 1
         let final = options
         let requests = (0..<worldSize).map { _ in CheckpointRequests() }
         return try outcomes(worldSize: worldSize) { communicator in
@@ -204,6 +205,9 @@ import WorkerRuntime
         }
         // Rank 0 shows a step after the ranks have talked about it.
         #expect(try CheckpointDirectory(directory).steps() == [5])
+        // The checkpoint does not wait for a validation.
+        let lines = try fixture.lines(ofMetrics: fixture.path("metrics.jsonl"))
+        #expect(lines.filter { $0.validationLoss != nil }.map(\.step) == [1, 2, 3, 4] && lines.count == 5)
         let rest = try fixture.train(worldSize: 3) { $0.checkpointDirectory = directory }
         #expect(rest.map(\.loss) == whole.suffix(7).map(\.loss))
     }
