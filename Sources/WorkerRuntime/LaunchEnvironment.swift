@@ -34,6 +34,12 @@ public struct LaunchEnvironment: Sendable {
         number("OMPI_COMM_WORLD_RANK") ?? number("PMIX_RANK") ?? (slurmTasks == nil ? nil : number("SLURM_PROCID")) ?? 0
     }
 
+    /// Whether this process speaks of what is wrong before MPI has started: the first of each machine, for a configuration file,
+    /// programs and libraries are each machine's own.
+    public var isFirstOfMachine: Bool {
+        (number("OMPI_COMM_WORLD_LOCAL_RANK") ?? (isUnderMPIRun ? nil : number("SLURM_LOCALID")) ?? expectedRank) == 0
+    }
+
     /// - Throws: `WorkerError` when the world that the flags ask for cannot come about.
     public func validate(rank: Int?, worldSize: Int?) throws(WorkerError) {
         if let worldSize, worldSize < 1 { throw .usage("--world-size must be at least 1, not \(worldSize)") }

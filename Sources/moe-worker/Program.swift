@@ -17,7 +17,8 @@ struct World {
     let environment: [String: String]
 }
 
-/// Runs a command as one rank of a job. When it fails, one rank says why, and all exit with the same code.
+/// Runs a command as one rank of a job. When it fails, one rank says why, or before MPI one of each machine, and all exit with the
+/// same code.
 enum Program {
     /// - Returns: the exit code.
     static func run() -> Int32 {
@@ -40,8 +41,7 @@ enum Program {
                     "--threads must be at least 1 and at most \(Threads.limit), not \(command.world.threads)")
             }
         } catch {
-            // All ranks have the same arguments, and MPI has not started.
-            return fail(error, isReporter: launch.expectedRank == 0)
+            return fail(error, launch)
         }
         command.world.log.bootstrap(
             isTerminal: TerminalDetection.isTerminal(STDERR_FILENO, environment: environment))
@@ -71,7 +71,7 @@ enum Program {
             report("\(failure)")
             return failure.exitCode
         } catch {
-            return fail(error, isReporter: true)
+            return fail(error, launch)
         }
     }
 
@@ -82,7 +82,7 @@ enum Program {
         do {
             ranks = try gather(command, launch: launch, environment: environment)
         } catch {
-            return fail(error, isReporter: launch.expectedRank == 0)
+            return fail(error, launch)
         }
         let communicator = ranks.communicator
         do {
@@ -123,24 +123,28 @@ enum Program {
         }
     }
 
-    private static func fail(_ error: any Error, isReporter: Bool) -> Int32 {
-        if let error = error as? WorkerError {
-            if isReporter { report(error.description) }
-            return error.code.rawValue
+    /// Before MPI has started: one rank of each machine says why, for rank 0 may have nothing to say.
+    private static func fail(_ error: any Error, _ launch: LaunchEnvironment) -> Int32 {
+        let rank = launch.expectedRank
+        let code = exitCode(for: error)
+        guard launch.isFirstOfMachine, code != 0 || rank == 0 else { return code }
+        let place = rank == 0 ? "" : "rank \(rank) on \(ProcessInfo.processInfo.hostName): "
+        if error is WorkerError || error is SettingsError || error is FileError {
+            report(place + "\(error)")
+        } else {
+            let message = Worker.fullMessage(for: error)
+            if code == 0 { print(message) } else { write(place + message + "\n") }
         }
-        if let error = error as? SettingsError {
-            if isReporter { report(error.description) }
-            return WorkerError.Code.usage.rawValue
+        return code
+    }
+
+    private static func exitCode(for error: any Error) -> Int32 {
+        switch error {
+        case let error as WorkerError: error.code.rawValue
+        case is SettingsError: WorkerError.Code.usage.rawValue
+        case is FileError: WorkerError.Code.failed.rawValue
+        default: Worker.exitCode(for: error).rawValue
         }
-        if let error = error as? FileError {
-            if isReporter { report(error.description) }
-            return WorkerError.Code.failed.rawValue
-        }
-        let code = Worker.exitCode(for: error)
-        guard isReporter else { return code.rawValue }
-        let message = Worker.fullMessage(for: error)
-        if code == .success { print(message) } else { write(message + "\n") }
-        return code.rawValue
     }
 
     /// - Parameter message: one line.

@@ -112,6 +112,17 @@ struct SlurmTests {
         #expect(try cluster.waitForEnd(of: failed) == "FAILED")
         #expect(try cluster.job(failed)["ExitCode"] == "1:0")
 
+        // Slurm kills the other rank, ten seconds later.
+        let alone = try submit("[ $SLURM_PROCID = 1 ] && exit 64; sleep 60")
+        #expect(try cluster.waitForEnd(of: alone) == "FAILED")
+        #expect(try cluster.job(alone)["ExitCode"] == "64:0")
+        #expect(try cluster.job(alone)["Restarts"] == "0")
+
+        let crashed = try submit("ulimit -c 0; kill -ABRT $$")
+        #expect(try cluster.waitForEnd(of: crashed) == "FAILED")
+        #expect(try cluster.job(crashed)["ExitCode"] == "134:0")
+        #expect(try cluster.job(crashed)["Restarts"] == "0")
+
         let tired = try submit("exit 75", ["MOE_RESTART_LIMIT": "0"])
         #expect(try cluster.waitForEnd(of: tired) == "FAILED")
         #expect(try cluster.job(tired)["ExitCode"] == "75:0")

@@ -87,6 +87,21 @@ import Testing
             inputs.arguments(["--config": inputs.path("moe.yaml")]), status: 64, "moe.yaml", "\"learning-rat\"")
     }
 
+    /// Rank 0's machine may have a file without fault.
+    @Test(arguments: ["learning-rat: 1\n", "learning-rate: fast\n", "dtype: fp32\n"])
+    func whatIsWrongOnAnotherMachineIsSaidThere(file: String) throws {
+        try Data(file.utf8).write(to: inputs.folder.appending(path: "moe.yaml"))
+        let arguments = inputs.arguments(["--config": inputs.path("moe.yaml"), "--steps": nil])
+        let first = ["OMPI_COMM_WORLD_RANK": "4", "OMPI_COMM_WORLD_LOCAL_RANK": "0"]
+        let rank = try RunningProgram("moe-worker", arguments, variables: first)
+        #expect(rank.waitForEnd() == 64, "\(rank.text)")
+        #expect(rank.text.contains("rank 4 on \(ProcessInfo.processInfo.hostName): "), "\(rank.text)")
+        #expect(rank.text.contains(file.hasPrefix("dtype") ? "--steps" : "moe.yaml"), "\(rank.text)")
+        let second = first.merging(["OMPI_COMM_WORLD_LOCAL_RANK": "1"]) { $1 }
+        let other = try RunningProgram("moe-worker", arguments, variables: second)
+        #expect(other.waitForEnd() == 64 && other.text.isEmpty, "\(other.text)")
+    }
+
     @Test func launcherIsNeededForMoreThanOneRank() throws {
         try expectFailure(
             inputs.arguments(["--world-size": "2"]), ranks: nil, status: 64, "needs a launcher",

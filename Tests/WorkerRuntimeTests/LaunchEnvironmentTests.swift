@@ -31,6 +31,18 @@ import WorkerRuntime
         #expect(LaunchEnvironment([:]).expectedRank == 0)
     }
 
+    @Test func oneRankOfEachMachineSpeaks() {
+        func speaks(_ environment: [String: String]) -> Bool { LaunchEnvironment(environment).isFirstOfMachine }
+        #expect(speaks([:]))
+        #expect(speaks(["OMPI_COMM_WORLD_RANK": "4", "OMPI_COMM_WORLD_LOCAL_RANK": "0"]))
+        #expect(!speaks(["OMPI_COMM_WORLD_RANK": "5", "OMPI_COMM_WORLD_LOCAL_RANK": "1", "SLURM_LOCALID": "0"]))
+        let task = ["SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "4", "PMIX_RANK": "4"]
+        #expect(speaks(task.merging(["SLURM_LOCALID": "0"]) { $1 }))
+        #expect(!speaks(task.merging(["SLURM_LOCALID": "3"]) { $1 }))
+        // Launchers that do not tell.
+        #expect(speaks(["PMIX_RANK": "0"]) && !speaks(["PMIX_RANK": "1"]))
+    }
+
     @Test func eachRankByItself() {
         #expect(refusal([:], rank: 1, worldSize: 2) == nil)
         #expect(LaunchEnvironment([:]).isApart(rank: 1, worldSize: 2))
