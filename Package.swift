@@ -27,7 +27,8 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
-        .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
+        // Before 1.0 any minor version may break what uses it.
+        .package(url: "https://github.com/swhitty/FlyingFox", .upToNextMinor(from: "0.27.1")),
     ],
     targets: [
         // C libraries
@@ -254,6 +255,7 @@ let package = Package(
                 "MessagePassing", "Mixtral", "Tensors", "TokenData", "WorkerRuntime",
             ],
             path: "Tests/step-allocations"),
+        .testTarget(name: "BuildInformationTests", dependencies: ["CBuildInformation"]),
         .testTarget(name: "FilesTests", dependencies: ["Files", "TestSupport"]),
         .testTarget(
             name: "MessagePassingTests", dependencies: ["MessagePassing", "CommunicatorConformance", "TestSupport"]),
