@@ -42,7 +42,7 @@ build: setup
 
 # Where install.sh puts things; see there.
 export PREFIX DESTDIR SYSCONFDIR UNITDIR ZSHDIR
-# The same sources make the same package.
+# Packages have the date of what they were made of.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
 
 install deb: PROGRAMS = .build/static

@@ -29,8 +29,9 @@ struct DebianPackage {
         // Quick rather than small.
         environment["DPKG_DEB_COMPRESSOR_TYPE"] = "gzip"
         environment["DPKG_DEB_COMPRESSOR_LEVEL"] = "1"
-        // What is built already.
-        let result = try ShellCommand(Self.make + ["deb", "PACKAGES=\(folder.path)"], environment: environment)
+        // What is built already; a careful user's umask makes the same package.
+        let command = ["sh", "-c", "umask 077 && exec \"$@\"", "sh"] + Self.make + ["deb", "PACKAGES=\(folder.path)"]
+        let result = try ShellCommand(command, environment: environment)
         guard result.status == 0 else { throw Failure(output: result.output) }
         let files = try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
         guard let file = files.first(where: { $0.pathExtension == "deb" }) else { throw Failure(output: "\(files)") }

@@ -61,7 +61,14 @@ struct SystemdTests {
                 ExecStart=
                 ExecStart=/usr/bin/mpirun -n 2 --oversubscribe --mca btl vader,self moe-worker --config /etc/moe/worker.yaml
                 END
-                systemctl enable moe-coordinator moe-mpi-server moe-worker@0 moe-worker@1 moe-worker@two
+                # A checkpoint that takes long.
+                drop_in slow <<END
+                [Service]
+                ExecStart=
+                ExecStart=/bin/sleep infinity
+                ExecStop=/bin/sleep 5
+                END
+                systemctl enable moe-coordinator moe-mpi-server moe-worker@0 moe-worker@1 moe-worker@two moe-worker@slow
 
                 """)
         func property(_ name: String, _ unit: String) throws -> String {
@@ -127,6 +134,8 @@ struct SystemdTests {
                 == "success\n")
         let removed = try machine.run("dpkg --purge moe-training 2>&1")
         #expect(removed.status == 0, "\(removed.output)")
+        // The package goes when all that it was running has ended.
+        #expect(try property("ActiveState", "moe-worker@slow") == "inactive")
         #expect(try machine.run("ls /etc/moe /lib/systemd/system/moe*").status != 0)
         #expect(try machine.run("[ -e /var/lib/moe/moe.db ] && [ -d /var/lib/moe/shared/two/step-20 ]").status == 0)
     }

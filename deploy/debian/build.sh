@@ -13,13 +13,13 @@ for tool in dpkg-deb dpkg-shlibdeps strip; do
     }
 done
 
+# Whoever builds it, and whatever umask he has.
+umask 022
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tree=$work/tree
 doc=$tree/usr/share/doc/moe-training
 mkdir -p "$tree/DEBIAN" "$work/debian"
-# Whoever builds it, and whatever umask he has.
-umask 022
 
 PROGRAMS=$programs PREFIX=/usr UNITDIR=/lib/systemd/system ZSHDIR=/usr/share/zsh/vendor-completions DESTDIR=$tree \
     sh deploy/install.sh install
@@ -55,7 +55,7 @@ libraries=$(sed -n 's/^shlibs:Depends=//p' "$work/libraries")
 } >"$tree/DEBIAN/control"
 (cd "$tree" && find etc -type f | sed 's,^,/,' | sort) >"$tree/DEBIAN/conffiles"
 for script in postinst prerm postrm; do install -m 755 "deploy/debian/$script" "$tree/DEBIAN/$script"; done
-(cd "$tree" && find usr lib -type f -exec md5sum {} +) >"$tree/DEBIAN/md5sums"
+(cd "$tree" && find usr lib -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
 
 mkdir -p "$output"
 package=$output/moe-training_$version-1_$architecture.deb
