@@ -18,7 +18,7 @@ export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build install uninstall deb train test fuzz soak lint bench docs clean
+.PHONY: help setup build static install uninstall deb train test fuzz soak lint bench docs clean
 
 help:
 	@echo 'make train   train a small Mixtral on Shakespeare with two ranks and a coordinator (TEXT=FILE: on any text; STEPS, RANKS, ALLOCATOR)'
@@ -27,6 +27,7 @@ help:
 	@echo 'make fuzz    run the fuzzer alone (FUZZ_SECONDS=60)'
 	@echo 'make build   build the programs, optimised for this machine (MARCH=x86-64-v3: for most others)'
 	@echo 'make install install programs, units, manual pages, completions and examples (PREFIX=/usr/local, DESTDIR); make uninstall: away'
+	@echo 'make static  build what sudo make install then installs, for that builds nothing as root'
 	@echo 'make deb     make a Debian package in .build/deb for machines without Swift (MARCH=x86-64-v3: for most of them)'
 	@echo 'make lint    check the formatting'
 	@echo 'make bench   measure against PyTorch (TINYSHAKESPEARE=FILE: what trains on text, too)'
@@ -45,20 +46,21 @@ export PREFIX DESTDIR SYSCONFDIR UNITDIR ZSHDIR
 # Packages have the date of what they were made of.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
 
-install deb: PROGRAMS = .build/static
-# Where the Debian package goes.
-PACKAGES ?= .build/deb
-install: build
+static install deb: PROGRAMS = .build/static
+static: build
 	@sh deploy/setup.sh package
 	@sh deploy/link-static.sh $(PROGRAMS)
+
+# Through sudo, root has another PATH, and what it builds would stay its own.
+install: $(if $(SUDO_USER),,static)
 	@PROGRAMS=$(PROGRAMS) sh deploy/install.sh install
 
 uninstall:
 	@sh deploy/install.sh uninstall
 
-deb: build
-	@sh deploy/setup.sh package
-	@sh deploy/link-static.sh $(PROGRAMS)
+# Where the Debian package goes.
+PACKAGES ?= .build/deb
+deb: static
 	@PROGRAMS=$(PROGRAMS) sh deploy/debian/build.sh $(PACKAGES)
 
 train: build

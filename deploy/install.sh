@@ -4,7 +4,7 @@
 #   PROGRAMS    where the programs were built
 #   PREFIX      /usr/local, or /usr for a package
 #   DESTDIR     in front of all paths, but not inside the files
-#   SYSCONFDIR  (/etc) configuration; what is there already stays, also when uninstalled
+#   SYSCONFDIR  (/etc, or PREFIX/etc for anybody but root) configuration; what is there already stays, also when uninstalled
 #   UNITDIR     (PREFIX/lib/systemd/system) systemd's units
 #   ZSHDIR      (PREFIX/share/zsh/site-functions) completions for zsh
 set -eu
@@ -12,7 +12,9 @@ cd "$(dirname "$0")/.."
 
 action=$1
 prefix=${PREFIX:-/usr/local}
+root=${DESTDIR:-}
 etc=${SYSCONFDIR:-/etc}
+if [ -z "${SYSCONFDIR:-}$root" ] && [ "$(id -u)" -ne 0 ]; then etc=$prefix/etc; fi
 units=${UNITDIR:-$prefix/lib/systemd/system}
 zsh=${ZSHDIR:-$prefix/share/zsh/site-functions}
 bash=$prefix/share/bash-completion/completions
@@ -20,7 +22,6 @@ fish=$prefix/share/fish/vendor_completions.d
 doc=$prefix/share/doc/moe-training
 share=$prefix/share/moe-training
 programs=${PROGRAMS:-.build/release}
-root=${DESTDIR:-}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -44,7 +45,12 @@ case $action in
 install)
     for program in "$programs/moe-coordinator" "$programs/moe-worker" "$programs/moe-ctl" .build/release/manual-pages; do
         [ -x "$program" ] || {
-            echo "install: there is no $program; make build comes first" >&2
+            echo "install: there is no $program; make static comes first, without sudo" >&2
+            exit 1
+        }
+        # Under sudo nobody has looked.
+        [ "$programs" != .build/static ] || [ ! ".build/release/${program##*/}" -nt "$program" ] || {
+            echo "install: $program is older than what was built; make static comes first, without sudo" >&2
             exit 1
         }
     done

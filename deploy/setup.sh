@@ -32,14 +32,22 @@ need() {
     "$@" >/dev/null 2>&1 || missing="$missing $packages"
 }
 
+optional=
+# want PACKAGE COMMAND…: as need, for what there may be no package of.
+want() {
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || optional="$optional $package"
+}
+
 need_packages() {
-    missing=
+    missing='' optional=''
     need 'git ca-certificates' command -v git
     need pkg-config command -v pkg-config
     need libopenmpi-dev pkg-config --exists ompi-c
-    need openmpi-bin sh -c 'command -v mpirun && command -v ompi-server'
+    need openmpi-bin command -v mpirun
     need libopenblas-dev pkg-config --exists openblas
-    need libdnnl-dev sh -c 'PATH=$PATH:/sbin; ldconfig -p | grep -q libdnnl\.so'
+    want libdnnl-dev sh -c 'PATH=$PATH:/sbin; ldconfig -p | grep -q libdnnl\.so'
     need libsqlite3-dev pkg-config --exists sqlite3
     case ${1-} in
     package | test)
@@ -72,38 +80,78 @@ need_packages() {
     esac
 }
 
-install() {
-    command -v apt-get >/dev/null ||
-        fail "there is no apt-get to install what is missing with; install the equivalents of:$missing"
-    as_root=
-    if [ "$(id -u)" -ne 0 ]; then
-        command -v sudo >/dev/null || fail "not root, and no sudo: have an administrator run apt-get install$missing"
-        as_root=sudo
-    fi
-    echo "setup: installing$missing"
-    log=$(mktemp)
-    trap 'rm -f "$log"' EXIT
-    # Packages must not start their services: tests have their own (https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt).
-    # shellcheck disable=SC2086,SC2016 # no command when root; one word for each package
+# apt PACKAGE…: whether apt installed them; what it said is in $log.
+apt() {
+    # Packages must not start their services, now or at the next boot: tests have their own
+    # (https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt). dash runs no EXIT trap when a signal ends it; what a
+    # run left that had no time for it names a process that is no more.
+    # shellcheck disable=SC2016 # the other shell's
     $as_root sh -c '
         policy=/usr/sbin/policy-rc.d
+        owner=$(sed -n "s/^# Setup of moe, process //p" $policy 2>/dev/null)
+        [ -z "$owner" ] || kill -0 "$owner" 2>/dev/null || rm -f $policy
         if [ ! -e $policy ]; then
             trap "rm -f $policy" EXIT
-            printf "#!/bin/sh\nexit 101\n" >$policy
+            trap "exit 129" HUP
+            trap "exit 130" INT
+            trap "exit 143" TERM
+            printf "#!/bin/sh\n# Setup of moe, process %s\nexit 101\n" $$ >$policy
             chmod 755 $policy
         fi
+        new=
+        for service in munge prometheus slurmctld slurmd; do
+            [ -e /lib/systemd/system/$service.service ] || new="$new $service"
+        done
         export DEBIAN_FRONTEND=noninteractive
-        apt-get update -q && apt-get install -qy --no-install-recommends "$@"' \
-        apt $missing >"$log" 2>&1 || {
-        cat "$log" >&2
-        fail "apt-get could not install$missing; see above"
-    }
+        status=0
+        { apt-get update -q && apt-get install -qy --no-install-recommends "$@"; } || status=$?
+        for service in $new; do
+            if [ -e /lib/systemd/system/$service.service ]; then systemctl disable $service || true; fi
+        done
+        exit $status' \
+        apt "$@" >"$log" 2>&1
+}
+
+install() {
+    obstacle=
+    as_root=
+    if ! command -v apt-get >/dev/null; then
+        obstacle="there is no apt-get to install what is missing with; install the equivalents of:"
+    elif [ "$(id -u)" -ne 0 ]; then
+        as_root=sudo
+        command -v sudo >/dev/null ||
+            obstacle="not root, and no sudo: have an administrator run apt-get install"
+    fi
+    if [ -n "$obstacle" ]; then
+        [ -z "$missing" ] || fail "$obstacle$missing"
+        return
+    fi
+    log=$(mktemp)
+    trap 'rm -f "$log"' EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    # shellcheck disable=SC2086 # one word for each package
+    if [ -n "$missing" ]; then
+        echo "setup: installing$missing"
+        apt $missing || {
+            cat "$log" >&2
+            fail "apt-get could not install$missing; see above"
+        }
+    fi
+    for package in $optional; do
+        if apt-cache show "$package" >/dev/null 2>&1; then
+            echo "setup: installing $package"
+            apt "$package" || tail -n 1 "$log" >&2
+        fi
+    done
 }
 
 require_swift
 need_packages "${1-}"
-if [ -n "$missing" ]; then
+if [ -n "$missing$optional" ]; then
     install
     need_packages "${1-}"
     [ -z "$missing" ] || fail "still missing after apt-get install:$missing"
+    [ -z "$optional" ] || echo "setup: going on without$optional, which is optional" >&2
 fi

@@ -173,6 +173,31 @@ struct PackageTests {
         #expect(try String(contentsOfFile: configuration, encoding: .utf8) == "format: json\n")
     }
 
+    /// Root's PATH may have no Swift, and files of root's in `.build` would be in the way.
+    @Test func throughSudoNothingIsBuilt() throws {
+        let environment = Self.environment(with: ["DESTDIR": inputs.path("root"), "SUDO_USER": "somebody"])
+        let made = try ShellCommand(DebianPackage.make + ["SWIFT=false", "install"], environment: environment)
+        #expect(made.status == 0, "\(made.output)")
+        #expect(FileManager.default.isExecutableFile(atPath: inputs.path("root/usr/local/bin/moe-worker")))
+        let refused = try build("deploy/install.sh", "install", ["PROGRAMS": inputs.path("none")])
+        #expect(refused.status == 1 && refused.output.contains("make static comes first"), "\(refused.output)")
+    }
+
+    @Test func whoIsNotRootHasConfigurationsBesideThePrograms() throws {
+        try script("echo 1000", as: "tools/id")
+        let home = inputs.path("home")
+        let variables = [
+            "PROGRAMS": path("usr/bin"), "PREFIX": home, "PATH": "\(inputs.path("tools")):/usr/bin:/bin",
+        ]
+        let made = try build("deploy/install.sh", "install", variables)
+        #expect(made.status == 0, "\(made.output)")
+        #expect(FileManager.default.fileExists(atPath: home + "/etc/moe/worker.yaml"))
+        let unit = try String(contentsOfFile: home + "/lib/systemd/system/moe-worker@.service", encoding: .utf8)
+        #expect(unit.contains("--config \(home)/etc/moe/worker.yaml"), "\(unit)")
+        let removed = try build("deploy/install.sh", "uninstall", variables)
+        #expect(removed.output == "uninstall: \(home)/etc/moe stays\n", "\(removed.output)")
+    }
+
     @Test func unitsAreSound() throws {
         let units = package.tree.appending(path: "lib/systemd/system")
         let names = try FileManager.default.contentsOfDirectory(atPath: units.path).sorted()
