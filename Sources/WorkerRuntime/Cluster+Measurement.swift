@@ -18,7 +18,9 @@ extension Cluster {
 
     /// Bytes that each rank may use for experts. Collective; parameters as above.
     static func memoryLimits(_ nodes: [Int], _ memoryLimit: Int?, _ communicator: any Communicator) throws -> [Int] {
-        let neighbours = nodes.count { $0 == nodes[communicator.rank] }
-        return try communicator.allGather([memoryLimit ?? MemoryLimit.bytes().map { $0 / neighbours } ?? Int.max])
+        let limits = MemoryLimit.all()
+        let groups = try communicator.allGatherBlocks(limits.map(\.group))
+        let neighbours = groups.indices.filter { nodes[$0] == nodes[communicator.rank] }.map { Array(groups[$0]) }
+        return try communicator.allGather([memoryLimit ?? MemoryLimit.part(of: limits, groups: neighbours) ?? Int.max])
     }
 }

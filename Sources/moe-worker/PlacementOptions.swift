@@ -53,8 +53,8 @@ struct PlacementOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "The most bytes that experts take on a rank: weights, gradients, optimizer state, rows as forecast, and both "
-                + "copies of what moves (default: the control group's or the machine's memory, divided by the ranks on "
-                + "it).", valueName: "bytes"))
+                + "copies of what moves (default: each control group's and the machine's memory, divided by the ranks in "
+                + "it, whichever is least).", valueName: "bytes"))
     var memoryLimit: Int?
 
     @Option(

@@ -1,3 +1,4 @@
+import ControlTestSupport
 import Foundation
 import Testing
 import WorkerRuntime
@@ -14,7 +15,7 @@ import WorkerRuntime
                 at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
             try Data(text.utf8).write(to: file)
         }
-        return MemoryLimit.bytes(files: root.path + "/")
+        return MemoryLimit.all(files: root.path + "/").map(\.bytes).min()
     }
 
     private static let machineBytes = 1 << 30
@@ -27,6 +28,34 @@ import WorkerRuntime
             try limit(["proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "2147483648\n"]) == Self.machineBytes)
         #expect(
             try limit(["proc/self/cgroup": "nonsense\n::\n", "sys/fs/cgroup/memory.max": "-\n"]) == Self.machineBytes)
+    }
+
+    /// Two ranks have a group each within that of their job, one more has none; all are on one machine.
+    @Test func theRanksUnderALimitShareIt() {
+        let machine = MemoryLimit(group: 0, bytes: 3_000)
+        let job = MemoryLimit(group: 7, bytes: 1_600)
+        let own = MemoryLimit(group: 8, bytes: 700)
+        let groups = [[8, 7, 0], [9, 7, 0], [0]]
+        #expect(MemoryLimit.part(of: [own, job, machine], groups: groups) == 700)
+        #expect(MemoryLimit.part(of: [MemoryLimit(group: 9, bytes: 900), job, machine], groups: groups) == 800)
+        #expect(MemoryLimit.part(of: [machine], groups: groups) == 1_000)
+        #expect(MemoryLimit.part(of: [], groups: [[]]) == nil)
+    }
+
+    @Test func groupsAreTold() throws {
+        let folder = try TemporaryFolder()
+        for name in ["one", "two"] {
+            let group = folder.url.appending(path: "\(name)/sys/fs/cgroup/job")
+            try FileManager.default.createDirectory(at: group, withIntermediateDirectories: true)
+            try Data("5000\n".utf8).write(to: group.appending(path: "memory.max"))
+            let process = folder.url.appending(path: "\(name)/proc/self")
+            try FileManager.default.createDirectory(at: process, withIntermediateDirectories: true)
+            try Data("0::/job\n".utf8).write(to: process.appending(path: "cgroup"))
+        }
+        let limits = ["one", "two"].map { MemoryLimit.all(files: folder.path($0) + "/") }
+        #expect(limits.allSatisfy { $0.map(\.bytes) == [5_000] })
+        // The same path in two containers.
+        #expect(limits[0] != limits[1])
     }
 
     @Test func eachGroupOnTheWayUpLimits() throws {
