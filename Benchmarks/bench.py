@@ -112,6 +112,7 @@ def measure(options):
 
 def main():
     options = parse()
+    machine.forget_settings()
     machine.adopt_orphans()
     result = measure(options)
     goals = [row for name in MEASUREMENTS for row in result["cases"].get(name, {}).get("goals", [])]

@@ -18,6 +18,7 @@ import machine
 tool = pathlib.Path(".build/release/coordinator-benchmark")
 results = pathlib.Path(__file__).parent / "results"
 facts = machine.facts({})
+machine.forget_settings()
 with tempfile.NamedTemporaryFile() as file:
     subprocess.run([tool, *sys.argv[1:], "--json", file.name], check=True)
     record = {"facts": facts, "coordinator": json.load(file)}

@@ -30,18 +30,28 @@ def adopt_orphans():
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 
 
+def forget_settings():
+    """Programs of ours take options from the environment; measured is what the command line says."""
+    for name in [name for name in os.environ if name.startswith("MOE_")]:
+        del os.environ[name]
+
+
 def others_seconds():
-    """Seconds that processors worked for others than this process and the children it waited for, or were kept from the
+    """Seconds that this process's processors worked for others than this process and the children it waited for, or were kept from the
     machine, since it started (/proc/stat, proc(5)). None of its own programs may run meanwhile."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
     except ChildProcessError:
         pass
+    own = {f"cpu{processor}" for processor in os.sched_getaffinity(0)}
+    busy = 0
     with open("/proc/stat") as file:
-        user, nice, system, _, _, interrupts, soft_interrupts, stolen = map(int, file.readline().split()[1:9])
-    busy = (user + nice + system + interrupts + soft_interrupts + stolen) / os.sysconf("SC_CLK_TCK")
-    return busy - sum(os.times()[:4])
+        for name, *ticks in map(str.split, file):
+            if name in own:
+                user, nice, system, _, _, interrupts, soft_interrupts, stolen = map(int, ticks[:8])
+                busy += user + nice + system + interrupts + soft_interrupts + stolen
+    return busy / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
 
 
 def facts(programs):

@@ -10,6 +10,8 @@ import pathlib
 import subprocess
 import tempfile
 
+import machine
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RANKS = [8, 32, 128, 512, 1024, 4096, 10_000]
 POLICIES = ["expert-parallel", "eplb", "load-balanced"]
@@ -60,6 +62,7 @@ def main():
     parser.add_argument("--program", default=ROOT / ".build/release/moe-ctl", help="moe-ctl")
     parser.add_argument("--intervals", type=int, default=16, help="intervals of the trace")
     arguments = parser.parse_args()
+    machine.forget_settings()
     with tempfile.TemporaryDirectory() as folder:
         trace = pathlib.Path(folder) / "trace.jsonl"
         run([arguments.program, "trace", "generate", "--pattern", "zipf", "--layers", LAYERS, "--experts", EXPERTS,

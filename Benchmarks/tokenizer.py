@@ -46,6 +46,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--programs", default=".build/release")
     options = parser.parse_args()
+    machine.forget_settings()
     size = str(options.vocabulary_size)
     megabytes = pathlib.Path(options.text).stat().st_size / 1e6
     measured = {name: ([], []) for name in ("learn and encode", "encode")}

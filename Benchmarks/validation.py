@@ -23,6 +23,8 @@ import subprocess
 import tempfile
 import time
 
+import machine
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIGURATION = ROOT / "deploy/shakespeare/config.json"
 CALIBRATED = "tensor-parallel"
@@ -149,6 +151,7 @@ def main():
     parser.add_argument("--skip", type=int, default=5, help="intervals at the start that do not count")
     parser.add_argument("--launcher", default="mpirun --bind-to core", help="starts the ranks, given -n")
     arguments = parser.parse_args()
+    machine.forget_settings()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         call(arguments.programs / "moe-ctl", "data", "prepare", arguments.text, "--output", folder / "data", "--tokenizer",
