@@ -306,7 +306,7 @@ struct MetricsTests {
         let alerts = try String(contentsOf: Self.prometheus.appending(path: "alerts.yml"), encoding: .utf8)
             .matches(of: /alert: (\w+)/).map { String($0.1) }
         let tests = try String(contentsOf: Self.prometheus.appending(path: "alerts_test.yml"), encoding: .utf8)
-        #expect(alerts.count == 13)
+        #expect(alerts.count == 14)
         for alert in alerts { #expect(tests.contains("alertname: \(alert)\n        exp_alerts:"), "\(alert)") }
     }
 
