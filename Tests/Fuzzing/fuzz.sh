@@ -22,7 +22,7 @@ esac
 # MODULE FOLDER
 compile() {
     ${swift}c -O -wmo -parse-as-library $sanitizers -swift-version 6 -package-name fuzzing -enable-upcoming-feature ExistentialAny \
-        -enable-upcoming-feature MemberImportVisibility -enable-experimental-feature Lifetimes -I $folder -I $binaries/Modules \
+        -enable-upcoming-feature MemberImportVisibility -enable-experimental-feature Lifetimes -I $folder -I "$binaries/Modules" \
         $(find Sources/CEpoll .build/checkouts/swift-crypto/Sources .build/checkouts/FlyingFox -name module.modulemap |
             sed 's/^/-Xcc -fmodule-map-file=/') \
         -module-name $1 -emit-module -emit-module-path $folder/$1.swiftmodule -c -o $folder/$1.o $(find $2 -name '*.swift')
@@ -31,12 +31,14 @@ compile() {
 # After a failure the shell goes on by itself, since it is asked whether the whole failed.
 build() {
     binaries=$($swift build -c release --show-bin-path) || return
+    # From here, for the way here may have spaces.
+    binaries=${binaries#"$(pwd -P)/"}
     rm -f $fuzzer $folder/*.o $folder/*.swiftmodule
     for module in ExpertPlacement ControlProtocol CoordinatorCore; do compile $module Sources/$module || return; done
     compile FuzzTargets Tests/Fuzzing/Targets || return
     compile Fuzzer Tests/Fuzzing/Fuzzer || return
     ${swift}c $sanitizers -o $fuzzer $folder/*.o $(for module in Crypto CryptoBoringWrapper CCryptoBoringSSL CCryptoBoringSSLShims \
-        CXKCP CXKCPShims FlyingSocks CSystemLinux; do find $binaries/$module.build -name '*.o'; done)
+        CXKCP CXKCPShims FlyingSocks CSystemLinux; do find "$binaries/$module.build" -name '*.o'; done)
 }
 
 mkdir -p $folder
