@@ -2,13 +2,16 @@ import ControlTestSupport
 import Foundation
 import Testing
 
-/// `deploy/setup.sh` with programs in apt's place, on a machine whose `/usr/sbin` and units are a folder's.
-@Suite(.enabled(if: SetupTests.canMount, "only root may mount folders over others"))
-struct SetupTests {
-    static let canMount =
+/// Folders over others, for one program and its children.
+enum MountNamespace {
+    static let isAllowed =
         geteuid() == 0
         && (try? ShellCommand(["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]))?.status == 0
+}
 
+/// `deploy/setup.sh` with programs in apt's place, on a machine whose `/usr/sbin` and units are a folder's.
+@Suite(.enabled(if: MountNamespace.isAllowed, "only root may mount folders over others"))
+struct SetupTests {
     private let folder: TemporaryFolder
     private var policy: String { folder.path("sbin/policy-rc.d") }
 
@@ -45,7 +48,7 @@ struct SetupTests {
 
     /// As Ctrl-C does, and the end of a session.
     @Test(arguments: ["TERM", "HUP"]) func interruptedItLeavesNoPolicy(signal: String) throws {
-        let result = try setup(["apt-get": "cp \(policy) \(folder.path("seen")) && kill -\(signal) $PPID"])
+        let result = try setup(["apt-get": "cp \(policy) \(folder.path("seen")) && kill -\(signal) $PPID; exit 1"])
         #expect(
             result.status == 1 && result.output.contains("apt-get could not install libopenblas-dev"),
             "\(result.output)")
