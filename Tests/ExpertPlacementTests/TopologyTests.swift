@@ -162,6 +162,31 @@ import Testing
         #expect(try alone.allocateExperts(current: nil, model: model, cluster: Cluster(worldSize: 4), step: 0) != nil)
     }
 
+    /// Of all that may come in the place of a plan that has to go the best does, not the first: shards of all experts have each row
+    /// on twice as many ranks.
+    @Test func whatHasToGoGivesWayToTheBest() throws {
+        let model = ExpertModel(hiddenSize: 64, layers: [[Int]](repeating: [Int](repeating: 64, count: 16), count: 2))
+        let cluster = Self.cluster([0, 0, 1, 1])
+        let name = "load-balanced:groups=2,caution=0"
+        let torn = try PlacementPlan.first("expert-parallel", model, cluster)
+        let fresh = try PlacementPlan.first(name, model, cluster)
+        let loads = model.layers.map { $0.map { _ in 100 } }
+        var allocator = try Allocators.make(named: name)
+        allocator.collectPerformance(
+            PerformanceSample(
+                firstStep: 1, stepCount: 1, planRevision: 1, stepSeconds: 1, phaseSeconds: [:], bytesSent: 0, tokens: 0,
+                residentBytes: 0, expertLoads: loads), rank: 0)
+        let plan = try #require(
+            try allocator.allocateExperts(current: torn, model: model, cluster: cluster, step: 1))
+        let costs = CostEstimate().costs(model: model, cluster: cluster)
+        let seconds = try [plan, fresh].map { plan in
+            try PlanPrediction(
+                from: torn, to: plan, loads: loads.map { $0.map(Double.init) }, costs: costs, model: model
+            ).secondsAfter
+        }
+        #expect(seconds[0] <= 1.01 * seconds[1], "\(seconds)")
+    }
+
     @Test func messagesBetweenNodesCostMore() throws {
         let links = NodeLinks(nodes: [5, 5, 5, 9], exchange: ExchangeCosts(latencySeconds: 0, bytesPerSecond: 10))
         #expect(links.nodes == [0, 0, 0, 1] && links.neighbours == [3, 3, 3, 1])

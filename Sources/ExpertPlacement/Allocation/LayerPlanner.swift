@@ -118,10 +118,13 @@ struct LayerPlanner {
             let score = after.seconds * options.life + options.margin * moveSeconds
             // What moves anything has to be worth it in this layer, whatever others gain, and not only by what is assumed.
             let most = 1 - options.minimumGain
+            // What has to go is no measure: the best of what may come in its place is.
             let worthwhile =
-                change.isEmpty
-                || after.seconds < before.seconds * most
-                    && measured(placement, after) < measuredBefore * most
+                isOver
+                ? fits(placement, slots: slots)
+                : change.isEmpty
+                    || after.seconds < before.seconds * most
+                        && measured(placement, after) < measuredBefore * most
             let isTaken = (mustMove || worthwhile && score < bestScore) && fits(placement, slots: slots)
             let seconds = after.certainSeconds + (isTaken ? 0 : options.margin * moveSeconds / options.life)
             if isTaken || worthwhile { least = min(least, seconds) }
