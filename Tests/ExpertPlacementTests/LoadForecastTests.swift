@@ -1,4 +1,5 @@
 import ExpertPlacement
+import Randomness
 import Testing
 
 @Suite struct LoadForecastTests {
@@ -50,6 +51,52 @@ import Testing
             forecast.record([step % 2 == 0 ? [0, 100] : [15, 85]])
             #expect(!forecast.hasJumped)
         }
+    }
+
+    /// Around a switch of plans there are samples of a step or two, with as much noise as few tokens have. They are no jump, and
+    /// the forecast stays near the truth.
+    @Test(arguments: UInt64(0)..<8) func shortSamplesAreNoIntervals(seed: UInt64) {
+        let weights = (0..<16).map { 1 / Double($0 + 4) }
+        let total = weights.reduce(0, +)
+        let generator = CounterBasedGenerator(seed: seed, purpose: "short samples")
+        var drawn: UInt64 = 0
+        func sample(_ steps: Int) -> PerformanceSample {
+            var rows = [Int](repeating: 0, count: weights.count)
+            for _ in 0..<128 * steps {
+                drawn += 1
+                var rest = generator.uniform(at: drawn) * total
+                let expert = weights.firstIndex { weight in
+                    rest -= weight
+                    return rest < 0
+                }
+                rows[expert ?? weights.count - 1] += 1
+            }
+            return PerformanceSample(
+                firstStep: 1, stepCount: steps, planRevision: 1, stepSeconds: 1, phaseSeconds: [:], bytesSent: 0,
+                tokens: 0, residentBytes: 0, expertLoads: [rows])
+        }
+        var forecast = LoadForecast()
+        for steps in [20, 20, 20, 20, 20, 20, 20, 20, 1, 1, 18, 20, 2, 1, 17, 1] {
+            forecast.record(sample(steps))
+            #expect(!forecast.hasJumped, "\(steps) steps, seed \(seed)")
+        }
+        let distance = zip(forecast.loads[0], weights).reduce(0) { $0 + abs($1.0 / 128 - $1.1 / total) / 2 }
+        #expect(distance < 0.05, "\(distance), seed \(seed)")
+    }
+
+    /// Samples put together count by their steps.
+    @Test func shortSamplesAddUp() {
+        var forecast = LoadForecast(window: 1, jump: 1)
+        forecast.record([[50, 50]], steps: 10)
+        forecast.record([[0, 100]], steps: 1)
+        forecast.record([[100, 0]], steps: 3)
+        #expect(forecast.loads == [[50, 50]] && forecast.errors.isEmpty)
+        forecast.record([[50, 50]], steps: 4)
+        #expect(forecast.loads == [[62.5, 37.5]] && forecast.errors == [0.125])
+        // Those of another model wait for nobody.
+        forecast.record([[1, 99]], steps: 1)
+        forecast.record([[1, 2, 3]], steps: 1)
+        #expect(forecast.loads == [[1, 2, 3]])
     }
 
     @Test func deviationsFollowTheErrors() {

@@ -4,7 +4,7 @@ extension LoadForecast {
         guard let loads = sample.expertLoads, !loads.isEmpty, sample.stepCount > 0,
             loads.allSatisfy({ $0.allSatisfy { $0 >= 0 } })
         else { return }
-        record(loads.map { $0.map { Double($0) / Double(sample.stepCount) } })
+        record(loads.map { $0.map { Double($0) / Double(sample.stepCount) } }, steps: sample.stepCount)
     }
 
     /// Whether there are forecasts for all experts of `model`.

@@ -9,8 +9,10 @@ public struct LoadForecast: Hashable, Sendable {
     /// twice that size have been usual.
     public let jump: Double
 
-    /// The last `window` intervals, [interval][layer][expert].
-    private var history = [[[Double]]]()
+    /// The last `window` intervals.
+    private var history = [Interval]()
+    /// Reports that together have too few steps to be one; nil: none.
+    private var pending: Interval?
     /// Mean squared error of earlier forecasts as shares of the layer, [layer][expert], weighted towards the present.
     private var squaredErrors = [[Double]]()
     private var errorCount = 0
@@ -49,16 +51,43 @@ public struct LoadForecast: Hashable, Sendable {
         self.windows = windows + [self.window]
     }
 
+    /// Rows of each expert, [layer][expert], in rows a step, and of how many steps.
+    private struct Interval: Hashable {
+        var loads: [[Double]]
+        var steps: Int
+
+        /// Both as one.
+        func adding(_ other: Interval) -> Interval {
+            let total = Double(steps) + Double(other.steps)
+            let (part, otherPart) = (Double(steps) / total, Double(other.steps) / total)
+            return Interval(
+                loads: zip(loads, other.loads).map { zip($0, $1).map { part * $0 + otherPart * $1 } },
+                steps: steps.saturatingSum(other.steps))
+        }
+    }
+
     /// Takes the rows of an interval into account, [layer][expert], in rows a step. Those of another model start anew.
-    public mutating func record(_ loads: [[Double]]) {
+    ///
+    /// When plans switch there are reports of a step or two. Their noise would look like a jump, so those of less than half as
+    /// many steps as others had wait and count with the next.
+    /// - Parameter steps: that the interval had, from 1.
+    public mutating func record(_ loads: [[Double]], steps: Int = 1) {
         hasJumped = false
-        if let last = history.last, last.map(\.count) != loads.map(\.count) {
+        if let last = history.last, last.loads.map(\.count) != loads.map(\.count) {
             self = LoadForecast(window: window, jump: jump)
         }
-        if !history.isEmpty { compare(loads) }
+        var interval = Interval(loads: loads, steps: steps)
+        if let pending { interval = pending.adding(interval) }
+        let usual = history.reduce(0) { max($0, $1.steps) }
+        guard interval.steps >= usual - usual / 2 else {
+            pending = interval
+            return
+        }
+        pending = nil
+        if !history.isEmpty { compare(interval.loads) }
         // After a jump the past says nothing about the future.
         if hasJumped { history.removeAll() }
-        history.append(loads)
+        history.append(interval)
         if history.count > window { history.removeFirst() }
         self.loads = loads.indices.map { mean(layer: $0, of: bestWindow(layer: $0)) }
     }
@@ -71,9 +100,9 @@ public struct LoadForecast: Hashable, Sendable {
 
     private func mean(layer: Int, of count: Int) -> [Double] {
         let recent = history.suffix(count)
-        var sum = [Double](repeating: 0, count: history[history.count - 1][layer].count)
+        var sum = [Double](repeating: 0, count: history[history.count - 1].loads[layer].count)
         for interval in recent {
-            let loads = interval[layer]
+            let loads = interval.loads[layer]
             for expert in sum.indices { sum[expert] += loads[expert] }
         }
         return sum.map { $0 / Double(recent.count) }
@@ -119,7 +148,7 @@ public struct LoadForecast: Hashable, Sendable {
     public var isEmpty: Bool { history.isEmpty }
 
     /// Rows a step in the last interval, [layer][expert]; empty before the first.
-    public var latest: [[Double]] { history.last ?? [] }
+    public var latest: [[Double]] { history.last?.loads ?? [] }
 
     /// Standard deviations of `loads`, [layer][expert]: what is assumed of tokens in general, until the errors of
     /// earlier forecasts outweigh it.
