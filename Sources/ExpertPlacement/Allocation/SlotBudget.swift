@@ -7,8 +7,8 @@ public enum SlotBudget {
             + (costs.ownership == .colocated ? costs.homeBytes(neurons: neurons, hiddenSize: hiddenSize) : 0)
     }
 
-    /// Slots of each rank in layer `layer`. Every expert counts as the model's widest, and a rank's memory is divided
-    /// over the layers evenly, what is left over going to other layers on other ranks.
+    /// Slots of each rank in layer `layer`. Every expert counts as its layer's widest, and a rank's memory is divided over the
+    /// layers by what all their experts take so, what is left over going to other layers on other ranks.
     /// - Parameter fixed: slots of every rank in a layer, when chosen by hand; more than there are experts are of no use.
     ///   Otherwise memory decides; without a limit there is room for every expert twice.
     /// - Throws: `PlacementError.unsuitableAllocator` when the limits do not fit the ranks.
@@ -26,11 +26,14 @@ public enum SlotBudget {
         var costs = costs
         costs.ownership = cluster.ownership
         let spread = spreadBytes(model: model, worldSize: worldSize, costs: costs)
-        let widest = model.layers.joined().max() ?? 0
-        let bytes = max(1, expertBytes(neurons: widest, hiddenSize: model.hiddenSize, costs: costs))
+        let shares = LayerShares(model, costs: costs)
+        var last: (limit: Int, division: LayerShares.Division)?
         return limits.enumerated().map { rank, limit in
-            let (each, rest) = (max(0, limit - spread) / bytes).quotientAndRemainder(dividingBy: model.layers.count)
-            let room = each + ((layer + rank) % model.layers.count < rest ? 1 : 0)
+            // Most ranks have as much memory.
+            let division = last?.limit == limit ? last?.division : nil
+            let divided = division ?? shares.divide(max(0, limit - spread))
+            last = (limit, divided)
+            let room = shares.slots(layer: layer, rank: rank, of: divided)
             return min(experts, fixed ?? room, room)
         }
     }
@@ -42,5 +45,51 @@ public enum SlotBudget {
         let neurons = model.layers.joined().reduce(0) { $0 + ($1 + worldSize - 1) / worldSize }
         return 2 * costs.replicaBytes(neurons: neurons, hiddenSize: model.hiddenSize)
             + costs.homeBytes(neurons: neurons, hiddenSize: model.hiddenSize)
+    }
+}
+
+/// How a rank's memory is divided over the layers.
+private struct LayerShares {
+    /// Bytes of each layer's widest expert.
+    private let slotBytes: [Int]
+    /// Each layer's part of the memory, and the sum.
+    private let weights: [Int]
+    private let total: Int
+
+    struct Division {
+        /// Slots of each layer in its part, and the bytes that are left over.
+        var slots: [Int]
+        var rest: Int
+    }
+
+    init(_ model: ExpertModel, costs: CostModel) {
+        let widest = model.layers.map { $0.max() ?? 0 }
+        slotBytes = widest.map {
+            max(1, SlotBudget.expertBytes(neurons: $0, hiddenSize: model.hiddenSize, costs: costs))
+        }
+        weights = zip(model.layers, widest).map { $0.count.saturatingProduct($1) }
+        total = max(1, weights.reduce(0) { $0.saturatingSum($1) })
+    }
+
+    func divide(_ bytes: Int) -> Division {
+        var division = Division(slots: [], rest: bytes)
+        for (slot, weight) in zip(slotBytes, weights) {
+            let part = total.dividingFullWidth(bytes.multipliedFullWidth(by: weight)).quotient
+            division.slots.append(part / slot)
+            division.rest -= part / slot * slot
+        }
+        return division
+    }
+
+    func slots(layer: Int, rank: Int, of division: Division) -> Int {
+        let count = slotBytes.count
+        var rest = division.rest
+        // Each rank begins with another layer.
+        var next = (count - rank % count) % count
+        while next != layer {
+            if slotBytes[next] <= rest { rest -= slotBytes[next] }
+            next = (next + 1) % count
+        }
+        return division.slots[layer] + (slotBytes[layer] <= rest ? 1 : 0)
     }
 }
