@@ -25,6 +25,9 @@ public protocol ExpertsAllocator: Sendable {
 
     /// Layers whose placement in force broke a rule of the policy when it decided last, and has to go whatever that costs.
     var brokenLayers: [Int] { get }
+
+    /// Whether a layer's placement, on the ranks of `cluster`, breaks no rule of the policy.
+    func keepsRules(_ placement: LayerPlacement, cluster: Cluster) -> Bool
 }
 
 extension ExpertsAllocator {
@@ -32,4 +35,5 @@ extension ExpertsAllocator {
     public var prediction: PlanPrediction? { nil }
     public var hysteresis: Hysteresis? { Hysteresis() }
     public var brokenLayers: [Int] { [] }
+    public func keepsRules(_ placement: LayerPlacement, cluster: Cluster) -> Bool { true }
 }

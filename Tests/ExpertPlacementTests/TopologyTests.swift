@@ -187,6 +187,29 @@ import Testing
         #expect(seconds[0] <= 1.01 * seconds[1], "\(seconds)")
     }
 
+    /// A pinned expert that is in nobody's way does not keep its layer as it was.
+    @Test func aPinKeepsNoGroupsApart() throws {
+        let model = ExpertModel(hiddenSize: 64, layers: [[Int]](repeating: [Int](repeating: 64, count: 16), count: 2))
+        let cluster = Self.cluster([0, 0, 1, 1])
+        let torn = try PlacementPlan.first("expert-parallel", model, cluster)
+        var planner = PlacementPlanner(
+            allocator: try Allocators.make(named: "load-balanced:groups=2"), model: model, cluster: cluster,
+            intervalSteps: 1)
+        planner.record(
+            PerformanceSample(
+                firstStep: 1, stepCount: 1, planRevision: 1, stepSeconds: 1, phaseSeconds: [:], bytesSent: 0, tokens: 0,
+                residentBytes: 0, expertLoads: model.layers.map { $0.map { _ in 100 } }), rank: 0)
+        let settings = PlanningSettings(pinned: [ExpertID(layer: 0, expert: 0)])
+        let proposed = try planner.propose(current: torn, settings: settings, step: 1)
+        let plan = try #require(proposed).plan
+        #expect(plan.layers[0].experts[0] == torn.layers[0].experts[0])
+        for layer in plan.layers {
+            for group in [layer.experts[..<8], layer.experts[8...]] {
+                #expect(Set(group.flatMap(\.mesh.ranks).map { cluster.nodes[$0] }).count == 1)
+            }
+        }
+    }
+
     @Test func messagesBetweenNodesCostMore() throws {
         let links = NodeLinks(nodes: [5, 5, 5, 9], exchange: ExchangeCosts(latencySeconds: 0, bytesPerSecond: 10))
         #expect(links.nodes == [0, 0, 0, 1] && links.neighbours == [3, 3, 3, 1])

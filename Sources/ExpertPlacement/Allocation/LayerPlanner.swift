@@ -7,7 +7,7 @@ struct LayerPlanner {
         var after: LayerPrediction
         var change: PlacementChange
         var moveSeconds: Double
-        /// Whether the placement in force is over a rank's limit.
+        /// Whether the placement in force had to go.
         var isForced = false
     }
 
@@ -20,6 +20,8 @@ struct LayerPlanner {
     let deviations: [Double]
     /// Those that errors were found to have, for what is only assumed moves nothing.
     let measuredDeviations: [Double]
+    /// Whether the plan in force, all layers together, is over a rank's memory.
+    let isOverMemory: Bool
     /// Experts by load, the hottest first.
     let hottest: [Int]
     /// Ranks that the layer's meshes list, at most: one for each expert, and the layer's part of what a plan may have besides.
@@ -33,7 +35,7 @@ struct LayerPlanner {
 
     init(
         layer: Int, model: ExpertModel, cluster: Cluster, costs: CostModel, options: LoadBalancedAllocator.Options,
-        loads: [Double], deviations: [Double], measuredDeviations: [Double]
+        loads: [Double], deviations: [Double], measuredDeviations: [Double], isOverMemory: Bool
     ) throws(PlacementError) {
         self.layer = layer
         self.model = model
@@ -43,6 +45,7 @@ struct LayerPlanner {
         self.loads = loads
         self.deviations = deviations
         self.measuredDeviations = measuredDeviations
+        self.isOverMemory = isOverMemory
         hottest = loads.indices.sorted { (loads[$0], $1) > (loads[$1], $0) }
         let experts = model.layers.reduce(0) { $0 + $1.count }
         groups = try NodeGroups(groups: options.groups, experts: model.layers[layer].count, nodes: cluster.nodes)
@@ -66,25 +69,22 @@ struct LayerPlanner {
     /// Seconds that no placement of whole experts can beat.
     var leastSeconds: Double { leastSeconds(LayerShape(sharded: 0, spares: 2 * worldSize)) }
 
-    /// Experts that each rank may hold.
-    func slots() throws(PlacementError) -> [Int] {
-        try SlotBudget.slots(layer: layer, model: model, cluster: cluster, fixed: options.slots, costs: costs)
+    /// Experts that each rank may hold. As long as the plan in force fits in memory, a rank may go on to hold more of this
+    /// layer than its part of the memory is for, since it holds less of others.
+    func slots(holding current: LayerPlacement) throws(PlacementError) -> [Int] {
+        let slots = try SlotBudget.slots(
+            layer: layer, model: model, cluster: cluster, fixed: options.slots, costs: costs)
+        if isOverMemory { return slots }
+        let most = options.slots ?? widths.count
+        return zip(slots, current.heldExperts(worldSize: worldSize)).map { slots, held in
+            max(slots, min(most, Int((held - LayerPlacement.heldError).rounded(.up))))
+        }
     }
 
     /// Whether a plan is over the limit, one of another program or an operator, or does not keep groups together: it has to go whatever
     /// that costs.
     func mustGo(_ current: LayerPlacement, slots: [Int]) -> Bool {
-        !fits(current, slots: slots) || tearsGroups(current)
-    }
-
-    /// Whether it breaks what the policy was told, groups and slots; that memory is short is for others to say.
-    func breaksRules(_ current: LayerPlacement) -> Bool {
-        let slots = options.slots.map { [Int](repeating: $0, count: worldSize) }
-        return slots.map { !fits(current, slots: $0) } ?? false || tearsGroups(current)
-    }
-
-    private func tearsGroups(_ placement: LayerPlacement) -> Bool {
-        groups.map { $0.homes(in: placement) == nil } ?? false
+        !current.fits(slots) || !(groups?.areKept(by: current) ?? true)
     }
 
     /// - Parameters:
@@ -99,7 +99,7 @@ struct LayerPlanner {
             isMeasured ? prediction.seconds : predict(placement, deviations: measuredDeviations).seconds
         }
         let measuredBefore = measured(current, before)
-        let slots = try slots()
+        let slots = try slots(holding: current)
         var best = Choice(
             placement: current, before: before, after: before,
             change: change(from: current, to: current), moveSeconds: 0)
@@ -121,11 +121,11 @@ struct LayerPlanner {
             // What has to go is no measure: the best of what may come in its place is.
             let worthwhile =
                 isOver
-                ? fits(placement, slots: slots)
+                ? placement.fits(slots)
                 : change.isEmpty
                     || after.seconds < before.seconds * most
                         && measured(placement, after) < measuredBefore * most
-            let isTaken = (mustMove || worthwhile && score < bestScore) && fits(placement, slots: slots)
+            let isTaken = (mustMove || worthwhile && score < bestScore) && placement.fits(slots)
             let seconds = after.certainSeconds + (isTaken ? 0 : options.margin * moveSeconds / options.life)
             if isTaken || worthwhile { least = min(least, seconds) }
             if isTaken {
@@ -196,17 +196,6 @@ struct LayerPlanner {
 
     private func change(from old: LayerPlacement, to new: LayerPlacement) -> PlacementChange {
         PlacementChange(from: old, to: new, worldSize: worldSize, ownership: costs.ownership, layer: layer)
-    }
-
-    /// Whether ranks hold no more than their slots, a shard counting as the part of a slot that it is.
-    private func fits(_ placement: LayerPlacement, slots: [Int]) -> Bool {
-        var held = [Double](repeating: 0, count: worldSize)
-        for expert in placement.experts {
-            for resident in expert.residents {
-                held[resident.rank] += Double(resident.neurons.count) / Double(max(1, expert.width))
-            }
-        }
-        return zip(held, slots).allSatisfy { $0 <= Double($1) + 1e-9 }
     }
 
     /// Seconds a step that a transfer to the busiest rank has to save.

@@ -59,12 +59,14 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
         if experience.count != model.layers.count {
             experience = [ShapeExperience](repeating: ShapeExperience(), count: model.layers.count)
         }
+        let isOverMemory = (try? PlanMemory.check(current, model: model, cluster: cluster)) == nil
         var planners = [LayerPlanner]()
         for layer in model.layers.indices {
             planners.append(
                 try LayerPlanner(
                     layer: layer, model: model, cluster: cluster, costs: costs, options: options, loads: loads[layer],
-                    deviations: deviations[layer], measuredDeviations: measuredDeviations[layer]))
+                    deviations: deviations[layer], measuredDeviations: measuredDeviations[layer],
+                    isOverMemory: isOverMemory))
         }
         let predictions = zip(planners, current.layers).map { $0.predict($1) }
         if try isSettled(planners, current, predictions, minimumGain: options.minimumGain) { return nil }
@@ -73,7 +75,7 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
                 current: current.layers[layer], before: predictions[layer], experience: &experience[layer])
             layers.append(choice.placement)
             isForced = isForced || choice.isForced
-            if planner.breaksRules(current.layers[layer]) { brokenLayers.append(layer) }
+            if !keepsRules(current.layers[layer], cluster: cluster) { brokenLayers.append(layer) }
             sum.add(choice, layers: model.layers.count)
         }
         let isWorthwhile = sum.secondsBefore - sum.secondsAfter > options.minimumGain * sum.secondsBefore
@@ -81,6 +83,18 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
         sum.forecastError = forecast.errors.last
         prediction = sum
         return try PlacementPlan(worldSize: cluster.worldSize, nodes: cluster.nodes, layers: layers)
+    }
+
+    /// Whether it is as the policy was told, by groups and slots; that memory is short is for others to say.
+    public func keepsRules(_ placement: LayerPlacement, cluster: Cluster) -> Bool {
+        if let slots = options.slots,
+            !placement.fits([Int](repeating: slots, count: cluster.worldSize))
+        {
+            return false
+        }
+        let groups = try? NodeGroups(
+            groups: options.groups, experts: placement.experts.count, nodes: cluster.nodes)
+        return groups?.areKept(by: placement) ?? true
     }
 
     /// Whether searches, which take long for large layers, are not worth the while: what the last ones found, and what has changed
@@ -98,7 +112,8 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
             savings += saved
         }
         guard savings <= minimumGain * seconds else { return false }
-        for (planner, layer) in zip(planners, current.layers) where planner.mustGo(layer, slots: try planner.slots()) {
+        for (planner, layer) in zip(planners, current.layers)
+        where planner.mustGo(layer, slots: try planner.slots(holding: layer)) {
             return false
         }
         for layer in experience.indices { experience[layer].look() }

@@ -40,6 +40,9 @@ struct NodeGroups {
         return isEven ? homes : nil
     }
 
+    /// Whether `layer` has each group on one node, and as many on all.
+    func areKept(by layer: LayerPlacement) -> Bool { homes(in: layer) != nil }
+
     /// Groups in their order, as many on each node.
     var first: [Int] { (0..<groupCount).map { $0 / perNode } }
 

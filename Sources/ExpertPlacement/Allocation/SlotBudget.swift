@@ -48,6 +48,27 @@ public enum SlotBudget {
     }
 }
 
+extension LayerPlacement {
+    /// What rounding may add to a sum of parts of experts.
+    static let heldError = 1e-9
+
+    /// Experts on each rank, a shard counting as the part of one that it is.
+    func heldExperts(worldSize: Int) -> [Double] {
+        var held = [Double](repeating: 0, count: worldSize)
+        for expert in experts {
+            for resident in expert.residents {
+                held[resident.rank] += Double(resident.neurons.count) / Double(max(1, expert.width))
+            }
+        }
+        return held
+    }
+
+    /// Whether ranks hold no more than their slots.
+    func fits(_ slots: [Int]) -> Bool {
+        zip(heldExperts(worldSize: slots.count), slots).allSatisfy { $0 <= Double($1) + Self.heldError }
+    }
+}
+
 /// How a rank's memory is divided over the layers.
 private struct LayerShares {
     /// Bytes of each layer's widest expert.

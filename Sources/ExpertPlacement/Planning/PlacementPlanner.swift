@@ -71,7 +71,9 @@ public struct PlacementPlanner: Sendable {
         try current.validate(for: model, worldSize: cluster.worldSize)
         if let loads { estimate.settle(current, loads: loads) }
         if settings.frozen { return nil }
-        guard let answer = try allocate(current: current, step: step) else { return nil }
+        let answered = try PlanMemory.allocate(
+            with: &allocator, current: current, model: model, cluster: cluster, loads: largestLoads, step: step)
+        guard let answer = answered else { return nil }
         try answer.validate(for: model, worldSize: cluster.worldSize)
         let plan = try PlanMemory.reachable(
             keeping(settings.pinned, of: current, in: answer), from: current, model: model, cluster: cluster,
@@ -83,35 +85,20 @@ public struct PlacementPlanner: Sendable {
         let judged = plan == answer ? allocator.prediction ?? prediction : prediction
         // What is left of its answer where settings and memory came between has to pay.
         let mustGo =
-            !fits(current) || allocator.brokenLayers.contains { plan.layers[$0].experts == answer.layers[$0].experts }
+            !fits(current) || allocator.brokenLayers.contains { mends($0, by: plan.layers[$0]) }
         if let hysteresis = allocator.hysteresis, !mustGo, !hysteresis.allows(judged) { return nil }
         try check(plan, current: current)
         let cause = forecast.hasJumped ? "the load has jumped: " : ""
         return PlanProposal(plan: plan, prediction: prediction, why: cause + prediction.summary)
     }
 
-    /// Asks the allocator, which leaves room for buffers and moves as far as there is any.
-    private mutating func allocate(current: PlacementPlan, step: Int) throws(PlacementError) -> PlacementPlan? {
-        let allowance = PlanMemory.allowance(model: model, cluster: cluster, loads: largestLoads)
-        if let least = allowance.memoryLimits, let most = cluster.memoryLimits, allowance != cluster {
-            for part in 0..<4 {
-                var attempt = allocator
-                var limited = allowance
-                limited.memoryLimits = zip(least, most).map { $0 + ($1 - $0) / 4 * part }
-                do {
-                    let plan = try attempt.allocateExperts(current: current, model: model, cluster: limited, step: step)
-                    allocator = attempt
-                    return plan
-                } catch PlacementError.programFailed(let reason) {
-                    // Other limits would not help, and a program may have taken long.
-                    throw .programFailed(reason)
-                } catch { continue }  // It may be too little; with all there is, the error counts.
-            }
-        }
-        return try allocator.allocateExperts(current: current, model: model, cluster: cluster, step: step)
+    /// Whether a layer that breaks a rule of the allocator does not when it is placed so.
+    private func mends(_ layer: Int, by placement: LayerPlacement) -> Bool {
+        allocator.brokenLayers.contains(layer) && allocator.keepsRules(placement, cluster: cluster)
     }
 
-    /// `plan` with the pinned experts where they are. A layer that is worse for it than as it is stays altogether.
+    /// `plan` with the pinned experts where they are. A layer that is worse for it than as it is stays altogether, unless it
+    /// has to go.
     private func keeping(
         _ pinned: Set<ExpertID>, of current: PlacementPlan, in plan: PlacementPlan
     ) throws(PlacementError) -> PlacementPlan {
@@ -125,6 +112,10 @@ public struct PlacementPlanner: Sendable {
                 experts[expert] = current.layers[layer].experts[expert]
             }
             let mixed = LayerPlacement(experts: experts)
+            if mends(layer, by: mixed) {
+                kept[layer] = mixed
+                continue
+            }
             let rows = loads?[layer] ?? model.layers[layer].map { _ in 1 }
             let seconds = [mixed, current.layers[layer]].map {
                 LayerPrediction(
