@@ -11,14 +11,20 @@ struct ExecAllocator: ExpertsAllocator {
     let program: ExternalProgram
     let hysteresis: Hysteresis?
     let cancellation: PlanningCancellation
+    /// What an answer has to keep, W entries; nil: what the program is told, which leaves room for rows and moves.
+    private let memoryLimits: [Int]?
     private let limits: Limits
     private var forecast = LoadForecast()
 
-    init(alias: String, program: ProgramConfiguration, limits: Limits, cancellation: PlanningCancellation) {
+    init(
+        alias: String, program: ProgramConfiguration, limits: Limits, memoryLimits: [Int]?,
+        cancellation: PlanningCancellation
+    ) {
         self.alias = alias
         self.program = program.program(outputLimit: limits.frameBytes)
         hysteresis = program.hysteresis ?? true ? Hysteresis() : nil
         self.limits = limits
+        self.memoryLimits = memoryLimits
         self.cancellation = cancellation
     }
 
@@ -43,7 +49,9 @@ struct ExecAllocator: ExpertsAllocator {
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
             let output = try program.run(encoder.encode(request) + Data("\n".utf8), cancellation: cancellation)
             let plan = try ExecAnswer(reading: output).plan(model: model, cluster: cluster, limits: limits)
-            if let plan { try PlanMemory.check(plan, model: model, cluster: cluster) }
+            var whole = cluster
+            if let memoryLimits { whole.memoryLimits = memoryLimits }
+            if let plan { try PlanMemory.check(plan, model: model, cluster: whole) }
             return plan
         } catch {
             throw .programFailed("\(Allocators.programPrefix)\(alias): \(error)")

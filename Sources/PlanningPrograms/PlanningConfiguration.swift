@@ -30,9 +30,10 @@ public struct PlanningConfiguration: Hashable, Sendable {
     }
 
     /// The allocator that a run chose.
+    /// - Parameter memoryLimits: those of the run's ranks, which a program's answers have to keep.
     /// - Throws: `PlacementError` naming the known ones.
     package func allocator(
-        named name: String, limits: Limits, cancellation: PlanningCancellation
+        named name: String, limits: Limits, memoryLimits: [Int]? = nil, cancellation: PlanningCancellation
     ) throws(PlacementError) -> any ExpertsAllocator {
         guard name.hasPrefix(Allocators.programPrefix) else {
             return try Allocators.make(named: name) { cancellation.isCancelled }
@@ -41,7 +42,8 @@ public struct PlanningConfiguration: Hashable, Sendable {
         guard let program = programs[alias] else {
             throw .unknownProgram(name, known: programs.keys.map { Allocators.programPrefix + $0 })
         }
-        return ExecAllocator(alias: alias, program: program, limits: limits, cancellation: cancellation)
+        return ExecAllocator(
+            alias: alias, program: program, limits: limits, memoryLimits: memoryLimits, cancellation: cancellation)
     }
 }
 

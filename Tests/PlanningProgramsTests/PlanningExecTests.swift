@@ -115,6 +115,31 @@ import Testing
         #expect(error.contains("rank 1 would need") && error.contains("limit of \(bytes[1])"), "\(error)")
     }
 
+    /// What a program is told leaves room for rows and moves, here nothing; what its answer has to keep are the ranks' own limits.
+    @Test func anAnswerMayTakeWhatIsLeftFree() throws {
+        let mesh = #"{"data_parallel": 1, "tensor_parallel": 1, "ranks": [1]}"#
+        let experts = [String](repeating: #"{"width": 16, "mesh": \#(mesh)}"#, count: 4).joined(separator: ",")
+        let layer = #"{"experts": [\#(experts)]}"#
+        let program = ProgramConfiguration(
+            command: shell("echo '{\"layers\": [\(layer), \(layer)]}'"), timeLimitSeconds: 60, hysteresis: false)
+        let all = 2 * PlanMemory.bytes(current, hiddenSize: 8, ownership: .colocated)[1]
+        for (limit, fits) in [(1 << 20, true), (all - 1, false)] {
+            let cluster = Cluster(nodes: [0, 0], memoryLimits: [limit, limit])
+            var planner = PlacementPlanner(
+                allocator: try PlanningConfiguration(programs: ["mine": program]).allocator(
+                    named: "exec:mine", limits: .standard, memoryLimits: cluster.memoryLimits,
+                    cancellation: PlanningCancellation()),
+                model: Self.model, cluster: cluster, intervalSteps: 1)
+            planner.record(Samples.sample(loads: Self.loads), rank: 0)
+            do {
+                let proposal = try planner.propose(current: current, settings: PlanningSettings(), step: 1)
+                #expect(fits && proposal?.plan.layers[0].experts.map(\.mesh.ranks) == [[1], [1], [1], [1]])
+            } catch {
+                #expect(!fits && "\(error)".contains("over its limit of \(limit)"), "\(error)")
+            }
+        }
+    }
+
     @Test func aProgramThatIsNotThereIsAnError() {
         let error = failure { try allocate(["/nowhere/policy"]) }
         #expect(error.contains("could not be started: /nowhere/policy: No such file"))

@@ -210,7 +210,8 @@ package actor PlanningLoop {
     private func planner(of run: String, _ context: PlanningContext) async throws -> RunPlanner {
         if let planner = entries[run]?.planner, planner.subject == context.subject { return planner }
         let allocator = try configuration.allocator(
-            named: context.subject.allocator, limits: limits, cancellation: cancellation)
+            named: context.subject.allocator, limits: limits, memoryLimits: context.subject.cluster.memoryLimits,
+            cancellation: cancellation)
         let planner = try await informed(
             RunPlanner(
                 context.subject, allocator: allocator, intervalSteps: configuration.options.intervalSteps), of: run)

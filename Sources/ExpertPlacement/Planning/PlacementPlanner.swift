@@ -71,6 +71,7 @@ public struct PlacementPlanner: Sendable {
         try current.validate(for: model, worldSize: cluster.worldSize)
         if let loads { estimate.settle(current, loads: loads) }
         if settings.frozen { return nil }
+        let largestLoads = largestLoads
         let answered = try PlanMemory.allocate(
             with: &allocator, current: current, model: model, cluster: cluster, loads: largestLoads, step: step)
         guard let answer = answered else { return nil }
