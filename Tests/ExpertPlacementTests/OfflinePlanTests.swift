@@ -39,6 +39,15 @@ import Testing
         #expect(throws: PlacementError.self) { try question.propose() }
     }
 
+    /// Experts do not take what rows need: with two of a layer on each rank there is room for both, with four for neither's rows.
+    @Test(arguments: ["load-balanced", "eplb", "eplb:slots=4"]) func rowsHaveRoom(allocator: String) throws {
+        let loads = [[300.0, 250, 200, 200, 200, 150, 150, 150], [150.0, 300, 150, 200, 250, 200, 150, 200]]
+        let question = try OfflinePlan(
+            loads: loads, ranks: 4, allocator: allocator, memoryLimit: 26_000_000, width: 1024, hiddenSize: 64)
+        let plan = try question.propose().plan
+        try PlanMemory.check(plan, model: question.model, cluster: question.cluster, loads: loads)
+    }
+
     @Test func whatCannotBeIsRefused() throws {
         func ask(
             _ loads: [[Double]] = [[1, 2]], ranks: Int = 2, nodes: Int = 1, limit: Int? = nil, width: Int = 4,

@@ -62,8 +62,9 @@ public struct OfflinePlan: Sendable {
         let base = if let current { current } else { try start() }
         try base.validate(for: model, worldSize: cluster.worldSize)
         allocator.collectPerformance(sample(), rank: 0)
-        // Rules that look at no loads answer the first time only.
-        var plan = try allocator.allocateExperts(current: base, model: model, cluster: cluster, step: 0)
+        // As in a run, rows need room as well. Rules that look at no loads answer the first time only.
+        var plan = try PlanMemory.allocate(
+            with: &allocator, current: base, model: model, cluster: cluster, loads: loads, step: 0)
         if plan == nil, current == nil, allocator is StaticAllocator {
             plan = try allocator.allocateExperts(current: nil, model: model, cluster: cluster, step: 0)
         }
