@@ -29,6 +29,16 @@ import Testing
         #expect(try slots(model, limits: limits.map { $0 + bytes(32) })[1].max() == 3)
     }
 
+    /// Policies that fill what they have do not fill a machine because it is large.
+    @Test(arguments: ["eplb", "exact"]) func plentyOfMemoryIsNotFilled(name: String) throws {
+        let model = ExpertModel(hiddenSize: 16, layers: [[Int](repeating: 64, count: 8)])
+        let large = Cluster(nodes: [0, 0, 0, 0], memoryLimits: [Int](repeating: 1 << 40, count: 4))
+        let plan = try PlacementPlan.first(name, model, large)
+        #expect(try plan == PlacementPlan.first(name, model, Cluster(worldSize: 4)))
+        let held = PlanMemory.bytes(plan, hiddenSize: 16, ownership: .colocated).max() ?? 0
+        #expect(held <= 4 * bytes(64), "every expert twice")
+    }
+
     /// A plan of which rank 1 holds three experts in layer 0, the busy one of them a second time, and two in other layers.
     private func full(_ model: ExpertModel, fraction: Double) throws -> PlacementPlan {
         func expert(_ ranks: [Int], _ width: Int) throws -> ExpertPlacement {

@@ -2,7 +2,7 @@
 public struct ExactAllocator: LayerAllocator {
     public static let optionNames = ["slots", "limit"]
 
-    /// Experts a rank holds in a layer; nil: what memory leaves.
+    /// Experts a rank holds in a layer; nil: room for every expert twice, as far as memory leaves it.
     public var slots: Int?
     /// Placements looked at in a layer before the search gives up.
     public var limit: Int
@@ -28,11 +28,13 @@ public struct ExactAllocator: LayerAllocator {
     public func allocateLayer(_ request: LayerRequest) throws(PlacementError) -> LayerPlacement {
         let costs = CostModel.nominal(hiddenSize: request.model.hiddenSize)
         let widest = request.widths.max() ?? 1
+        let worldSize = request.cluster.worldSize
+        let most = slots ?? SlotBudget.everyExpertTwice(request.loads.count, worldSize: worldSize)
         let problem = try ReplicaProblem(
             loads: zip(request.loads, request.widths).map { $0 * Double($1) / Double(max(1, widest)) },
-            secondsPerRow: [Double](repeating: 1, count: request.cluster.worldSize),
+            secondsPerRow: [Double](repeating: 1, count: worldSize),
             slots: SlotBudget.slots(
-                layer: request.layer, model: request.model, cluster: request.cluster, fixed: slots, costs: costs))
+                layer: request.layer, model: request.model, cluster: request.cluster, fixed: most, costs: costs))
         guard let plan = ExactReplicaPlanner(limit: limit).plan(problem, isCancelled: isCancelled) else {
             if isCancelled() { throw .unsuitableAllocator("exact was ended in layer \(request.layer)") }
             throw .unsuitableAllocator(

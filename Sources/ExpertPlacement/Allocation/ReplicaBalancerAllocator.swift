@@ -3,7 +3,7 @@ public struct ReplicaBalancerAllocator: LayerAllocator {
     public struct Options: Hashable, Sendable {
         public static let names = ["slots", "groups"]
 
-        /// Experts a rank holds in a layer; nil: what memory leaves, the same on all ranks.
+        /// Experts a rank holds in a layer; nil: room for every expert twice, as far as memory leaves it, the same on all ranks.
         public var slots: Int?
         /// Groups of experts that stay on a node each, when the nodes divide them.
         public var groups = 1
@@ -24,9 +24,11 @@ public struct ReplicaBalancerAllocator: LayerAllocator {
 
     public func allocateLayer(_ request: LayerRequest) throws(PlacementError) -> LayerPlacement {
         let worldSize = request.cluster.worldSize
+        // It fills all slots that it has, whether they are of use or not.
+        let most = options.slots ?? SlotBudget.everyExpertTwice(request.loads.count, worldSize: worldSize)
         let slots =
             try SlotBudget.slots(
-                layer: request.layer, model: request.model, cluster: request.cluster, fixed: options.slots,
+                layer: request.layer, model: request.model, cluster: request.cluster, fixed: most,
                 costs: .nominal(hiddenSize: request.model.hiddenSize)
             ).min() ?? 0
         let balancer = try ReplicaBalancer(

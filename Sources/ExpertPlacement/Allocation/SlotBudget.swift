@@ -17,7 +17,7 @@ public enum SlotBudget {
     ) throws(PlacementError) -> [Int] {
         let experts = model.layers[layer].count
         let worldSize = cluster.worldSize
-        let wanted = min(experts, fixed ?? 2 * ((experts + worldSize - 1) / worldSize))
+        let wanted = min(experts, fixed ?? everyExpertTwice(experts, worldSize: worldSize))
         guard let limits = cluster.memoryLimits else { return [Int](repeating: wanted, count: worldSize) }
         guard limits.count == worldSize, limits.allSatisfy({ $0 >= 0 }) else {
             throw .unsuitableAllocator(
@@ -36,6 +36,11 @@ public enum SlotBudget {
             let room = shares.slots(layer: layer, rank: rank, of: divided)
             return min(experts, fixed ?? room, room)
         }
+    }
+
+    /// Slots of each rank with which there is room for every expert twice.
+    static func everyExpertTwice(_ experts: Int, worldSize: Int) -> Int {
+        2 * ((experts + worldSize - 1) / worldSize)
     }
 
     /// Bytes that a rank owns, at most, of optimizer state that is spread over all ranks, with master weights and their
