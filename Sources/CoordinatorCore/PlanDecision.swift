@@ -68,18 +68,11 @@ enum PlanDecision {
             }
             var allocator: any ExpertsAllocator =
                 programs.contains(request.allocator)
-                ? StaticAllocator(.expertParallel) : try Allocators.make(named: request.allocator)
-            // Its search can take minutes, while everybody waits, and nothing is measured yet. For more ranks it refuses at once.
-            if let exact = allocator as? LayerwiseAllocator<ExactAllocator>,
-                request.worldSize <= ExactReplicaPlanner.rankLimit
-            {
-                var options = LoadBalancedAllocator.Options()
-                options.slots = exact.policy.slots
-                allocator = LoadBalancedAllocator(options)
-            }
+                ? StaticAllocator(.expertParallel)
+                : try Allocators.makeFirst(named: request.allocator, worldSize: request.worldSize)
             guard
-                let plan = try allocator.allocateExperts(
-                    current: nil, model: request.model, cluster: cluster, step: 0)
+                let plan = try PlanMemory.allocate(
+                    with: &allocator, current: nil, model: request.model, cluster: cluster, loads: nil, step: 0)
             else {
                 throw PlacementError.unsuitableAllocator("allocator \(request.allocator) made no plan")
             }

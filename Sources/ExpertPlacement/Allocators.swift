@@ -44,6 +44,18 @@ public enum Allocators {
         }
     }
 
+    /// The allocator that makes a run's first plan: that of the name, but `load-balanced` for `exact`. Its search can take
+    /// long, while everybody waits, and nothing is measured yet. For more ranks than it takes it refuses at once.
+    /// - Throws: as `make` does.
+    package static func makeFirst(named name: String, worldSize: Int) throws(PlacementError) -> any ExpertsAllocator {
+        let allocator = try make(named: name)
+        guard let exact = allocator as? LayerwiseAllocator<ExactAllocator>, worldSize <= ExactReplicaPlanner.rankLimit
+        else { return allocator }
+        var options = LoadBalancedAllocator.Options()
+        options.slots = exact.policy.slots
+        return LoadBalancedAllocator(options)
+    }
+
     private static func withoutOptions(
         _ rule: StaticAllocator.Rule, _ options: AllocatorOptions, _ name: String
     ) throws(PlacementError) -> StaticAllocator {

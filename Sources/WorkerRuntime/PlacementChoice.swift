@@ -88,8 +88,9 @@ enum PlacementChoice {
         allocator name: String, model: ExpertModel, cluster: Cluster
     ) throws(WorkerError) -> PlacementPlan {
         do {
-            var allocator = try Allocators.make(named: name)
-            let first = try allocator.allocateExperts(current: nil, model: model, cluster: cluster, step: 0)
+            var allocator = try Allocators.makeFirst(named: name, worldSize: cluster.worldSize)
+            let first = try PlanMemory.allocate(
+                with: &allocator, current: nil, model: model, cluster: cluster, loads: nil, step: 0)
             guard var plan = first else { throw PlacementError.unsuitableAllocator("it made no plan") }
             try PlanMemory.check(plan, model: model, cluster: cluster)
             plan.revision = 1

@@ -144,6 +144,24 @@ import Testing
         }
     }
 
+    /// A limit bounds time, not only placements: on many ranks there are so many sets to look at for each that it counts as several.
+    @Test func manyRanksCountForMore() throws {
+        for (ranks, isMore) in [(4, false), (8, false), (12, true)] {
+            // So few replicas that no rank can be as busy as all of them together might be: the search has to come to its end.
+            let problem = try ReplicaProblem(
+                loads: [100, 90, 80], secondsPerRow: (0..<ranks).map { 1 + 0.01 * Double($0) },
+                slots: [Int](repeating: 3, count: ranks), replicaLimit: 4)
+            var placements = 0
+            let best = ExactReplicaPlanner(limit: 1_000_000).plan(problem) {
+                placements += 1
+                return false
+            }
+            #expect(best != nil && placements > 1, "\(ranks) ranks")
+            let again = ExactReplicaPlanner(limit: placements).plan(problem)
+            #expect((again == nil) == isMore, "\(ranks) ranks, \(placements) placements")
+        }
+    }
+
     private func pow(_ base: Int, _ exponent: Int) -> Int { (0..<exponent).reduce(1) { power, _ in power * base } }
 
     /// Fractions reach the least time that max-flow min-cut allows: the largest, over all sets of ranks, of the rows

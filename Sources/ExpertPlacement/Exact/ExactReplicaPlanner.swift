@@ -2,7 +2,8 @@
 public struct ExactReplicaPlanner: Hashable, Sendable {
     /// Sets of ranks are listed one by one, so there must not be too many.
     public static let rankLimit = 12
-    /// Most placements that are looked at before the search gives up.
+    /// Most placements that are looked at before the search gives up. On more than eight ranks there are so many sets of ranks
+    /// to look at for the next expert that a placement counts as several.
     public var limit: Int
 
     public init(limit: Int = 2_000_000) {
@@ -50,6 +51,11 @@ private struct ExactSearch {
     /// Whether the limit was reached, or the search cancelled.
     private(set) var hasGivenUp = false
     private var visited = 0
+    /// What looking at one placement may take, in entries of `RankSetFlow`: with all sets of eight ranks it takes less. What
+    /// takes more counts as several, so that `limit` bounds time as well.
+    private static let placementEntries = 1 << 14
+    /// Entries that it takes to see whether a set may be had, for each rank.
+    private static let rankEntries = 4
     private var chosen: [UInt32]
     private var free: [Int]
     private var used = 0
@@ -80,17 +86,24 @@ private struct ExactSearch {
             return
         }
         let expert = order[depth]
+        let rows = problem.loads[expert]
         let room = problem.replicaLimit - used - (order.count - depth - 1)
+        var entries = 0
         for set in sets where set.nonzeroBitCount <= room {
+            entries += Self.rankEntries * problem.worldSize
+            if entries >= Self.placementEntries {
+                visited += entries / Self.placementEntries
+                entries %= Self.placementEntries
+            }
             // Ranks that are alike so far are taken from the lowest on.
             guard isFree(set), isCanonical(set, depth: depth) else { continue }
+            entries += flow.entries(of: set)
+            guard flow.bound(adding: rows, to: set) < bestSeconds * (1 - 1e-9) else { continue }
             let undo = flow
-            flow.add(set, rows: problem.loads[expert])
-            if flow.bound < bestSeconds * (1 - 1e-9) {
-                take(set, expert: expert, by: -1)
-                if free.reduce(0, +) >= order.count - depth - 1 { branch(depth + 1) }
-                take(set, expert: expert, by: 1)
-            }
+            flow.add(rows, to: set)
+            take(set, expert: expert, by: -1)
+            if free.reduce(0, +) >= order.count - depth - 1 { branch(depth + 1) }
+            take(set, expert: expert, by: 1)
             flow = undo
             if isOver { return }
         }
@@ -150,11 +163,27 @@ private struct RankSetFlow {
         confined = [Double](repeating: 0, count: count)
     }
 
-    mutating func add(_ ranks: UInt32, rows: Double) {
-        let ranks = Int(ranks)
-        for set in speeds.indices.dropFirst() where set & ranks == ranks {
+    /// Sets of ranks that have these ranks among them.
+    func entries(of ranks: UInt32) -> Int { speeds.count >> ranks.nonzeroBitCount }
+
+    /// `bound` once an expert's rows go to these ranks.
+    func bound(adding rows: Double, to ranks: UInt32) -> Double {
+        var bound = bound
+        var set = Int(ranks)
+        while set < speeds.count {
+            bound = max(bound, (confined[set] + rows) / speeds[set])
+            // The next larger number with these bits.
+            set = (set + 1) | Int(ranks)
+        }
+        return bound
+    }
+
+    mutating func add(_ rows: Double, to ranks: UInt32) {
+        bound = bound(adding: rows, to: ranks)
+        var set = Int(ranks)
+        while set < speeds.count {
             confined[set] += rows
-            bound = max(bound, confined[set] / speeds[set])
+            set = (set + 1) | Int(ranks)
         }
     }
 }
