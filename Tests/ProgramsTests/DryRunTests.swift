@@ -73,6 +73,16 @@ import Testing
         #expect(limited.memoryLimits == [1_000_000, 1_000_000])
     }
 
+    /// Nothing is measured yet that a long search would be for: it could not end within this limit.
+    @Test func aFirstPlanIsNotSearchedFor() throws {
+        let file = inputs.folder.appending(path: "config.json")
+        let configuration = try String(contentsOf: file, encoding: .utf8)
+        try configuration.replacing("\"num_local_experts\": 4", with: "\"num_local_experts\": 5").write(
+            to: file, atomically: true, encoding: .utf8)
+        let plan = try answer(["--allocator": "exact:slots=2,limit=1", "--world-size": "3"]).plan
+        #expect(plan.layers.allSatisfy { $0.experts.map(\.mesh.ranks) == [[0], [1], [2], [0], [1]] })
+    }
+
     /// Data is counted as large as its files are: two bytes a token, or four when the vocabulary is large.
     @Test func dataTakesWhatItsFilesTake() throws {
         func expectFiles(_ directory: String, _ changes: [String: String?] = [:]) throws -> Int {
