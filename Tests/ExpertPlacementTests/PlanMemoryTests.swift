@@ -91,6 +91,35 @@ import Testing
         #expect(throws: PlacementError.self) { try PlanMemory.check(plan, model: model, cluster: cluster) }
     }
 
+    /// Layers in which only rows go elsewhere need memory too, and can be left out as others can.
+    @Test func rowsThatHaveNoRoomStay() throws {
+        let model = ExpertModel(hiddenSize: 8, layers: [[16], [16]])
+        func plan(_ fractions: [Double]) throws -> PlacementPlan {
+            let mesh = try DeviceMesh(dataParallel: 2, tensorParallel: 1, ranks: [0, 1])
+            return try PlacementPlan(
+                worldSize: 2,
+                layers: fractions.map {
+                    LayerPlacement(
+                        experts: [try ExpertPlacement(width: 16, mesh: mesh, fractions: [$0, 1 - $0])])
+                })
+        }
+        let (current, wanted) = (try plan([0.5, 0.5]), try plan([0.875, 0.375]))
+        // A row keeps input, output and two activations of each neuron, and takes half of that again in one layer at a time.
+        let row = 4 * (2 * 8 + 2 * 16)
+        let work = 4 * (2 * 8 + 16)
+        let loads = [[800.0], [800]]
+        let state = PlanMemory.bytes(current, hiddenSize: 8, ownership: .colocated)
+        // Room for 900 rows, which is what rank 1 has with layer 1 as it is wanted, up to 500 of them in one layer.
+        let cluster = Cluster(nodes: [0, 0], memoryLimits: state.map { $0 + 900 * row + 500 * work })
+        let error = #expect(throws: PlacementError.self) {
+            try PlanMemory.check(wanted, from: current, model: model, cluster: cluster, loads: loads)
+        }
+        #expect("\(String(describing: error))".contains("rank 0"))
+        let reached = try PlanMemory.reachable(wanted, from: current, model: model, cluster: cluster, loads: loads)
+        #expect(reached.layers == [current.layers[0], wanted.layers[1]])
+        try PlanMemory.check(reached, from: current, model: model, cluster: cluster, loads: loads)
+    }
+
     /// A rank that is over its limit may get rid of experts.
     @Test func relievingARankIsAllowed() throws {
         let model = ExpertModel(hiddenSize: 2, layers: [[Int](repeating: 8, count: 4), [8, 8, 8, 8]])

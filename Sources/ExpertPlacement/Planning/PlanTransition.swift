@@ -31,16 +31,18 @@ struct PlanTransition {
         buffers = DispatchBuffers(current.layers, loads: loads, model: model, worldSize: plan.worldSize)
     }
 
-    /// The layers that cannot move because a rank would need more than its limit, while they move or in the steps after,
-    /// with the reasons; the others are assumed to move without them. A rank that is over its limit already may be so until
+    /// The layers that cannot change because a rank would need more than its limit, while they move or in the steps after,
+    /// with the reasons; the others are assumed to change without them. A rank that is over its limit already may be so until
     /// it has got rid of its experts.
     mutating func obstacles(limits: [Int]) -> [(layer: Int, reason: PlacementError)] {
         var held = limits.indices.map { rank in old.reduce(0) { $0 + $1[rank] } }
         let allowed = limits.enumerated().map { rank, limit in
             PlanMemory.allowance(limit, now: held[rank].saturatingSum(buffers.bytes(of: rank)))
         }
-        var obstacles = [(layer: Int, reason: PlacementError)]()
-        for layer in order where !migration.layers[layer].movedExperts.isEmpty {
+        let moving = Set(order.filter { !migration.layers[$0].movedExperts.isEmpty })
+        // What moves nothing switches first, and all at once.
+        var obstacles = divideRows(of: order.filter { !moving.contains($0) }, held: held, allowed: allowed)
+        for layer in order where moving.contains(layer) {
             let (heldBefore, buffersBefore) = (held, buffers)
             do {
                 try move(layer, held: &held, allowed: allowed)
@@ -50,6 +52,41 @@ struct PlanTransition {
             }
         }
         return obstacles
+    }
+
+    /// Gives the rows of layers in which nothing moves to replicas as the new plan does.
+    /// - Returns: those that stay as they are, until no rank takes more than its limit: the layers that gave such a rank most.
+    private mutating func divideRows(
+        of layers: [Int], held: [Int], allowed: [Int]
+    ) -> [(layer: Int, reason: PlacementError)] {
+        var changed = layers.filter { migration.layers[$0].source.experts != migration.layers[$0].target.experts }
+        for layer in changed { buffers.replace(layer, by: migration.layers[layer].target, loads: loads) }
+        var obstacles = [(layer: Int, reason: PlacementError)]()
+        while let excess = excess(held: held, allowed: allowed) {
+            let without = changed.map { layer in
+                var buffers = buffers
+                buffers.replace(layer, by: migration.layers[layer].source, loads: loads)
+                return buffers
+            }
+            let bytes = without.map { $0.bytes(of: excess.rank) }
+            guard let most = bytes.indices.min(by: { bytes[$0] < bytes[$1] }) else { break }
+            buffers = without[most]
+            obstacles.append((changed.remove(at: most), excess.reason))
+        }
+        return obstacles
+    }
+
+    /// The first rank that takes more than its limit.
+    private func excess(held: [Int], allowed: [Int]) -> (rank: Int, reason: PlacementError)? {
+        for (rank, limit) in allowed.enumerated() {
+            do {
+                try PlanMemory.compare(
+                    held[rank].saturatingSum(buffers.bytes(of: rank)), limit, rank: rank, when: "and their rows")
+            } catch {
+                return (rank, error)
+            }
+        }
+        return nil
     }
 
     private mutating func move(_ layer: Int, held: inout [Int], allowed: [Int]) throws(PlacementError) {
