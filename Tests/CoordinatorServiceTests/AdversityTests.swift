@@ -134,7 +134,9 @@ import Testing
         #expect(acknowledged > 0)
         #expect(try await blocking { try ReportingClient.stored(port: port) } == acknowledged)
         // It closes what is left in its own time.
-        try await eventually("the coordinator closes what clients closed") { try descriptors() <= openBefore + 1 }
+        try await eventually("the coordinator closes what clients closed") { () async throws in
+            try descriptors() <= openBefore + 1
+        }
         let growth = try program.residentBytes - memoryBefore
         print("10,000 connections: \(acknowledged) reports meanwhile, \(growth) bytes more resident")
         #expect(growth < 64 << 20)

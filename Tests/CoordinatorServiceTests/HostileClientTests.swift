@@ -284,7 +284,9 @@ struct HostileClientTests {
                 }
                 // Whatever happens: otherwise they would wait for good.
                 defer { release.signal() }
-                try await eventually("three wait in the line") { coordinator.server.waitingReads >= 3 }
+                try await eventually("three wait in the line") { () async in
+                    coordinator.server.waitingReads >= 3
+                }
             }
             try await holder.value
             #expect(coordinator.server.waitingReads == 0)

@@ -158,7 +158,9 @@ import Testing
         _ = try await client.send(Samples.registerWorker())
         _ = try await client.send(Samples.report())
         let answer = Task { try await client.send(ProposePlacement(replan: true, who: "ada", why: "a test")) }
-        try await eventually("the policy's program starts") { FileManager.default.fileExists(atPath: started) }
+        try await eventually("the policy's program starts") { () async in
+            FileManager.default.fileExists(atPath: started)
+        }
         let begin = ContinuousClock.now
         let end = program.end(SIGTERM)
         #expect(end.status == 0)

@@ -95,7 +95,7 @@ import Testing
     private func expect(_ found: [Float], _ expected: [Float], _ what: String) {
         #expect(found.count == expected.count, "\(what)")
         // A number that is none is not seen among the largest.
-        #expect((found + expected).allSatisfy(\.isFinite), "\(what)")
+        #expect((found + expected).allSatisfy { $0.isFinite }, "\(what)")
         let largest = expected.map(abs).max() ?? 0
         let difference = zip(found, expected).map { abs($0 - $1) }.max() ?? .infinity
         #expect(difference <= 1e-5 * largest, "\(what): differs by \(difference) of \(largest)")

@@ -71,7 +71,7 @@ import Testing
                 value: weights, gradient: gradient, firstMoment: m, secondMoment: v, step: step,
                 configuration: Self.configuration)
             let (first, second) = (m.array, v.array)
-            #expect(!(first + second).contains(where: \.isSubnormal), "step \(step)")
+            #expect(!(first + second).contains { $0.isSubnormal }, "step \(step)")
             #expect(Set(first.map(\.magnitude)).count == 1 && Set(second).count == 1, "step \(step)")
         }
         #expect(m.array.allSatisfy { $0 == 0 } && v.array.allSatisfy { $0 == 0 })

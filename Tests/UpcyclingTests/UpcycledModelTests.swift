@@ -18,7 +18,7 @@ import Upcycling
         let (expected, found) = (try fixture.expectedLogits(), try fixture.logits(of: "mixture"))
         #expect(expected.count == found.count)
         // A number that is none is not seen among the largest.
-        #expect((expected + found).allSatisfy(\.isFinite))
+        #expect((expected + found).allSatisfy { $0.isFinite })
         let difference = zip(expected, found).reduce(0) { max($0, abs($1.0 - $1.1)) }
         print("\(name), \(experts): logits differ by at most \(difference)")
         #expect(difference < 1e-5)
