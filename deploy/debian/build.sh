@@ -30,6 +30,7 @@ date=$(date -u -R -d "@${SOURCE_DATE_EPOCH:-$(date +%s)}")
 maintainer=$(sed -n 's/^Maintainer: //p' deploy/debian/control)
 mv "$doc/CHANGELOG.md" "$work/changelog"
 gzip -9n <"$work/changelog" >"$doc/changelog.gz"
+sed -i 's/(CHANGELOG\.md)/(changelog.gz)/' "$doc/README.md"
 printf 'moe-training (%s) unstable; urgency=medium\n\n  * See changelog.gz.\n\n -- %s  %s\n' \
     "$version-1" "$maintainer" "$date" | gzip -9n >"$doc/changelog.Debian.gz"
 cp deploy/debian/copyright "$doc/copyright"
