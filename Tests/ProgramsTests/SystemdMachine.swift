@@ -60,8 +60,8 @@ final class SystemdMachine {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         let boot =
             Self.mounts + """
-                # Nothing of what this machine wants.
-                rm -rf /etc/systemd/system/*.wants
+                # Nothing of what this machine wants, and no word of which services packages may start and stop, as containers have it.
+                rm -rf /etc/systemd/system/*.wants /usr/sbin/policy-rc.d
                 { dpkg --force-depends --install /tmp/*.deb && printf '%s' "$3" | sh -ex; } >/tmp/log 2>&1 || {
                     cat /tmp/log
                     exit 1
