@@ -72,6 +72,19 @@ import Testing
         }
     }
 
+    /// The layers' slots are no more than the memory, though a layer holds more than its part: another gets no more then.
+    @Test func slotsOfAllLayersFitWhereOneHoldsMore() throws {
+        let model = ExpertModel(hiddenSize: 16, layers: [[64, 64, 64, 64], [64, 64, 64, 64]])
+        let cluster = Cluster(nodes: [0, 0], memoryLimits: [5 * bytes(64), 5 * bytes(64)])
+        var allocator = try Allocators.make(named: "load-balanced:caution=0")
+        allocator.collectPerformance(sample([[10_000, 2000, 2000, 2000], [10_000, 2000, 2000, 2000]]), rank: 0)
+        let next = try allocator.allocateExperts(
+            current: full(model, fraction: 0.6), model: model, cluster: cluster, step: 1)
+        if let next {
+            #expect(throws: Never.self) { try PlanMemory.check(next, model: model, cluster: cluster) }
+        }
+    }
+
     /// What planning leaves free for rows and moves is no limit that a plan in force has to keep: it can still become better.
     @Test func aPlanInForceMayTakeWhatIsLeftFree() throws {
         let model = ExpertModel(hiddenSize: 64, layers: [[1024, 1024, 1024, 1024], [1024, 1024, 1024, 1024]])

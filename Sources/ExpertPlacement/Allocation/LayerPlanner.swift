@@ -20,8 +20,8 @@ struct LayerPlanner {
     let deviations: [Double]
     /// Those that errors were found to have, for what is only assumed moves nothing.
     let measuredDeviations: [Double]
-    /// Whether the plan in force, all layers together, is over a rank's memory.
-    let isOverMemory: Bool
+    /// Experts that each rank may hold.
+    let slots: [Int]
     /// Experts by load, the hottest first.
     let hottest: [Int]
     /// Ranks that the layer's meshes list, at most: one for each expert, and the layer's part of what a plan may have besides.
@@ -35,7 +35,7 @@ struct LayerPlanner {
 
     init(
         layer: Int, model: ExpertModel, cluster: Cluster, costs: CostModel, options: LoadBalancedAllocator.Options,
-        loads: [Double], deviations: [Double], measuredDeviations: [Double], isOverMemory: Bool
+        loads: [Double], deviations: [Double], measuredDeviations: [Double], slots: [Int]
     ) throws(PlacementError) {
         self.layer = layer
         self.model = model
@@ -45,7 +45,7 @@ struct LayerPlanner {
         self.loads = loads
         self.deviations = deviations
         self.measuredDeviations = measuredDeviations
-        self.isOverMemory = isOverMemory
+        self.slots = slots
         hottest = loads.indices.sorted { (loads[$0], $1) > (loads[$1], $0) }
         let experts = model.layers.reduce(0) { $0 + $1.count }
         groups = try NodeGroups(groups: options.groups, experts: model.layers[layer].count, nodes: cluster.nodes)
@@ -69,21 +69,9 @@ struct LayerPlanner {
     /// Seconds that no placement of whole experts can beat.
     var leastSeconds: Double { leastSeconds(LayerShape(sharded: 0, spares: 2 * worldSize)) }
 
-    /// Experts that each rank may hold. As long as the plan in force fits in memory, a rank may go on to hold more of this
-    /// layer than its part of the memory is for, since it holds less of others.
-    func slots(holding current: LayerPlacement) throws(PlacementError) -> [Int] {
-        let slots = try SlotBudget.slots(
-            layer: layer, model: model, cluster: cluster, fixed: options.slots, costs: costs)
-        if isOverMemory { return slots }
-        let most = options.slots ?? widths.count
-        return zip(slots, current.heldExperts(worldSize: worldSize)).map { slots, held in
-            max(slots, min(most, Int((held - LayerPlacement.heldError).rounded(.up))))
-        }
-    }
-
     /// Whether a plan is over the limit, one of another program or an operator, or does not keep groups together: it has to go whatever
     /// that costs.
-    func mustGo(_ current: LayerPlacement, slots: [Int]) -> Bool {
+    func mustGo(_ current: LayerPlacement) -> Bool {
         !current.fits(slots) || !(groups?.areKept(by: current) ?? true)
     }
 
@@ -99,12 +87,11 @@ struct LayerPlanner {
             isMeasured ? prediction.seconds : predict(placement, deviations: measuredDeviations).seconds
         }
         let measuredBefore = measured(current, before)
-        let slots = try slots(holding: current)
         var best = Choice(
             placement: current, before: before, after: before,
             change: change(from: current, to: current), moveSeconds: 0)
         var bestScore = before.seconds * options.life
-        let isOver = mustGo(current, slots: slots)
+        let isOver = mustGo(current)
         var mustMove = isOver
         var refusal: PlacementError?
         // Of all that was offered and would be better, taken or not.
@@ -136,11 +123,11 @@ struct LayerPlanner {
             }
             return seconds
         }
-        if let replicated = try replicated(current: current, slots: slots) { offer(replicated) }
+        if let replicated = try replicated(current: current) { offer(replicated) }
         experience.begin(loads, isLarge: isLarge)
         // With shards, the search for a good number of replicas is not repeated.
         let shapes = shardedCounts.flatMap { count in
-            (count == 0 ? spareCounts(slots: slots) : [2 * worldSize]).map { LayerShape(sharded: count, spares: $0) }
+            (count == 0 ? spareCounts : [2 * worldSize]).map { LayerShape(sharded: count, spares: $0) }
         }
         let bounds = shapes.map(leastSeconds)
         for index in experience.order(shapes, bounds: bounds) {
@@ -158,7 +145,7 @@ struct LayerPlanner {
                 var seconds = Double.infinity
                 for (number, way) in parts(current).enumerated() {
                     let placement = try candidate(
-                        shape, parts: way, current: current, slots: slots,
+                        shape, parts: way, current: current,
                         anew: &experience.anew[ShapeExperience.Way(shape: shape, number: number), default: [:]])
                     if let placement { seconds = min(seconds, offer(placement)) }
                 }
@@ -209,7 +196,7 @@ struct LayerPlanner {
 
     /// How many spare replicas to try, at most each: twice as many as there are ranks make any load even, half as many too.
     /// Where keeping replicas equal costs time, fewer may be better.
-    private func spareCounts(slots: [Int]) -> [Int] {
+    private var spareCounts: [Int] {
         let room = slots.reduce(0) { $0 + min($1, widths.count) } - widths.count
         let most = min(max(0, room), 2 * worldSize, mostRanks - widths.count)
         let widest = widths.max() ?? 0
@@ -237,7 +224,7 @@ struct LayerPlanner {
     /// The placement with the hottest experts spread over the ranks of nodes, and replicas of the others.
     /// - Returns: nil when an expert has too few neurons, or nothing is left to vary.
     private func candidate(
-        _ shape: LayerShape, parts: [PlacementPart], current: LayerPlacement, slots: [Int], anew: inout [Int: Double]
+        _ shape: LayerShape, parts: [PlacementPart], current: LayerPlacement, anew: inout [Int: Double]
     ) throws(PlacementError) -> LayerPlacement? {
         let (count, spares) = (shape.sharded, shape.spares)
         let sharded = shardRanks.reduce(0) { $0 + $1.count }
@@ -301,7 +288,7 @@ struct LayerPlanner {
 
     /// Every expert whole on every rank, faster ranks with more rows, which no load can make uneven; nil when memory does
     /// not allow that.
-    private func replicated(current: LayerPlacement, slots: [Int]) throws(PlacementError) -> LayerPlacement? {
+    private func replicated(current: LayerPlacement) throws(PlacementError) -> LayerPlacement? {
         guard groups == nil, worldSize > 1, slots.allSatisfy({ $0 >= widths.count }),
             worldSize * widths.count <= mostRanks
         else {

@@ -59,17 +59,18 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
         if experience.count != model.layers.count {
             experience = [ShapeExperience](repeating: ShapeExperience(), count: model.layers.count)
         }
-        let isOverMemory = (try? PlanMemory.check(current, model: model, cluster: cluster)) == nil
+        let slots = try SlotBudget.slots(
+            holding: current, model: model, cluster: cluster, fixed: options.slots, costs: costs)
         var planners = [LayerPlanner]()
         for layer in model.layers.indices {
             planners.append(
                 try LayerPlanner(
                     layer: layer, model: model, cluster: cluster, costs: costs, options: options, loads: loads[layer],
                     deviations: deviations[layer], measuredDeviations: measuredDeviations[layer],
-                    isOverMemory: isOverMemory))
+                    slots: slots[layer]))
         }
         let predictions = zip(planners, current.layers).map { $0.predict($1) }
-        if try isSettled(planners, current, predictions, minimumGain: options.minimumGain) { return nil }
+        if isSettled(planners, current, predictions, minimumGain: options.minimumGain) { return nil }
         for (layer, planner) in planners.enumerated() {
             let choice = try planner.choose(
                 current: current.layers[layer], before: predictions[layer], experience: &experience[layer])
@@ -101,7 +102,7 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
     /// since, promise less than counts.
     private mutating func isSettled(
         _ planners: [LayerPlanner], _ current: PlacementPlan, _ predictions: [LayerPrediction], minimumGain: Double
-    ) throws(PlacementError) -> Bool {
+    ) -> Bool {
         var (seconds, savings) = (0.0, 0.0)
         for (layer, planner) in planners.enumerated() {
             let before = predictions[layer]
@@ -112,10 +113,7 @@ public struct LoadBalancedAllocator: ExpertsAllocator {
             savings += saved
         }
         guard savings <= minimumGain * seconds else { return false }
-        for (planner, layer) in zip(planners, current.layers)
-        where planner.mustGo(layer, slots: try planner.slots(holding: layer)) {
-            return false
-        }
+        guard !zip(planners, current.layers).contains(where: { $0.mustGo($1) }) else { return false }
         for layer in experience.indices { experience[layer].look() }
         return true
     }

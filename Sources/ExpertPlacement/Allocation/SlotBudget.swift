@@ -38,6 +38,30 @@ public enum SlotBudget {
         }
     }
 
+    /// Slots of each rank in each layer, [layer][rank], from the plan in force. As long as that fits in memory, a rank may go on to
+    /// hold more of a layer than its part of the memory is for, since it holds less of others; of these it gets no more then.
+    static func slots(
+        holding current: PlacementPlan, model: ExpertModel, cluster: Cluster, fixed: Int?, costs: CostModel
+    ) throws(PlacementError) -> [[Int]] {
+        var slots = [[Int]]()
+        for layer in model.layers.indices {
+            slots.append(try Self.slots(layer: layer, model: model, cluster: cluster, fixed: fixed, costs: costs))
+        }
+        guard (try? PlanMemory.check(current, model: model, cluster: cluster)) != nil else { return slots }
+        let held = zip(current.layers, model.layers).map { placement, widths in
+            placement.heldExperts(worldSize: cluster.worldSize).map {
+                min(fixed ?? widths.count, Int(($0 - LayerPlacement.heldError).rounded(.up)))
+            }
+        }
+        let isLimited = cluster.memoryLimits != nil
+        for rank in 0..<cluster.worldSize where slots.indices.contains(where: { held[$0][rank] > slots[$0][rank] }) {
+            for layer in slots.indices {
+                slots[layer][rank] = max(held[layer][rank], isLimited ? 0 : slots[layer][rank])
+            }
+        }
+        return slots
+    }
+
     /// Slots of each rank with which there is room for every expert twice.
     static func everyExpertTwice(_ experts: Int, worldSize: Int) -> Int {
         2 * ((experts + worldSize - 1) / worldSize)
