@@ -106,6 +106,13 @@ import Testing
         let plan = try allocator.allocateExperts(current: scattered, model: model, cluster: cluster, step: 1)
         #expect(try #require(proposal).plan.layers == plan?.layers)
         #expect(planner.keeps(try #require(proposal).plan, over: proposal, current: scattered))
+        // One that scatters them otherwise, and is no faster, does not stay on offer.
+        var layers = scattered.layers
+        var experts = layers[0].experts
+        experts.swapAt(0, 1)
+        layers[0] = LayerPlacement(experts: experts)
+        let otherwise = try PlacementPlan(worldSize: 4, nodes: cluster.nodes, layers: layers)
+        #expect(!planner.keeps(otherwise, over: nil, current: scattered))
         let first = try #require(plan).layers[0].experts[0..<4].flatMap(\.mesh.ranks)
         #expect(Set(first.map { cluster.nodes[$0] }).count == 1, "\(first)")
         #expect((allocator as? LoadBalancedAllocator)?.brokenLayers == [0, 1])

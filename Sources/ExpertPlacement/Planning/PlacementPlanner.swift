@@ -150,8 +150,8 @@ public struct PlacementPlanner: Sendable {
         }
         let expected = assess(pending, current: current)
         let best = proposal?.prediction.secondsAfter ?? expected.secondsBefore
-        let mends = allocator.brokenLayers.contains { pending.layers[$0].experts != current.layers[$0].experts }
-        return (mends || expected.secondsAfter < expected.secondsBefore)
+        let mustGo = allocator.brokenLayers.contains { mends($0, by: pending.layers[$0]) }
+        return (mustGo || expected.secondsAfter < expected.secondsBefore)
             && expected.secondsAfter * (1 - hysteresis.minimumGain) <= best
     }
 
