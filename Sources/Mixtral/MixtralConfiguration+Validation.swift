@@ -143,12 +143,12 @@ extension MixtralConfiguration {
                 expected: routing.score == .sigmoid
                     ? "\"noaux_tc\", as all of this type have it" : "\"sigmoid\", as all of this type have it")
         }
-        guard modelType != .deepseek || routing.balancesSequences || routing.selection == .expertChoice else {
+        guard !balancesBatchesByLayer || auxiliaryLossCoefficient == 0 else {
             throw .unsupported(
                 "seq_aux", found: "false",
                 expected:
-                    "true: what false means in models of this type, a balance loss of the batch for each layer, is "
-                    + "not supported")
+                    "true, or \(modelType.traits.auxiliaryLossField) 0: what false means in models of this type, a balance "
+                    + "loss of the batch for each layer, is not supported")
         }
         if let problem = routing.problem(experts: experts) {
             throw .unsupported(problem.field, found: problem.found, expected: problem.expected)
@@ -158,6 +158,11 @@ extension MixtralConfiguration {
                 modelType.traits.auxiliaryLossField, found: "\(auxiliaryLossCoefficient)",
                 expected: "0, because experts choose tokens (topk_method is \"expert_choice\"): loads are equal")
         }
+    }
+
+    /// Whether a balance loss would be one that is not there: `seq_aux` false in DeepSeek's code.
+    package var balancesBatchesByLayer: Bool {
+        modelType == .deepseek && !routing.balancesSequences && routing.selection != .expertChoice
     }
 
     /// The limits above keep the products of two from overflow, not those of all.

@@ -60,6 +60,11 @@ struct TrainingInputs {
         if configuration.routing.selection == .expertChoice {
             try Self.checkExpertChoice(options)
         }
+        if configuration.balancesBatchesByLayer, let auxiliaryLoss = options.auxiliaryLoss, auxiliaryLoss != 0 {
+            throw WorkerError.usage(
+                "--auxiliary-loss must be 0, not \(auxiliaryLoss): with seq_aux false a deepseek's balance loss is that of the "
+                    + "batch for each layer, which is not supported; set seq_aux true")
+        }
         // Checkpoints get a copy of it; better to find now that it is of no use.
         let ofData = try TokenizerFiles(directory: options.data)
         let ofModel = try options.model.map { try TokenizerFiles(directory: $0) }

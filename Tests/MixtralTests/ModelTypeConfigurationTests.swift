@@ -174,10 +174,13 @@ import Testing
     }
 
     /// There is no balance loss that could be of the batch.
-    @Test func expertsMayChooseInADeepSeek() throws {
-        let fields = #""topk_method": "expert_choice", "aux_loss_alpha": 0, "seq_aux": false"#
-        let configuration = try Self.read("deepseek", fields)
-        #expect(configuration.routing.selection == .expertChoice && !configuration.routing.balancesSequences)
+    @Test(arguments: [
+        (#""topk_method": "expert_choice", "aux_loss_alpha": 0"#, RoutingPolicy.Selection.expertChoice),
+        (#""aux_loss_alpha": 0"#, .tokenChoice), (#""output_router_logits": false"#, .tokenChoice),
+    ])
+    func aDeepSeekWithoutBalanceLoss(fields: String, selection: RoutingPolicy.Selection) throws {
+        let configuration = try Self.read("deepseek", fields + #", "seq_aux": false"#)
+        #expect(configuration.routing.selection == selection && !configuration.routing.balancesSequences)
         #expect(try MixtralConfiguration(json: configuration.json()) == configuration)
     }
 

@@ -32,9 +32,12 @@ import WorkerRuntime
     }()
 
     /// A configuration with `routing`, in a file.
-    private func configuration(_ routing: RoutingPolicy, auxiliaryLoss: Double = 0.02) throws -> String {
+    private func configuration(
+        _ routing: RoutingPolicy, modelType: ModelType = .mixtral, auxiliaryLoss: Double = 0.02
+    ) throws -> String {
         let configuration = try MixtralConfiguration(
-            vocabularySize: TrainingFixture.vocabularySize, hiddenSize: 16, intermediateSize: 12, layers: 2, heads: 4,
+            modelType: modelType, vocabularySize: TrainingFixture.vocabularySize, hiddenSize: 16, intermediateSize: 12,
+            layers: 2, heads: 4,
             keyValueHeads: 2, experts: 4, maximumPositions: 16, initializerRange: 0.2,
             routerAuxiliaryLossCoefficient: auxiliaryLoss, routing: routing)
         let path = fixture.path("config-\(UUID().uuidString).json")
@@ -225,6 +228,12 @@ import WorkerRuntime
             options.auxiliaryLoss = 0.1
         }
         #expect(loss.contains("--auxiliary-loss must be 0, not 0.1: the model's experts choose tokens"))
+        let byBatch = try configuration(RoutingPolicy(), modelType: .deepseek, auxiliaryLoss: 0)
+        let ofLayers = try reason { options in
+            options.modelConfiguration = byBatch
+            options.auxiliaryLoss = 0.1
+        }
+        #expect(ofLayers.contains("--auxiliary-loss must be 0, not 0.1: with seq_aux false"), "\(ofLayers)")
         let factor = try reason { $0.capacity = ExpertCapacity(factor: 0) }
         #expect(factor.contains("--capacity-factor must be between 0.01 and 1000000.0, not 0.0"))
         let infinite = try reason { $0.capacity = ExpertCapacity(factor: .infinity) }
