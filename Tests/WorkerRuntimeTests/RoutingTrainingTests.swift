@@ -37,8 +37,7 @@ import WorkerRuntime
     ) throws -> String {
         let configuration = try MixtralConfiguration(
             modelType: modelType, vocabularySize: TrainingFixture.vocabularySize, hiddenSize: 16, intermediateSize: 12,
-            layers: 2, heads: 4,
-            keyValueHeads: 2, experts: 4, maximumPositions: 16, initializerRange: 0.2,
+            layers: 2, heads: 4, keyValueHeads: 2, experts: 4, maximumPositions: 16, initializerRange: 0.2,
             routerAuxiliaryLossCoefficient: auxiliaryLoss, routing: routing)
         let path = fixture.path("config-\(UUID().uuidString).json")
         try configuration.json().write(to: URL(fileURLWithPath: path))
