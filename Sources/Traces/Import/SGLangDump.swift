@@ -30,6 +30,12 @@ enum SGLangDump {
                         "\(path): all \(order.count) places of the buffer are taken, so that older passes may be gone and the "
                             + "first need not be the oldest, unless --expert-distribution-recorder-buffer-size was -1")
                 }
+                if let first = order.first, first > order.last ?? 0 {
+                    note(
+                        "\(path): place \(first) of the buffer is taken for the oldest pass, since places before it are empty, "
+                            + "unless --expert-distribution-recorder-buffer-size was -1: passes without tokens leave such places, "
+                            + "too")
+                }
                 for pass in order {
                     try add(counts.matrix(pass), path: path, place: "pass \(pass)", to: &passes, &sink)
                 }
