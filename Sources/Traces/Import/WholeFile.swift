@@ -14,7 +14,11 @@ enum WholeFile {
                 throw TraceError(
                     path, "it has \(status.st_size) bytes, over \(limit)", remedy: "is it the right file?")
             }
-            let data = try handle.read(upToCount: limit + 1) ?? Data()
+            // A large file need not be in memory all at once.
+            let data =
+                try status.st_mode & S_IFMT == S_IFREG
+                ? Data(contentsOf: URL(filePath: path), options: .mappedIfSafe)
+                : handle.read(upToCount: limit + 1) ?? Data()
             guard data.count <= limit else {
                 throw TraceError(path, "it has more than \(limit) bytes", remedy: "is it the right file?")
             }
