@@ -119,16 +119,6 @@ class ProcessorTime:
             for step in self.steps)
 
 
-def without_clock(trace):
-    """A copy of a trace that tells no seconds of the ranks."""
-    copy = trace.with_suffix(".loads.jsonl")
-    lines = [json.loads(line) for line in trace.read_text().splitlines()]
-    for line in lines:
-        line.pop("ranks", None)
-    copy.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return copy
-
-
 def predicted(arguments, trace, *options):
     """The same as the simulator has it, by policy."""
     command = [arguments.programs / "moe-ctl", "simulate", "--trace", trace, "-o", "json", *options]
@@ -170,7 +160,7 @@ def main():
             times = {allocator: ProcessorTime(metrics, skipped) for allocator, (_, metrics) in runs.items()}
             calibration = times[CALIBRATED]
             expected = predicted(
-                arguments, without_clock(trace), "--dense-seconds", calibration.dense(), "--operations-per-second",
+                arguments, trace, "--dense-seconds", calibration.dense(), "--operations-per-second",
                 calibration.operations_per_second(hidden_size), "--bandwidth", FREE_LINK, "--latency", 0)
             found = {allocator: each.step() for allocator, each in times.items()}
         print("| placement | predicted, ms | measured, ms | ratio | |\n|---|---|---|---|---|")

@@ -124,14 +124,15 @@ import Testing
         let path = try trace([
             Self.interval(0, stepSeconds: 5), Self.interval(1, work: [500, 1000, 1000, 1000]),
         ])
-        let question = [
+        let asMeasured = [
             "simulate", "--trace", path, "--policy", "expert-parallel", "--latency", "0.5", "--bandwidth", "7e9",
             "--bandwidth-between-nodes", "3e9", "--planning-steps", "30", "--migration-budget", "12345",
-            "--warm-up-intervals", "1", "--operations-per-second", "5e9", "-o", "json",
+            "--warm-up-intervals", "1", "-o", "json",
         ]
+        let given = asMeasured + ["--operations-per-second", "5e9"]
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
-        let limited = try CtlProgram(question + ["--memory-limit", "1000000000"]).output
+        let limited = try CtlProgram(given + ["--memory-limit", "1000000000"]).output
         let one = try decoder.decode(Single.self, from: Data(limited.utf8)).assumptions
         #expect(one.ownership == "colocated" && one.memoryLimit == 1_000_000_000 && one.operationsPerSecond == 5e9)
         #expect(one.exchange.latencySeconds == 0.5 && one.exchange.bytesPerSecond == 7e9)
@@ -139,9 +140,12 @@ import Testing
         #expect(one.planningSteps == 30 && one.migrationBudgetBytes == 12345 && one.warmUpIntervals == 1)
         // Of what counts: not of the first interval.
         #expect(abs(one.denseSeconds - 0.5) < 1e-9)
-        let slowness = try #require(one.slowness)
+        // A rate that is given is every rank's.
+        #expect(one.slowness == nil)
+        let measured = try CtlProgram(asMeasured).output
+        let slowness = try #require(decoder.decode(Single.self, from: Data(measured.utf8)).assumptions.slowness)
         #expect(slowness.count == 4 && slowness[0] > 1 && slowness[1] < 1)
-        let both = try CtlProgram(question + ["--ranks", "4", "--ranks", "2"]).output
+        let both = try CtlProgram(asMeasured + ["--ranks", "4", "--ranks", "2"]).output
         let points = try decoder.decode(Several.self, from: Data(both.utf8)).points.map(\.assumptions)
         #expect(points.map(\.slowness) == [slowness, nil] && points.map(\.memoryLimit) == [nil, nil])
         #expect(abs(points[1].denseSeconds - 1) < 1e-9)
@@ -159,20 +163,22 @@ import Testing
         }
     }
 
-    /// However fast ranks are said to be, a slow one stays slow.
+    /// Unless a rate is given, which is every rank's: a slow one is as fast as the others then.
     @Test func slowRanksStaySlow() throws {
         defer { try? FileManager.default.removeItem(at: directory) }
         let path = try trace([Self.interval(0, work: [1000, 1000, 1000, 500])])
         let question = [
-            "simulate", "--trace", path, "--policy", "expert-parallel", "--operations-per-second", "72e5",
-            "--bandwidth", "1e18", "--latency", "0", "-o", "json",
+            "simulate", "--trace", path, "--policy", "expert-parallel", "--bandwidth", "1e18", "--latency", "0", "-o",
+            "json",
         ]
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
-        let report = try decoder.decode(Report.self, from: Data(CtlProgram(question).output.utf8))
-        // 18·4 operations a row and neuron; 0.5 s for 3,500 of them are the mean, and the slow rank's is 0.125 s for 500.
-        let slowness = 0.125 / 500 / (0.5 / 3500)
-        let seconds = try #require(report.policies.first?.intervals.first?.expertSeconds)
-        #expect(abs(seconds - 100 * 8 * 1e-5 * slowness) < 1e-9, "\(seconds)")
+        // The slow rank's 0.125 s are for 500 rows and neurons; 18·4 operations a row and neuron.
+        let rates: [([String], Double)] = [([], 0.125 / 500), (["--operations-per-second", "72e5"], 1e-5)]
+        for (more, neuronSeconds) in rates {
+            let report = try decoder.decode(Report.self, from: Data(CtlProgram(question + more).output.utf8))
+            let seconds = try #require(report.policies.first?.intervals.first?.expertSeconds)
+            #expect(abs(seconds - 100 * 8 * neuronSeconds) < 1e-9, "\(seconds)")
+        }
     }
 }

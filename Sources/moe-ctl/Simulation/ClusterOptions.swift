@@ -19,7 +19,7 @@ struct ClusterOptions: ParsableArguments {
     var ranksPerNode: Int?
     @Option(
         help: ArgumentHelp(
-            "Operations a second of an average rank in matrix products (default: as measured in the trace, or 50e9).",
+            "Operations a second of each rank in matrix products (default: as measured of each in the trace, or 50e9).",
             valueName: "x"))
     var operationsPerSecond: Double?
     @OptionGroup var links: LinkOptions

@@ -162,8 +162,8 @@ struct SimulateCommand: ParsableCommand, OwnOptions {
             costs.neuronSeconds = CostModel.rowOperations(hiddenSize: trace.model.hiddenSize) / operations
         } else if let measured = calibration.neuronSeconds {
             costs.neuronSeconds = measured
+            if calibration.worldSize == cluster.worldSize { costs.slowness = calibration.slowness }
         }
-        if calibration.worldSize == cluster.worldSize { costs.slowness = calibration.slowness }
         return costs
     }
 }
