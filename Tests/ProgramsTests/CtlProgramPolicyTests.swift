@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// `moe-ctl simulate --config`: policies that are programs, as the coordinator's configuration file names them.
@@ -80,14 +81,17 @@ import Testing
     @Test(.timeLimit(.minutes(2))) func anInterruptEndsTheProgramToo() throws {
         defer { try? FileManager.default.removeItem(at: directory) }
         let started = path("started")
-        try #require(mkfifo(started, 0o600) == 0)
         let question = try question(
             "  slow: {command: [sh, -c, 'echo $$ > \"\(started)\"; exec sleep 1000'], time_limit_seconds: 600}\n")
         let simulation = try RunningProgram("moe-ctl", question + ["--policy", "exec:slow"])
-        // Waits for the program to open it.
-        let text = try #require(FileHandle(forReadingAtPath: started)).readToEnd() ?? Data()
-        let program = try #require(
-            Int32(String(decoding: text, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)))
+        var text = ""
+        try eventually("the policy's program wrote its number") {
+            text = (try? String(contentsOfFile: started, encoding: .utf8)) ?? ""
+            // One that ended does not start it any more.
+            try #require(text.hasSuffix("\n") || simulation.isRunning, "moe-ctl has ended")
+            return text.hasSuffix("\n")
+        }
+        let program = try #require(Int32(text.trimmingCharacters(in: .whitespacesAndNewlines)))
         simulation.send(SIGINT)
         #expect(simulation.waitForEnd() == 1 && simulation.text.contains("Error: interrupted"), "\(simulation.text)")
         #expect(kill(program, 0) == -1)
