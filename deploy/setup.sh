@@ -139,6 +139,10 @@ install() {
             fail "apt-get could not install$missing; see above"
         }
     fi
+    # Without lists, as where nothing was installed yet, apt-cache knows of no package.
+    if [ -n "$optional" ] && [ -z "$missing" ] && ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1; then
+        apt || tail -n 1 "$log" >&2
+    fi
     for package in $optional; do
         if apt-cache show "$package" >/dev/null 2>&1; then
             echo "setup: installing $package"

@@ -9,7 +9,7 @@ enum MountNamespace {
         && (try? ShellCommand(["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]))?.status == 0
 }
 
-/// `deploy/setup.sh` with programs in apt's place, on a machine whose `/usr/sbin` and units are a folder's.
+/// `deploy/setup.sh` with programs in apt's place, on a machine whose `/usr/sbin`, units and lists of packages are a folder's.
 @Suite(.enabled(if: MountNamespace.isAllowed, "only root may mount folders over others"))
 struct SetupTests {
     private let folder: TemporaryFolder
@@ -17,7 +17,7 @@ struct SetupTests {
 
     init() throws {
         folder = try TemporaryFolder()
-        for name in ["programs", "sbin", "units"] {
+        for name in ["programs", "sbin", "units", "lists"] {
             try FileManager.default.createDirectory(
                 atPath: folder.path(name), withIntermediateDirectories: true)
         }
@@ -38,7 +38,8 @@ struct SetupTests {
         }
         let script = Repository.root.appending(path: "deploy/setup.sh").path
         let mounted =
-            "mount --bind \"$1/sbin\" /usr/sbin && mount --bind \"$1/units\" /lib/systemd/system && exec sh \"$2\""
+            "mount --bind \"$1/sbin\" /usr/sbin && mount --bind \"$1/units\" /lib/systemd/system "
+            + "&& mount --bind \"$1/lists\" /var/lib/apt/lists && exec sh \"$2\""
         return try ShellCommand(
             ["unshare", "--mount", "sh", "-c", mounted, "sh", folder.url.path, script],
             environment: ["PATH": "\(folder.path("programs")):/usr/bin:/bin", "TMPDIR": folder.url.path])
@@ -81,6 +82,7 @@ struct SetupTests {
     }
 
     @Test func goesOnWithoutWhatIsOptional() throws {
+        try Data().write(to: folder.url.appending(path: "lists/debian_main_binary-amd64_Packages"))
         let complete = ["pkg-config": "", "ldconfig": ""]
         let unknown = try setup(complete.merging(["apt-get": "touch \(folder.path("asked"))"]) { $1 })
         #expect(unknown.status == 0, "\(unknown.output)")
@@ -88,5 +90,18 @@ struct SetupTests {
         #expect(!isThere(folder.path("asked")))
         let failed = try setup(complete.merging(["apt-cache": "", "apt-get": "echo 'E: none'; exit 100"]) { $1 })
         #expect(failed.status == 0 && failed.output.contains("E: none\n"), "\(failed.output)")
+    }
+
+    /// apt-cache knows of nothing before apt-get has read what there is.
+    @Test func readsListsBeforeItLooksForWhatIsOptional() throws {
+        let calls = folder.path("calls")
+        let result = try setup([
+            "pkg-config": "", "ldconfig": "",
+            "apt-get": "echo \"$*\" >>\(calls); [ $1 != update ] || touch \(folder.path("lists"))/x_Packages",
+            "apt-cache": "ls \(folder.path("lists"))/x_Packages",
+        ])
+        #expect(result.status == 0 && result.output.contains("setup: installing libdnnl-dev\n"), "\(result.output)")
+        let text = try String(contentsOfFile: calls, encoding: .utf8)
+        #expect(text.hasSuffix("update -q\ninstall -qy --no-install-recommends libdnnl-dev\n"), "\(text)")
     }
 }
