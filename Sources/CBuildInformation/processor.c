@@ -38,6 +38,9 @@ static const struct feature features[] = {
 #ifdef __AVX512F__
     {"AVX512F", 1, 16},
 #endif
+#ifdef __AVX512CD__
+    {"AVX512CD", 1, 28},
+#endif
 #ifdef __AVX512DQ__
     {"AVX512DQ", 1, 17},
 #endif
@@ -47,11 +50,32 @@ static const struct feature features[] = {
 #ifdef __AVX512VL__
     {"AVX512VL", 1, 31},
 #endif
+#ifdef __AVX512IFMA__
+    {"AVX512IFMA", 1, 21},
+#endif
 #ifdef __AVX512VBMI__
     {"AVX512VBMI", 2, 1},
 #endif
 #ifdef __AVX512VNNI__
     {"AVX512VNNI", 2, 11},
+#endif
+#ifdef __AVX512VBMI2__
+    {"AVX512VBMI2", 2, 6},
+#endif
+#ifdef __AVX512BITALG__
+    {"AVX512BITALG", 2, 12},
+#endif
+#ifdef __AVX512VPOPCNTDQ__
+    {"AVX512VPOPCNTDQ", 2, 14},
+#endif
+#ifdef __GFNI__
+    {"GFNI", 2, 8},
+#endif
+#ifdef __VAES__
+    {"VAES", 2, 9},
+#endif
+#ifdef __AVXVNNI__
+    {"AVX-VNNI", 4, 4},
 #endif
 #ifdef __AVX512FP16__
     {"AVX512FP16", 3, 23},
