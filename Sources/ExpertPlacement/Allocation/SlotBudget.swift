@@ -38,8 +38,9 @@ public enum SlotBudget {
         }
     }
 
-    /// Slots of each rank in each layer, [layer][rank], from the plan in force. As long as that fits in memory, a rank may go on to
-    /// hold more of a layer than its part of the memory is for, since it holds less of others; of these it gets no more then.
+    /// Slots of each rank in each layer, [layer][rank], where a plan is in force. As long as that fits in memory, a rank may
+    /// go on to hold more of a layer than its part of the memory is for, since it holds less of others; it gets no more of
+    /// any then.
     static func slots(
         holding current: PlacementPlan, model: ExpertModel, cluster: Cluster, fixed: Int?, costs: CostModel
     ) throws(PlacementError) -> [[Int]] {
