@@ -1,7 +1,8 @@
 import Foundation
 import Synchronization
 
-/// What somebody asks of a run from outside: a checkpoint, or a checkpoint and the end. It is looked at after each step.
+/// What somebody asks of a run from outside: a checkpoint, or a checkpoint and the end. It is looked at after each step; the end
+/// also before each micro-batch of a validation.
 public final class CheckpointRequests: Sendable {
     private let saves = Atomic(false)
     private let stops = Atomic(false)

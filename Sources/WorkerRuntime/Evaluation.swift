@@ -35,12 +35,12 @@ public struct Evaluation {
     }
 
     /// Mean cross-entropy over all tokens that were read. Collective.
-    /// - Parameter isStopped: whether this rank was asked to end; looked at before each micro-batch.
+    /// - Parameter isStopped: whether this rank was asked to end; looked at before each micro-batch. nil, on all ranks: it reads on.
     /// - Returns: nil when any rank was.
-    public func loss(unless isStopped: () -> Bool = { false }) throws -> Double? {
+    public func loss(unless isStopped: (() -> Bool)? = nil) throws -> Double? {
         var sum = 0.0
         for index in 0..<microBatchCount {
-            if try context.communicator.isTrueAnywhere(isStopped()) { return nil }
+            if let isStopped, try context.communicator.isTrueAnywhere(isStopped()) { return nil }
             let (batch, sequences) = own(microBatch: index)
             sum += try model.evaluationLossSum(
                 tokens: batch.tokens, targets: batch.targets, sequences: sequences,

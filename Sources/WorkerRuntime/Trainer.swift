@@ -164,8 +164,10 @@ public final class Trainer {
                     isLast: isLast)
                 completedSteps = index + 1
                 let isBad = validationLoss.map(endsJob) ?? false
-                // Finite weights whose validation loss is not may be of use yet.
-                let isUseless = try isBad && communicator.isTrueAnywhere(optimizer.firstNonFiniteWeight() != nil)
+                // Finite weights whose validation loss is not may be of use yet; but after the last step's checkpoint the next start
+                // would find nothing left to do, and succeed.
+                let isUseless =
+                    try isBad && (isLast || communicator.isTrueAnywhere(optimizer.firstNonFiniteWeight() != nil))
                 if let saver, !isUseless {
                     let isDue = options.checkpointInterval > 0 && completedSteps % options.checkpointInterval == 0
                     if isLast || word.saves || word.stops || isDue && optimizer.updates != savedUpdates {
@@ -226,13 +228,14 @@ public final class Trainer {
         control.note(saved)
     }
 
-    /// The loss over the validation split; nil when there is none, or the run was asked to stop: its checkpoint must not wait for so
-    /// long. Collective.
+    /// The loss over the validation split; nil when there is none, or the run was asked to stop and has a checkpoint to write, which
+    /// must not wait for so long. Collective.
     /// - Parameter step: steps done.
     private func validate(_ evaluation: Evaluation?, _ optimizer: MoEOptimizer, step: Int) throws -> Double? {
         guard let evaluation else { return nil }
         try optimizer.finishRefresh()
-        let loss = try evaluation.loss { requests.isStopped }
+        let savesWhenStopped = options.steps > 0 && options.checkpointDirectory != nil
+        let loss = try evaluation.loss(unless: savesWhenStopped ? { [requests] in requests.isStopped } : nil)
         if loss == nil { display?.say("step \(step): no validation, because the run was asked to stop") }
         return loss
     }

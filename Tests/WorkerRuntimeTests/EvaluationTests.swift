@@ -77,4 +77,37 @@ import WorkerRuntime
             #expect(outcomes.map(\.looks) == [3, 3])
         }
     }
+
+    /// There is no checkpoint that must not wait for it.
+    @Test(arguments: [(0, true), (2, false)])
+    func whoSavesNothingValidates(steps: Int, isSaved: Bool) throws {
+        var options = fixture.options(steps: steps)
+        options.evaluationInterval = 1
+        options.checkpointDirectory = isSaved ? fixture.path("checkpoints") : nil
+        let metrics = fixture.path("metrics.jsonl")
+        options.metrics = metrics
+        let final = options
+        let requests = CheckpointRequests()
+        requests.stop()
+        let lines = Mutex([String]())
+        let results = try ThreadCommunicator.run(worldSize: 2) { communicator -> Result<Void, any Error> in
+            let display = ProgressDisplay(steps: steps, interval: 1, isTerminal: false) { line in
+                lines.withLock { $0.append(line) }
+            }
+            return Result {
+                try Trainer(
+                    options: final, communicator: communicator, nodes: communicator.nodes(), display: display,
+                    requests: requests
+                ).run()
+            }
+        }
+        let said = lines.withLock { $0 }
+        #expect(!said.contains { $0.contains("no validation") }, "\(said)")
+        if steps == 0 {
+            for result in results { #expect(throws: Never.self) { try result.get() } }
+            #expect(said.contains { $0.hasPrefix("validation loss ") }, "\(said)")
+        } else {
+            #expect(try fixture.lines(ofMetrics: metrics).map { $0.validationLoss != nil } == [true])
+        }
+    }
 }
