@@ -30,10 +30,10 @@ public struct PlanningConfiguration: Hashable, Sendable {
     }
 
     /// The allocator that a run chose.
-    /// - Parameter memoryLimits: those of the run's ranks, which a program's answers have to keep.
+    /// - Parameter memoryLimits: those of the run's ranks, which a program's answers have to keep; nil: there are none.
     /// - Throws: `PlacementError` naming the known ones.
     package func allocator(
-        named name: String, limits: Limits, memoryLimits: [Int]? = nil, cancellation: PlanningCancellation
+        named name: String, limits: Limits, memoryLimits: [Int]?, cancellation: PlanningCancellation
     ) throws(PlacementError) -> any ExpertsAllocator {
         guard name.hasPrefix(Allocators.programPrefix) else {
             return try Allocators.make(named: name) { cancellation.isCancelled }

@@ -215,7 +215,8 @@ import Testing
     @Test func theFirstPlanIsThatOfExpertParallel() throws {
         var allocator = try PlanningConfiguration(
             programs: ["mine": ProgramConfiguration(command: ["/nowhere/policy"])]
-        ).allocator(named: "exec:mine", limits: .standard, cancellation: PlanningCancellation())
+        ).allocator(
+            named: "exec:mine", limits: .standard, memoryLimits: nil, cancellation: PlanningCancellation())
         let first = try allocator.allocateExperts(
             current: nil, model: Self.model, cluster: Cluster(worldSize: 2), step: 0)
         #expect(first == current)
@@ -228,7 +229,8 @@ import Testing
     @Test func unknownAliasesAreErrors() {
         let configuration = PlanningConfiguration(programs: ["mine": ProgramConfiguration(command: ["x"])])
         let error = #expect(throws: PlacementError.self) {
-            try configuration.allocator(named: "exec:/bin/sh", limits: .standard, cancellation: PlanningCancellation())
+            try configuration.allocator(
+                named: "exec:/bin/sh", limits: .standard, memoryLimits: nil, cancellation: PlanningCancellation())
         }
         #expect("\(String(describing: error))".contains("exec:mine"))
     }

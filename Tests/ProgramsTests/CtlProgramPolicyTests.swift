@@ -50,6 +50,23 @@ import Testing
         #expect(policies[1].totals.meanBalance > policies[0].totals.meanBalance)
     }
 
+    /// Planning tells a program of less, to leave room for rows and moves, here none; what its plan has to keep are the ranks' limits.
+    @Test func aPlanMayTakeAllOfTheRanksMemory() throws {
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let mesh = #"{"data_parallel": 1, "tensor_parallel": 1, "ranks": [1]}"#
+        let experts = [String](repeating: #"{"width": 64, "mesh": \#(mesh)}"#, count: 8).joined(separator: ", ")
+        let layer = #"{"experts": [\#(experts)]}"#
+        try Data(#"{"layers": [\#(layer), \#(layer)]}"#.utf8).write(to: URL(fileURLWithPath: path("answer.json")))
+        let question = try question("  crowded: {command: [cat, '\(path("answer.json"))'], time_limit_seconds: 60}\n")
+        // All experts together take more than 0.9 MB, and a rank's share of them less than 0.4 MB.
+        for (limit, fits) in [(10_000_000, true), (500_000, false)] {
+            let call = try CtlProgram(
+                question + ["--policy", "exec:crowded", "--memory-limit", "\(limit)", "-o", "json"])
+            #expect(call.status == (fits ? 0 : 1), "\(call.errors)")
+            #expect(call.errors.contains("over its limit of " + (fits ? "" : "500000")) == !fits, "\(call.errors)")
+        }
+    }
+
     /// What a policy did until it failed is not comparable with whole runs of others.
     @Test func aFailureLeavesNoNumbers() throws {
         defer { try? FileManager.default.removeItem(at: directory) }

@@ -74,7 +74,9 @@ struct SimulateCommand: ParsableCommand, OwnOptions {
                     "--policy \(name) is a program that the coordinator's configuration file names: give that file as --config"
                 )
             }
-            do { _ = try allocator(name, of: programs) } catch { throw ValidationError("--policy: \(error)") }
+            do { _ = try allocator(name, of: programs, memoryLimits: nil) } catch {
+                throw ValidationError("--policy: \(error)")
+            }
         }
         guard Set(policy).count == policy.count else { throw ValidationError("a --policy stands there twice") }
         if let denseSeconds { try checkRange(denseSeconds, "--dense-seconds", in: 0...limits.seconds) }
@@ -93,9 +95,10 @@ struct SimulateCommand: ParsableCommand, OwnOptions {
     }
 
     private func allocator(
-        _ policy: String, of programs: PlanningConfiguration
+        _ policy: String, of programs: PlanningConfiguration, memoryLimits: [Int]?
     ) throws(PlacementError) -> any ExpertsAllocator {
-        try programs.allocator(named: policy, limits: .standard, cancellation: ProgramInterrupt.cancellation)
+        try programs.allocator(
+            named: policy, limits: .standard, memoryLimits: memoryLimits, cancellation: ProgramInterrupt.cancellation)
     }
 
     func run() throws {
@@ -115,8 +118,8 @@ struct SimulateCommand: ParsableCommand, OwnOptions {
                 tokens: weakScaling ? Double(cluster.worldSize) / Double(clusters[0].worldSize) : 1,
                 policies: try policy.map {
                     SimulatedPolicy(
-                        $0, allocator: try allocator($0, of: programs), model: model, cluster: cluster, costs: costs,
-                        options: options)
+                        $0, allocator: try allocator($0, of: programs, memoryLimits: cluster.memoryLimits),
+                        model: model, cluster: cluster, costs: costs, options: options)
                 })
         }
         var count = 0
