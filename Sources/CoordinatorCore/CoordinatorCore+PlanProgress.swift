@@ -147,7 +147,7 @@ extension CoordinatorCore {
         let (run, revision) = (request.run, request.revision)
         runs[run]?.plan = flight.plan.with(request.switched)
         runs[run]?.planInFlight = nil
-        if let rejected = runs[run]?.rejectedPlan, rejected.revision < revision { runs[run]?.rejectedPlan = nil }
+        runs[run]?.rejectedPlans.removeAll { $0.revision < revision }
         runs[run]?.pastPlans[revision] = .active
         if runs[run]?.pastPlans[old] != nil { runs[run]?.pastPlans[old] = .superseded }
         let reason = "revision \(revision) became active"

@@ -56,7 +56,7 @@ extension CoordinatorCore {
             let plan = try checked(proposal.plan, state)
             guard !plan.hasSamePlacement(as: state.plan),
                 // What the ranks cannot do the planner, which does not know why, finds best again and again.
-                state.rejectedPlan?.hasSamePlacement(as: plan) != true,
+                !state.rejectedPlans.contains(where: { $0.hasSamePlacement(as: plan) }),
                 plan.moved(state.planning.pinned, from: state.plan).isEmpty
             else { break }
             changes = add(
@@ -88,7 +88,9 @@ extension CoordinatorCore {
         let revision = flight.plan.revision
         runs[run]?.planInFlight = nil
         runs[run]?.pastPlans[revision] = state
-        if state == .rejected { runs[run]?.rejectedPlan = flight.plan }
+        if state == .rejected, let rejected = runs[run]?.rejectedPlans {
+            runs[run]?.rejectedPlans = Array((rejected + [flight.plan]).suffix(RunState.mostRejectedPlans))
+        }
         let kind: RunEvent.Kind =
             switch state {
             case .rejected: .planRejected

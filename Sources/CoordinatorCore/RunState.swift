@@ -16,6 +16,9 @@ public struct RunState: Hashable, Sendable {
         }
     }
 
+    /// A plan may have megabytes.
+    public static let mostRejectedPlans = 8
+
     public let run: String
     public var model: ExpertModel
     public var allocator: String
@@ -26,8 +29,9 @@ public struct RunState: Hashable, Sendable {
     /// The active plan. Its world size and nodes are the run's.
     public var plan: PlacementPlan
     public var planInFlight: PlanInFlight?
-    /// The last plan that the ranks of the current incarnation rejected, if it came after the active one.
-    public var rejectedPlan: PlacementPlan?
+    /// Plans that the ranks of the current incarnation rejected and that came after the active one, by their revisions: the last
+    /// `mostRejectedPlans`.
+    public var rejectedPlans: [PlacementPlan]
     /// Plans that were proposed to the current incarnation and are in flight no more.
     public var pastPlans: [Int: PlanState]
     public var planning: PlanningSettings
@@ -50,7 +54,7 @@ public struct RunState: Hashable, Sendable {
 
     public init(
         run: String, model: ExpertModel, allocator: String, cluster: Cluster, interval: Int? = nil,
-        plan: PlacementPlan, planInFlight: PlanInFlight? = nil, rejectedPlan: PlacementPlan? = nil,
+        plan: PlacementPlan, planInFlight: PlanInFlight? = nil, rejectedPlans: [PlacementPlan] = [],
         pastPlans: [Int: PlanState] = [:], planning: PlanningSettings = PlanningSettings(), lastRevision: Int,
         incarnation: Int, usedIncarnation: Int = 0, registrations: [String: Int],
         outcome: FinishRun.Outcome? = nil, archivedAt: Timestamp? = nil, checkpointStep: Int? = nil,
@@ -63,7 +67,7 @@ public struct RunState: Hashable, Sendable {
         self.interval = interval
         self.plan = plan
         self.planInFlight = planInFlight
-        self.rejectedPlan = rejectedPlan
+        self.rejectedPlans = rejectedPlans
         self.pastPlans = pastPlans
         self.planning = planning
         self.lastRevision = lastRevision

@@ -98,6 +98,25 @@ struct CoordinatorCoreTests {
         #expect(ask(&core, planning(.proposed(proposal(plans[1]), from: 5))) == [6])
     }
 
+    /// However it alternates between them; those that are long past may come again.
+    @Test func thePlannerProposesNoneOfTheLastRejectedPlans() throws {
+        let most = RunState.mostRejectedPlans
+        let model = ExpertModel(hiddenSize: 8, layers: [[8]])
+        let plans = try (0...most).map { try Samples.shiftedPlan(by: $0, worldSize: most + 2, model: model) }
+        let first = try Samples.shiftedPlan(by: most + 1, worldSize: most + 2, model: model)
+        var core = CoordinatorCore()
+        _ = ask(&core, .registerRun(Samples.registerRun(worldSize: most + 2, model: model, plan: first)))
+        for (index, plan) in plans.enumerated() {
+            #expect(ask(&core, planning(.proposed(proposal(plan), from: 1))) == [2 + index])
+            _ = ask(&core, progress(.rejected, 2 + index))
+            for rejected in plans[...index].suffix(most) {
+                #expect(ask(&core, planning(.proposed(proposal(rejected), from: 1))) == [])
+            }
+        }
+        #expect(core.state(of: "shakespeare")?.rejectedPlans.map(\.revision) == Array(3...most + 2))
+        #expect(ask(&core, planning(.proposed(proposal(plans[0]), from: 1))) == [most + 3])
+    }
+
     /// - Returns: the revisions of the plans that the request adds.
     private func ask(_ core: inout CoordinatorCore, _ request: ChangeRequest) -> [Int] {
         core.handle(.requested(request, Ticket(1)), at: noon).changes.compactMap { change in

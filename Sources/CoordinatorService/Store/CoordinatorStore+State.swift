@@ -36,14 +36,14 @@ extension CoordinatorStore {
                     WHERE run_id = ? AND state IN ('proposed', 'accepted', 'applying')
                     """, arguments: [id])
             let plan = try Self.plan(row)
-            let rejected: PlacementPlan? = try String.fetchOne(
+            let rejected: [PlacementPlan] = try String.fetchAll(
                 db,
                 sql: """
                     SELECT plan_json FROM plans JOIN placements USING (run_id, revision)
                     WHERE run_id = ? AND incarnation = ? AND state = 'rejected' AND revision > ?
-                    ORDER BY revision DESC LIMIT 1
-                    """, arguments: [id, incarnation, plan.revision]
-            ).map { try Self.value($0) }
+                    ORDER BY revision DESC LIMIT ?
+                    """, arguments: [id, incarnation, plan.revision, RunState.mostRejectedPlans]
+            ).reversed().map { try Self.value($0) }
             let checkpointStep = try Int.fetchOne(
                 db, sql: "SELECT max(step) FROM checkpoints WHERE run_id = ? AND incarnation = ?",
                 arguments: [id, incarnation])
@@ -54,7 +54,7 @@ extension CoordinatorStore {
                 // Runs of the first schema said nothing of their ranks.
                 cluster: try Self.optionalValue(row, "cluster_json") ?? Cluster(nodes: plan.nodes),
                 interval: row["report_interval"], plan: plan, planInFlight: try flight.map(Self.planInFlight),
-                rejectedPlan: rejected, pastPlans: try Self.pastPlans(plans), planning: try Self.planning(row),
+                rejectedPlans: rejected, pastPlans: try Self.pastPlans(plans), planning: try Self.planning(row),
                 lastRevision: row["last_revision"], incarnation: incarnation,
                 usedIncarnation: row["used_incarnation"],
                 registrations: Dictionary(

@@ -71,12 +71,12 @@ public struct RunModel: Sendable {
         let rejected = plans.keys.filter { revision in
             plans[revision]?.state == .rejected && planIncarnations[revision] == incarnation
                 && revision > active.plan.revision
-        }.max()
+        }.sorted().suffix(RunState.mostRejectedPlans)
         return RunState(
             run: registration.run, model: registration.model, allocator: registration.allocator,
             cluster: Cluster(registration), interval: registration.interval, plan: active.plan.with(active.switched),
             planInFlight: plans.first { $0.value.state.isInFlight }?.value,
-            rejectedPlan: rejected.flatMap { plans[$0]?.plan },
+            rejectedPlans: rejected.compactMap { plans[$0]?.plan },
             pastPlans: plans.filter { revision, plan in
                 !plan.state.isInFlight && plan.origin != .registration && planIncarnations[revision] == incarnation
             }.mapValues(\.state), planning: planning, lastRevision: max(usedRevision, plans.keys.max() ?? 0),
