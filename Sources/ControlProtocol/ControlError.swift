@@ -36,7 +36,8 @@ public struct ControlError: Error, Hashable, Sendable {
         public static let staleSequence = Code(rawValue: "stale_sequence")
         /// Try again later.
         public static let overloaded = Code(rawValue: "overloaded")
-        /// The database takes no changes (full, away), or does not give the run. Nothing was changed; try again later.
+        /// The database takes no changes (full, away), or does not give the run. Nothing was changed (but a deletion may have taken
+        /// part of its run); try again later.
         public static let storageUnavailable = Code(rawValue: "storage_unavailable")
         /// The client has none of the coordinator's keys, or did not use it.
         public static let unauthenticated = Code(rawValue: "unauthenticated")

@@ -75,8 +75,9 @@ package actor ChangeProcessor {
         // All requests that were there before are through when this one is.
         let outlook = await queuedAnswer(to: .deleteRun(question))
         if case .refused = outlook { return outlook }
+        var isBegun = false
         do {
-            repeat {
+            while true {
                 guard !isStopping.withLock(\.self) else {
                     return .refused(
                         ControlError(
@@ -84,11 +85,21 @@ package actor ChangeProcessor {
                             "the coordinator is ending, and run \(request.run) is not deleted yet; ask again when it is back"
                         ))
                 }
-            } while try await store.dropPart(of: request.run)
+                guard try await store.dropPart(of: request.run) else { break }
+                isBegun = true
+            }
         } catch {
-            return .refused(.storageUnavailable(error))
+            metrics.commitFailed()
+            logger.error(
+                "the database does not delete a run",
+                metadata: ["run": "\(request.run)", "reason": "\(StoreError.reason(error))"])
+            return .refused(isBegun ? .deletedInPart(request.run) : .storageUnavailable(error))
         }
-        return await queuedAnswer(to: .deleteRun(request))
+        let answer = await queuedAnswer(to: .deleteRun(request))
+        if isBegun, case .refused(let error) = answer, error.code == .storageUnavailable {
+            return .refused(.deletedInPart(request.run))
+        }
+        return answer
     }
 
     private func queuedAnswer(to request: ChangeRequest) async -> Answer {
@@ -150,20 +161,25 @@ package actor ChangeProcessor {
         queuedReports -= batch.reduce(0) { $0 + $1.request.reportCount }
         var changes = [Change]()
         var answers = [Answer?](repeating: nil, count: batch.count)
-        var unreadableRuns = Set<String>()
+        // Others wait while a run is read: once in a batch is enough.
+        var unreadableRuns = [String: Answer]()
         for (index, item) in batch.enumerated() {
+            if let refusal = unreadableRuns[item.request.run] {
+                answers[index] = refusal
+                continue
+            }
             let request: ChangeRequest
             do {
                 try await restore(item.request.run)
                 request = try await completed(item.request)
             } catch {
                 // Of this run alone: others may be whole.
-                answers[index] = .refused(.storageUnavailable(error))
-                if unreadableRuns.insert(item.request.run).inserted {
-                    logger.error(
-                        "the database does not give a run",
-                        metadata: ["run": "\(item.request.run)", "reason": "\(StoreError.reason(error))"])
-                }
+                let refusal = Answer.refused(.storageUnavailable(error))
+                answers[index] = refusal
+                unreadableRuns[item.request.run] = refusal
+                logger.error(
+                    "the database does not give a run",
+                    metadata: ["run": "\(item.request.run)", "reason": "\(StoreError.reason(error))"])
                 continue
             }
             for action in handle(.requested(request, Ticket(index))) {
@@ -220,6 +236,13 @@ package actor ChangeProcessor {
 extension ControlError {
     fileprivate static func queueIsFull(_ limit: Int, _ what: String) -> ControlError {
         ControlError(.overloaded, "\(limit) \(what) are queued already (queued \(what)); try again later")
+    }
+
+    fileprivate static func deletedInPart(_ run: String) -> ControlError {
+        ControlError(
+            .storageUnavailable,
+            "run \(run) is deleted in part: the coordinator's database takes no more changes, and its log says why; ask again"
+        )
     }
 
     static func storageUnavailable(_ error: any Error) -> ControlError {

@@ -48,9 +48,8 @@ extension RunCommands {
         func run() async throws {
             let request = DeleteRun(
                 run: run, dryRun: record.dryRun, who: record.who, why: record.why(otherwise: "deleted by an operator"))
-            // Gigabytes of loads take as long as the disk takes to read them.
             let reply = try await coordinator.ask { client in
-                try await client.listingRunsIfUnknown { try await client.send(request, timeout: nil) }
+                try await client.listingRunsIfUnknown { try await client.delete(request) }
             }
             try output.write(reply) {
                 let lines = [
@@ -60,6 +59,22 @@ extension RunCommands {
                 ]
                 return [.details(lines, isDryRun: record.dryRun)]
             }
+        }
+    }
+}
+
+extension ControlClient {
+    /// Sends `request`. Gigabytes of loads take as long as the disk takes to read them; but a machine that is gone never answers. When
+    /// no answer comes, the coordinator may delete on all the same.
+    fileprivate func delete(_ request: DeleteRun) async throws -> RunDeleted {
+        do throws(ControlError) {
+            return try await send(request, timeout: .seconds(3_600))
+        } catch {
+            guard error.isUnreachable, !request.dryRun else { throw error }
+            throw CommandFailure(
+                code: CommandFailure.coordinatorUnreachable,
+                "\(error.message)\nThe coordinator may go on deleting run \(request.run), or have deleted a part of it: ask again."
+            )
         }
     }
 }

@@ -5,6 +5,7 @@ import CoordinatorService
 import ExpertPlacement
 import Foundation
 import GRDB
+import Synchronization
 import TestSupport
 import Testing
 
@@ -88,22 +89,40 @@ struct StoreTests {
         }
         let log = CollectedLog()
         let processor = ChangeProcessor(store: store, limits: .standard, now: { Timestamp.now() }, logger: log.logger)
-        let requests = runs.map { ChangeRequest.registerWorker(Samples.registerWorker($0)) }
+        let requests = (runs + ["damaged", "damaged"]).map {
+            ChangeRequest.registerWorker(Samples.registerWorker($0))
+        }
+        let reads = Mutex(0)
+        try await store.queue.write { db in
+            db.trace { event in
+                if "\(event)".contains("runs.*, plan_json") { reads.withLock { $0 += 1 } }
+            }
+        }
         let answers = await withTaskGroup(of: (String, Answer).self) { group in
             for request in requests { group.addTask { (request.run, await processor.answer(to: request)) } }
-            while await processor.queuedChanges < requests.count { await Task.yield() }
+            // What is queued is waited for, whatever happens.
+            await #expect(throws: Never.self) {
+                try await eventually("all are queued") { () async in
+                    await processor.queuedChanges == requests.count
+                }
+            }
             let work = Task { await processor.run() }
-            let answers = await group.reduce(into: [String: Answer]()) { $0[$1.0] = $1.1 }
+            let answers = await group.reduce(into: [String: [Answer]]()) { $0[$1.0, default: []].append($1.1) }
             await processor.stop()
             await work.value
             return answers
         }
-        #expect(answers["whole"] == .workerRegistered(WorkerRegistered(run: "whole", incarnation: 1, rank: 0)))
-        guard case .refused(let error)? = answers["damaged"] else {
-            Issue.record("\(answers)")
-            return
+        #expect(answers["whole"] == [Answer.workerRegistered(WorkerRegistered(run: "whole", incarnation: 1, rank: 0))])
+        #expect(answers["damaged"]?.count == 3)
+        for answer in answers["damaged"] ?? [] {
+            guard case .refused(let error) = answer else {
+                Issue.record("\(answer)")
+                continue
+            }
+            #expect(error.code == .storageUnavailable)
         }
-        #expect(error.code == .storageUnavailable)
+        // Each run once.
+        #expect(reads.withLock { $0 } == 2)
         #expect(log.lines.count == 1)
         #expect(log.lines.first?.contains("the database does not give a run") == true, "\(log.lines)")
         #expect(log.lines.first?.hasSuffix(" run=damaged") == true, "\(log.lines)")

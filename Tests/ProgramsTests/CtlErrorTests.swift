@@ -172,6 +172,22 @@ import Testing
             try CtlProgram(arguments + ["--dry-run"]), status: 69, "Is moe-coordinator running there?")
     }
 
+    /// Part of the run may be gone when the answer is lost.
+    @Test func aLostAnswerToADeletion() throws {
+        let samples = CtlSamples(now: .now())
+        let coordinator = try CtlStubCoordinator { request throws(ControlError) in
+            if case .deleteRun = request { throw CtlStubCoordinator.hangUp }
+            return try samples.answer(request)
+        }
+        defer { coordinator.stop() }
+        let arguments = ["run", "delete", "shakespeare", "--coordinator", coordinator.address]
+        let call = try CtlProgram(arguments)
+        expectFailure(call, status: 69, coordinator.address, "may go on deleting run shakespeare", "ask again")
+        #expect(!call.errors.contains("Is moe-coordinator running there?"))
+        expectFailure(
+            try CtlProgram(arguments + ["--dry-run"]), status: 69, "Is moe-coordinator running there?")
+    }
+
     /// A run's policy may be a program that takes longer than other answers may.
     @Test func aPlanMayTakeItsTime() throws {
         let samples = CtlSamples(now: .now())

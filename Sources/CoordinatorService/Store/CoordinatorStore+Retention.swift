@@ -59,9 +59,10 @@ extension CoordinatorStore {
         }
     }
 
-    /// Deletes a few of a run's reports and loads, oldest first. Loads of many experts may have gigabytes, all of which are read.
+    /// Deletes a few of a run's reports, loads and placements, oldest first. Loads of many experts may have gigabytes, all of which
+    /// are read. Placements of plans that are active or in flight stay: without them there is no run.
     /// - Returns: whether there were any.
-    func dropPart(of run: String, rows: Int = 64) async throws -> Bool {
+    package func dropPart(of run: String, rows: Int = 64) async throws -> Bool {
         try await queue.write { db in
             for table in ["loads", "reports"] {
                 try Self.execute(
@@ -73,7 +74,15 @@ extension CoordinatorStore {
                     """, [run, rows])
                 if db.changesCount > 0 { return true }
             }
-            return false
+            try Self.execute(
+                db,
+                """
+                DELETE FROM placements WHERE run_id = (SELECT id FROM runs WHERE name = ?1) AND revision IN (SELECT revision
+                    FROM placements JOIN plans USING (run_id, revision) WHERE run_id = (SELECT id FROM runs WHERE name = ?1)
+                        AND state NOT IN ('active', 'proposed', 'accepted', 'applying')
+                    ORDER BY revision LIMIT ?2)
+                """, [run, rows])
+            return db.changesCount > 0
         }
     }
 
