@@ -35,10 +35,12 @@ public struct Rendezvous: Sendable {
         try rendezvous.access.checkKey()
         if options.rank == 0 {
             let files = FileDescriptorLimit.raise()
-            guard files >= options.worldSize + ownFiles else {
+            // MPI has one to each rank of another machine, too.
+            let needed = 2 * options.worldSize + ownFiles
+            guard files >= needed else {
                 throw WorkerError.failed(
-                    "rank 0 keeps a connection to each of \(options.worldSize) ranks, but may have only \(files) files open; "
-                        + "raise the hard limit (ulimit -n)")
+                    "rank 0 keeps two connections to each of \(options.worldSize) ranks, its own and MPI's, and needs \(needed) files, "
+                        + "but may have only \(files) open; raise the hard limit (ulimit -Hn)")
             }
         }
         let lastFailure = LastFailure()
