@@ -72,8 +72,8 @@ struct ResumePoint {
         let moments = 2 * model.configuration.parameterCount
         guard state.entries == moments else {
             throw WorkerError.failed(
-                "the optimizer files of \(checkpoint.path) have \(state.entries) moments instead of the model's \(moments): move it "
-                    + "away to go on from an older checkpoint")
+                "the optimizer files of \(checkpoint.path) have \(state.entries) moments instead of the model's \(moments): move "
+                    + "step-\(checkpoint.manifest.step) away to go on from an older checkpoint")
         }
     }
 
