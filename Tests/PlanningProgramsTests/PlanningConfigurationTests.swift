@@ -53,7 +53,7 @@ struct PlanningConfigurationTests {
         let cancellation = PlanningCancellation()
         cancellation.cancel()
         var allocator = try PlanningConfiguration().allocator(
-            named: "exact:slots=1,limit=500", limits: .standard, cancellation: cancellation)
+            named: "exact:slots=1,limit=500", limits: .standard, memoryLimits: nil, cancellation: cancellation)
         let model = ExpertModel(hiddenSize: 8, layers: [[16, 16, 16, 16, 16, 16, 16]])
         let cluster = Cluster(worldSize: 12)
         let current = try StaticAllocator(.expertParallel).allocateExperts(

@@ -26,7 +26,7 @@ import Testing
     ) throws -> PlacementPlan? {
         let program = ProgramConfiguration(command: command, timeLimitSeconds: timeLimitSeconds)
         var allocator = try PlanningConfiguration(programs: ["mine": program]).allocator(
-            named: "exec:mine", limits: .standard, cancellation: cancellation)
+            named: "exec:mine", limits: .standard, memoryLimits: nil, cancellation: cancellation)
         allocator.collectPerformance(Samples.sample(loads: Self.loads), rank: 0)
         return try allocator.allocateExperts(current: current, model: Self.model, cluster: cluster, step: 20)
     }
