@@ -47,7 +47,7 @@ import Testing
 
     @Test(arguments: [
         (1, "replicated", "none"), (2, "expert-parallel", "all"), (2, "tensor-parallel", "none"),
-        (3, "replicated", "all"),
+        (2, "replicated", "all"),
     ])
     func trainingIsThatOfPyTorch(ranks: Int, allocator: String, overlap: String) throws {
         let options = [
