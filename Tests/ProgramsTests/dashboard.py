@@ -243,8 +243,9 @@ def layers(browser, base, run):
     """Layers without experts, or whose experts had nothing to do; and a part of the page that fails."""
     dashboard = Dashboard(browser, base)
     page = dashboard.page
-    check_sleep(dashboard)
+    # Before the page is opened first: it asks once for what it shows.
     page.route("**/timings", lambda route: route.fulfill(json={}))
+    check_sleep(dashboard)
     dashboard.open(run)
     wait("what fails is told", lambda: page.evaluate("true") and any("TypeError" in it for it in dashboard.complaints))
     # The others are drawn nevertheless, and all of them again.
