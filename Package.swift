@@ -34,8 +34,7 @@ let package = Package(
         // C libraries
         .systemLibrary(
             name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev", "openmpi-bin"])]),
-        .systemLibrary(name: "CEpoll"),
-        .systemLibrary(name: "CSpawn"),
+        .systemLibrary(name: "CGlibc"),
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CVectors"),
         .target(name: "CBuildInformation", cSettings: [.define("MOE_SOURCE_COMMIT", to: "\"\(sourceCommit)\"")]),
@@ -84,7 +83,7 @@ let package = Package(
         .target(
             name: "ControlProtocol",
             dependencies: [
-                "CEpoll", "ExpertPlacement",
+                "CGlibc", "ExpertPlacement",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "FlyingSocks", package: "FlyingFox"),
             ]),
@@ -95,7 +94,7 @@ let package = Package(
         .target(
             name: "PlanningPrograms",
             dependencies: [
-                "ControlProtocol", "CSpawn", "ExpertPlacement", .product(name: "Yams", package: "Yams"),
+                "CGlibc", "ControlProtocol", "ExpertPlacement", .product(name: "Yams", package: "Yams"),
             ]),
         // Metrics of swift-metrics in Prometheus' text format
         .target(name: "PrometheusMetrics", dependencies: [.product(name: "CoreMetrics", package: "swift-metrics")]),
@@ -141,8 +140,8 @@ let package = Package(
         .target(
             name: "WorkerRuntime",
             dependencies: [
-                "Checkpoints", "ControlProtocol", "ExpertParallelism", "ExpertPlacement", "Layers", "MessagePassing",
-                "Mixtral", "Randomness", "TensorBoard", "Tensors", "TokenData",
+                "CGlibc", "Checkpoints", "ControlProtocol", "ExpertParallelism", "ExpertPlacement", "Layers",
+                "MessagePassing", "Mixtral", "Randomness", "TensorBoard", "Tensors", "TokenData",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "FlyingSocks", package: "FlyingFox"),
                 .product(name: "Logging", package: "swift-log"),
@@ -223,7 +222,7 @@ let package = Package(
         .executableTarget(
             name: "coordinator-benchmark",
             dependencies: [
-                "CEpoll", "ControlProtocol", "CoordinatorCore", "CoordinatorService", "ExpertPlacement",
+                "CGlibc", "ControlProtocol", "CoordinatorCore", "CoordinatorService", "ExpertPlacement",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "FlyingSocks", package: "FlyingFox"),
             ], path: "Benchmarks/coordinator"),

@@ -1,4 +1,4 @@
-import CEpoll
+import CGlibc
 import ControlProtocol
 import Foundation
 

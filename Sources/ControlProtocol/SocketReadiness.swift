@@ -1,4 +1,4 @@
-import CEpoll
+import CGlibc
 import FlyingSocks
 import Foundation
 import Synchronization

@@ -1,4 +1,4 @@
-import CSpawn
+import CGlibc
 import Foundation
 
 /// A child process, the first of a process group, and the pipes from it.

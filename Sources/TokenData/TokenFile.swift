@@ -79,18 +79,18 @@ public struct TokenFile: Sendable {
         }
     }
 
-    /// Tokens that tell files apart: all of a small file, or else blocks of it, from the first to the last.
-    package var samples: [Int32] {
+    /// Hands `body` tokens that tell files apart, some thousand at a time: all of a small file, or else blocks of it, from the first to
+    /// the last.
+    package func sample(_ body: ([Int32]) -> Void) {
         let (blocks, length) = (256, 4096)
-        var samples = [Int32]()
-        if count <= blocks * length {
-            append(from: 0, length: count, to: &samples)
-        } else {
-            for block in 0..<blocks {
-                append(from: (count - length) / (blocks - 1) * block, length: length, to: &samples)
-            }
+        let distance = count <= blocks * length ? length : (count - length) / (blocks - 1)
+        var tokens = [Int32]()
+        tokens.reserveCapacity(length)
+        for start in stride(from: 0, to: count, by: distance).prefix(blocks) {
+            tokens.removeAll(keepingCapacity: true)
+            append(from: start, length: min(length, count - start), to: &tokens)
+            body(tokens)
         }
-        return samples
     }
 
     /// Compares 32 tokens at a time; only the block with a finding is looked at token by token.

@@ -7,7 +7,7 @@ extension TokenFile {
     /// The SHA-256 of samples, which tells files of one length apart.
     var digest: String {
         let hash = RunningHash()
-        samples.map(\.littleEndian).withUnsafeBytes { hash.update($0) }
+        sample { tokens in tokens.map(\.littleEndian).withUnsafeBytes { hash.update($0) } }
         return hash.digest
     }
 }

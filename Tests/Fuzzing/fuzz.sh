@@ -23,7 +23,7 @@ esac
 compile() {
     ${swift}c -O -wmo -parse-as-library $sanitizers -swift-version 6 -package-name fuzzing -enable-upcoming-feature ExistentialAny \
         -enable-upcoming-feature MemberImportVisibility -enable-experimental-feature Lifetimes -I $folder -I "$binaries/Modules" \
-        $(find Sources/CEpoll .build/checkouts/swift-crypto/Sources .build/checkouts/FlyingFox -name module.modulemap |
+        $(find Sources/CGlibc .build/checkouts/swift-crypto/Sources .build/checkouts/FlyingFox -name module.modulemap |
             sed 's/^/-Xcc -fmodule-map-file=/') \
         -module-name $1 -emit-module -emit-module-path $folder/$1.swiftmodule -c -o $folder/$1.o $(find $2 -name '*.swift')
 }

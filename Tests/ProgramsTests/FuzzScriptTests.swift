@@ -9,7 +9,7 @@ import Testing
         let sources = folder.url.appending(path: "a checkout")
         let script = sources.appending(path: "Tests/Fuzzing/fuzz.sh")
         for name in [
-            "Tests/Fuzzing", "Sources/CEpoll", ".build/checkouts/swift-crypto/Sources", ".build/checkouts/FlyingFox",
+            "Tests/Fuzzing", "Sources/CGlibc", ".build/checkouts/swift-crypto/Sources", ".build/checkouts/FlyingFox",
         ]
             + ["CryptoBoringWrapper", "Crypto"].map({ ".build/x/release/\($0).build" })
         {
