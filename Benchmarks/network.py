@@ -63,6 +63,30 @@ def link(rate, folder):
             subprocess.run(["ip", "netns", "delete", namespace], capture_output=True)
 
 
+def measure_rows(options, case, launcher, folder):
+    """Steps of many narrow experts, of which a token takes eight: bytes that leave a rank, and what a row for each expert would be."""
+    case = dataclasses.replace(
+        case, name="network, fine-grained", intermediate_size=224, num_local_experts=32, num_experts_per_tok=8)
+    tokens = case.batch_size * case.sequence_length // 2
+    # There and back, forward and backward, to the other rank: whole experts get half of a token's, shards all.
+    row = 4 * case.num_hidden_layers * tokens * case.num_experts_per_tok * 4 * case.hidden_size
+    rows, values, facts = [], [], {}
+    for allocator, part in [("expert-parallel", 0.5), ("tensor-parallel", 1)]:
+        for overlap in ["none", "all"]:
+            runner = Worker(
+                options.programs, allocator, flags=(("overlap", overlap), ("benchmark-even-routing", None)), launcher=launcher)
+            steps = []
+            for _ in range(min(options.rounds, 3)):
+                run = runner.run(case, folder, 1, False)
+                facts |= run.facts
+                steps.append(statistics.median(run.step_seconds[WARM_UP_STEPS:]))
+            sent = run.metrics[-1]["bytes_sent"]
+            values.append({"allocator": allocator, "overlap": overlap, "step_seconds": steps, "bytes_sent": sent, "bytes_of_a_row_each": part * row})
+            rows.append([allocator, overlap, f"{sent / 1e6:,.0f}", f"{part * row / 1e6:,.0f}", describe([1000 * time for time in steps], 0)])
+    print_table(["1 Gbit/s, 8 of 32 experts", "overlap", "MB a rank and step", "with a row for each expert", "ms a step"], rows)
+    return values, facts
+
+
 def measure_network(options, folder):
     """Steps over a link of 1 Gbit/s, with each of the switches of `--overlap`."""
     if reason := obstacle():
@@ -95,7 +119,9 @@ def measure_network(options, folder):
                 {"overlap": overlap, "eager": eager, "step_seconds": times, "gain": gains[overlap, eager]}
                 for (overlap, eager), times in steps.items()]
             goals.append(goal(f"overlap over 1 Gbit/s, {allocator}, to none", gains["all", False], 1.0))
+        rows, more = measure_rows(options, case, launcher, folder)
+        facts |= more
         products = [contenders.layers(options.programs, case, launcher=launcher)]
     _, exchange, _ = layer_table(products)
     goals.append(goal("exchange to MPI_Alltoallv over 1 Gbit/s", exchange, 0.8))
-    return {"case": dataclasses.asdict(case), "link": "1gbit", "allocators": values, "products": products, "goals": goals}, facts
+    return {"case": dataclasses.asdict(case), "link": "1gbit", "allocators": values, "rows": rows, "products": products, "goals": goals}, facts

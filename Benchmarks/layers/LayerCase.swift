@@ -60,7 +60,8 @@ struct LayerCase {
     static func plainExchange(
         _ shape: StepShape, between products: [Product] = [], rounds: Int, world: MPICommunicator
     ) throws -> Double {
-        let rows = shape.tokens(world.size) * shape.expertsPerToken / world.size
+        // Each token has experts on as many ranks as it can.
+        let rows = shape.tokens(world.size) * min(shape.expertsPerToken, world.size) / world.size
         let counts = (0..<world.size).map { $0 == world.rank ? 0 : rows * shape.hidden }
         let total = counts.reduce(0, +)
         let sent = Tensor(rows: 1, columns: total, repeating: 1)

@@ -1,178 +1,195 @@
 import ExpertPlacement
 import Layers
+import MessagePassing
 
-/// Which rows of one rank travel where in one chunk of an exchange, and how the rows that arrive lie in memory.
+/// Which rows one rank sends where in one pass of a layer and back, and how those that arrive lie in memory.
 ///
-/// A routing row goes to every tensor-parallel rank of its replica. Rows that arrive lie by expert, then source, so that
-/// each expert's are one matrix. Rows that stay on their rank take their places there at once.
+/// A (token, expert) pair goes to every tensor-parallel rank of its replica. A token's row goes to a rank once, with the first chunk
+/// that has a pair of it there, and one row returns, the sum over the token's experts there, with the last such chunk.
 struct DispatchLayout {
-    /// Rows to other ranks, by destination, then expert, then routing row.
-    let leaving: RowList
-    /// What goes to one expert of one rank: a part of `leaving`.
-    let departures: [(rank: Int, rows: Range<Int>)]
-    /// Rows of this rank for its own experts, with their places among all that arrive. Runs of neighbours are one list.
-    let staying: [(list: RowList, places: Range<Int>)]
-    /// What comes from one rank for one expert: its places.
-    let arrivals: [(rank: Int, rows: Range<Int>)]
-    /// Places of each expert's rows, E entries; empty for those of other chunks.
-    let expertRows: [Range<Int>]
-    /// Places of zeros, which fill up experts' rows.
-    let padding: [Range<Int>]
+    /// What travels and is computed together.
+    let chunks: [Chunk]
+    /// Rows that come from other ranks, and sums that go back to them.
+    let arrivingRowCount: Int
+    /// Rows that go to other ranks, and sums that come back from them.
+    let leavingRowCount: Int
+    /// Sums that come back from one rank, and their tokens.
+    let returns: [(rows: Range<Int>, tokens: [Int32])]
+    /// The routing row of each pair of this rank's tokens, by rank that it goes to, then expert, then routing row.
+    let pairs: [Int32]
+    /// What of `pairs` goes to each rank, W entries.
+    let leavingPairs: [Range<Int>]
+    /// What comes from each rank of the pairs that come to this one, its own among them, in such an order.
+    let arrivingPairs: [Range<Int>]
 
-    /// The layout of each chunk.
+    struct Chunk {
+        /// Tokens whose rows leave with this chunk, by destination.
+        let leaving: [Int32]
+        /// What of `leaving` goes to a rank.
+        let departures: [(rank: Int, rows: Range<Int>)]
+        /// What of all rows that arrive comes from a rank.
+        let arrivals: [(rank: Int, rows: Range<Int>)]
+        /// What of all sums that go back goes to a rank, when this chunk is computed.
+        let sumDepartures: [(rank: Int, rows: Range<Int>)]
+        /// What of all sums that come back comes from a rank.
+        let sumArrivals: [(rank: Int, rows: Range<Int>)]
+        /// The pairs that this rank computes with.
+        let places: PairPlaces
+    }
+
+    /// Tells the other ranks which rows they get. Collective.
     /// - Parameters:
     ///   - replicas: the replica of each routing row.
-    ///   - destinations: all ranks in the order in which rows are sent to them, this one last.
     ///   - leastRows: what each expert's rows are filled up to on this rank; empty: nothing.
-    ///   - exchangeCounts: gives rank r entries r·E ..< (r+1)·E of its argument, returns what came from the ranks.
-    static func chunks(
-        routing: Routing, replicas: [Int], ranks: ReplicaRanks, chunks: ExpertChunks, destinations: [Int],
-        leastRows: [Int], exchangeCounts: ([Int32]) throws -> [Int32]
-    ) throws -> [DispatchLayout] {
-        let (counts, rows) = sort(
-            routing, replicas: replicas, ranks: ranks, chunks: chunks, destinations: destinations)
-        let arrivingCounts = try exchangeCounts(counts)
-        var start = 0
-        return (0..<chunks.count).map { chunk in
-            let layout = DispatchLayout(
-                chunk, of: chunks, routing: routing, rows: rows[start...], counts: counts,
-                arrivingCounts: arrivingCounts,
-                destinations: destinations, leastRows: leastRows)
-            start += layout.leaving.count + layout.staying.reduce(0) { $0 + $1.list.count }
-            return layout
-        }
-    }
-
-    /// - Parameter rows: routing rows, this chunk's first.
-    private init(
-        _ chunk: Int, of chunks: ExpertChunks, routing: Routing, rows: ArraySlice<Int32>, counts: [Int32],
-        arrivingCounts: [Int32], destinations: [Int], leastRows: [Int]
-    ) {
+    init(
+        routing: Routing, replicas: [Int], ranks: ReplicaRanks, chunks: ExpertChunks, leastRows: [Int],
+        context: ExpertParallelContext
+    ) throws {
+        let (rank, size) = (context.communicator.rank, context.communicator.size)
         let expertCount = routing.expertCount
-        let (rank, worldSize) = (destinations[destinations.count - 1], destinations.count)
-        var departures = [(rank: Int, rows: Range<Int>)]()
-        var leavingCount = 0
-        for destination in destinations.dropLast() {
-            for expert in 0..<expertCount where chunks[destination, expert] == chunk {
-                let count = Int(counts[destination * expertCount + expert])
-                if count == 0 { continue }
-                departures.append((destination, leavingCount..<leavingCount + count))
-                leavingCount += count
-            }
-        }
-        self.departures = departures
-        leaving = RowList(rows.prefix(leavingCount), of: routing)
+        let (counts, pairs) = Self.sort(routing, replicas: replicas, ranks: ranks, size: size)
+        leavingPairs = counts.sums(of: expertCount).consecutiveRanges
+        self.pairs = pairs
 
-        var arrivals = [(rank: Int, rows: Range<Int>)]()
-        var stays = [(rows: Range<Int>, places: Range<Int>)]()
-        var padding = [Range<Int>]()
-        var expertRows = [Range<Int>]()
-        expertRows.reserveCapacity(expertCount)
-        // Own rows behind those that leave.
-        var next = rows.startIndex + leavingCount
-        var place = 0
-        for expert in 0..<expertCount {
-            let start = place
-            for source in 0..<(chunks[rank, expert] == chunk ? worldSize : 0) {
-                let count = Int(arrivingCounts[source * expertCount + expert])
-                if count == 0 { continue }
-                let places = place..<place + count
-                place += count
-                if source != rank {
-                    arrivals.append((source, places))
-                    continue
-                }
-                if let last = stays.last, last.places.upperBound == places.lowerBound {
-                    // Rows of the own rank lie by expert too.
-                    stays[stays.count - 1] = (
-                        last.rows.lowerBound..<next + count, last.places.lowerBound..<places.upperBound
-                    )
-                } else {
-                    stays.append((next..<next + count, places))
-                }
-                next += count
-            }
-            if !leastRows.isEmpty, chunks[rank, expert] == chunk, place - start < leastRows[expert] {
-                padding.append(place..<start + leastRows[expert])
-                place = start + leastRows[expert]
-            }
-            expertRows.append(start..<place)
+        let (sent, tokens) = Self.leavingRows(
+            pairs, leavingPairs, routing: routing, counts: counts, chunks: chunks, rank: rank)
+        let arriving = try ArrivingPairs(
+            counts: counts, rows: sent.map { $0?.there ?? [] }, pairs: pairs, leavingPairs: leavingPairs,
+            routing: routing,
+            context: context)
+        arrivingPairs = arriving.ranges
+        let received = (0..<size).map { source -> TokenRows? in
+            let range = arriving.ranges[source]
+            if source == rank || range.isEmpty { return nil }
+            return TokenRows(
+                Array(arriving.rows[range]),
+                pairCounts: chunks.pairCounts(arriving.counts, from: source * expertCount, rank: rank))
         }
-        self.arrivals = arrivals
-        self.expertRows = expertRows
-        self.padding = padding
-        staying = stays.map { (RowList(rows[$0.rows], of: routing), $0.places) }
+        let leavingRows = sent.map { $0?.count ?? 0 }.consecutiveRanges
+        let arrivingRows = received.map { $0?.count ?? 0 }.consecutiveRanges
+        leavingRowCount = leavingRows.last?.upperBound ?? 0
+        arrivingRowCount = arrivingRows.last?.upperBound ?? 0
+
+        let others = context.communicator.otherRanks
+        returns = others.compactMap { rank in
+            sent[rank].map { (leavingRows[rank], $0.returning(tokens[rank])) }
+        }
+        var places = PlaceCursor(arriving, received, firstRows: arrivingRows.map(\.lowerBound), rank: rank)
+        self.chunks = (0..<chunks.count).map { chunk in
+            func parts(
+                _ all: [TokenRows?], _ places: [Range<Int>], _ part: (TokenRows) -> Range<Int>
+            ) -> [(rank: Int, rows: Range<Int>)] {
+                others.compactMap { rank in
+                    guard let rows = all[rank].map(part), !rows.isEmpty else { return nil }
+                    let start = places[rank].lowerBound
+                    return (rank, start + rows.lowerBound..<start + rows.upperBound)
+                }
+            }
+            var leaving = [Int32]()
+            var departures = [(rank: Int, rows: Range<Int>)]()
+            for destination in others {
+                guard let rows = sent[destination]?.thereRanges[chunk], !rows.isEmpty else { continue }
+                departures.append((destination, leaving.count..<leaving.count + rows.count))
+                leaving += tokens[destination][rows]
+            }
+            return Chunk(
+                leaving: leaving, departures: departures,
+                arrivals: parts(received, arrivingRows) { $0.thereRanges[chunk] },
+                sumDepartures: parts(received, arrivingRows) { $0.backRanges[chunk] },
+                sumArrivals: parts(sent, leavingRows) { $0.backRanges[chunk] },
+                places: places.next(leastRows: leastRows) { chunks[rank, $0] == chunk })
+        }
     }
 
-    /// The part of `leaving` that goes to a rank.
-    func leaving(to rank: Int) -> Range<Int> {
-        let rows = departures.filter { $0.rank == rank }.map(\.rows)
-        guard let first = rows.first, let last = rows.last else { return 0..<0 }
-        return first.lowerBound..<last.upperBound
-    }
-
-    /// Rows that this rank's experts get, its own included.
-    var receivedCount: Int { expertRows.last?.upperBound ?? 0 }
-
-    /// A counting sort by (chunk, destination, expert), stable in the routing row.
-    /// - Returns: rows for each (rank, expert), W·E entries, and the routing row of each row to send.
+    /// A counting sort by (destination, expert), stable in the routing row.
+    /// - Returns: pairs for each (rank, expert), W·E entries, and the routing row of each pair.
     private static func sort(
-        _ routing: Routing, replicas: [Int], ranks: ReplicaRanks, chunks: ExpertChunks, destinations: [Int]
-    ) -> (counts: [Int32], rows: [Int32]) {
+        _ routing: Routing, replicas: [Int], ranks: ReplicaRanks, size: Int
+    ) -> (counts: [Int32], pairs: [Int32]) {
         let expertCount = routing.expertCount
         let experts = routing.experts.span
         let replicas = replicas.span
-        var counts = [Int32](repeating: 0, count: destinations.count * expertCount)
+        var counts = [Int32](repeating: 0, count: size * expertCount)
         for row in experts.indices {
             let expert = Int(experts[row])
             ranks.forEach(expert: expert, replica: replicas[row]) { counts[$0 * expertCount + expert] += 1 }
         }
-        var next = [Int](repeating: 0, count: counts.count)
         var total = 0
-        for chunk in 0..<chunks.count {
-            for destination in destinations {
-                for expert in 0..<expertCount where chunks[destination, expert] == chunk {
-                    next[destination * expertCount + expert] = total
-                    total += Int(counts[destination * expertCount + expert])
-                }
-            }
+        var next = counts.map { count in
+            defer { total += Int(count) }
+            return total
         }
-        var rows = [Int32](repeating: 0, count: total)
+        var pairs = [Int32](repeating: 0, count: total)
         for row in experts.indices {
             let expert = Int(experts[row])
             ranks.forEach(expert: expert, replica: replicas[row]) { destination in
                 let slot = destination * expertCount + expert
-                rows[next[slot]] = Int32(truncatingIfNeeded: row)
+                pairs[next[slot]] = Int32(truncatingIfNeeded: row)
                 next[slot] += 1
             }
         }
-        return (counts, rows)
+        return (counts, pairs)
+    }
+
+    /// Numbers the rows for each other rank in the order in which its pairs need them.
+    /// - Returns: the rows, nil where there are none, and their tokens.
+    private static func leavingRows(
+        _ pairs: [Int32], _ ranges: [Range<Int>], routing: Routing, counts: [Int32], chunks: ExpertChunks, rank: Int
+    ) -> (rows: [TokenRows?], tokens: [[Int32]]) {
+        let (allTokens, allPairs) = (routing.tokens.span, pairs.span)
+        var rows = [TokenRows?](repeating: nil, count: ranges.count)
+        var tokens = [[Int32]](repeating: [], count: ranges.count)
+        var allNumbers = [Int32](repeating: -1, count: ranges.count > 1 ? routing.tokenCount : 0)
+        var numbers = allNumbers.mutableSpan
+        for (destination, range) in ranges.enumerated() where destination != rank && !range.isEmpty {
+            var there = [Int32]()
+            there.reserveCapacity(range.count)
+            var sent = [Int32]()
+            sent.reserveCapacity(min(range.count, routing.tokenCount))
+            for pair in range {
+                let token = allTokens[Int(allPairs[pair])]
+                if numbers[Int(token)] < 0 {
+                    numbers[Int(token)] = Int32(truncatingIfNeeded: sent.count)
+                    sent.append(token)
+                }
+                there.append(numbers[Int(token)])
+            }
+            for token in sent { numbers[Int(token)] = -1 }
+            tokens[destination] = sent
+            rows[destination] = TokenRows(
+                there, pairCounts: chunks.pairCounts(counts, from: destination * routing.expertCount, rank: destination)
+            )
+        }
+        return (rows, tokens)
     }
 }
 
-/// Routing rows with what is needed of them.
-struct RowList {
-    /// Index of each among the routing rows.
-    let rows: [Int32]
-    let tokens: [Int32]
-    /// Routing weights.
-    let weights: [Float]
-
-    init(_ rows: ArraySlice<Int32>, of routing: Routing) {
-        let (allTokens, allWeights) = (routing.tokens.span, routing.weights.span)
-        self.rows = Array(rows)
-        tokens = rows.map { allTokens[Int($0)] }
-        weights = rows.map { allWeights[Int($0)] }
+extension ExpertChunks {
+    /// Pairs of each chunk of a rank.
+    /// - Parameter start: where in `counts` those of its experts are.
+    fileprivate func pairCounts(_ counts: [Int32], from start: Int, rank: Int) -> [Int] {
+        var sums = [Int](repeating: 0, count: count)
+        for expert in 0..<expertCount { sums[self[rank, expert]] += Int(counts[start + expert]) }
+        return sums
     }
+}
 
-    private init(rows: [Int32], tokens: [Int32], weights: [Float]) {
-        (self.rows, self.tokens, self.weights) = (rows, tokens, weights)
+extension [Int32] {
+    /// The sum of each `count` entries.
+    func sums(of count: Int) -> [Int] {
+        stride(from: 0, to: self.count, by: count).map { start in
+            self[start..<start + count].reduce(0) { $0 + Int($1) }
+        }
     }
+}
 
-    var count: Int { rows.count }
-
-    func part(_ range: Range<Int>) -> RowList {
-        if range == 0..<count { return self }
-        return RowList(rows: Array(rows[range]), tokens: Array(tokens[range]), weights: Array(weights[range]))
+extension [Int] {
+    /// Ranges of these lengths, each where the one before ends.
+    var consecutiveRanges: [Range<Int>] {
+        var end = 0
+        return map { count in
+            defer { end += count }
+            return end..<end + count
+        }
     }
 }

@@ -1,13 +1,16 @@
 import ExpertPlacement
 
-/// The experts of each rank in groups whose rows travel one group after the other, so that a rank computes with one while the rows of the
-/// next are on their way. An expert's rows stay together: its products are what they would be.
+/// The experts of each rank in groups that it computes with one after the other, while rows that only the next ones need are on their
+/// way. An expert's rows stay together: its products are what they would be.
 package struct ExpertChunks {
+    /// With more chunks less of an exchange is left that nothing hides, and messages are smaller.
+    package static let most = 4
+
     /// Chunks of the rank with the most experts.
     package let count: Int
     /// By rank, then expert.
     private let chunks: [Int]
-    private let expertCount: Int
+    let expertCount: Int
 
     /// - Parameter limit: the most chunks of a rank.
     package init(_ placement: LayerPlacement, worldSize: Int, limit: Int) {
@@ -27,6 +30,6 @@ package struct ExpertChunks {
         self.chunks = chunks
     }
 
-    /// The chunk in which rows for an expert reach a rank.
+    /// The chunk in which a rank computes with an expert.
     package subscript(rank: Int, expert: Int) -> Int { chunks[rank * expertCount + expert] }
 }

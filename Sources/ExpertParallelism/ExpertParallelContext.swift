@@ -59,6 +59,17 @@ public final class ExpertParallelContext {
             }, keeping: (leaving, arriving))
     }
 
+    /// Sends to each rank its part of `values`, in rank order, and returns what comes, in rank order, and counts what leaves. Collective.
+    func allToAll<Element: MessageElement>(
+        _ values: [Element], sendCounts: [Int], receiveCounts: [Int]
+    ) throws -> [Element] {
+        countSent(values.count - sendCounts[communicator.rank], of: Element.self)
+        var received = [Element](repeating: .zero, count: receiveCounts.reduce(0, +))
+        var target = received.mutableSpan
+        try communicator.allToAll(values.span, sendCounts: sendCounts, into: &target, receiveCounts: receiveCounts)
+        return received
+    }
+
     /// Returns the bytes sent since the last call, and starts again at zero.
     public func takeBytesSent() -> Int {
         defer { bytesSent = 0 }

@@ -25,15 +25,13 @@ public final class ParallelExperts: ExpertGroup {
 
     private struct Saved {
         let routingCount: Int
-        let chunks: [Chunk]
+        let layout: DispatchLayout
+        var chunks: [Chunk]
     }
-    /// What backward needs of a chunk.
+    /// What backward needs of a chunk: outputs of this rank's experts before they are weighted, by place, and what they computed.
     private struct Chunk {
-        let exchange: RowExchange
-        /// Outputs before they are weighted: of this rank's experts by place, and from other ranks.
         let results: Tensor
-        let returned: Tensor
-        let activations: [ExpertShard.Activations?]
+        var activations: [ExpertShard.Activations?]
     }
     private var saved: Saved?
 
@@ -77,13 +75,10 @@ public final class ParallelExperts: ExpertGroup {
         chunks = Self.chunks(placement, context)
     }
 
-    /// With more chunks less of an exchange is left that nothing hides, and messages are smaller.
-    private static let mostChunks = 4
-
     private static func chunks(_ placement: LayerPlacement, _ context: ExpertParallelContext) -> ExpertChunks {
         ExpertChunks(
             placement, worldSize: context.communicator.size,
-            limit: context.overlap.contains(.dispatch) && context.communicator.size > 1 ? mostChunks : 1)
+            limit: context.overlap.contains(.dispatch) && context.communicator.size > 1 ? ExpertChunks.most : 1)
     }
 
     /// Hands a sample to this layer's dispatcher.
@@ -106,168 +101,104 @@ public final class ParallelExperts: ExpertGroup {
         precondition(
             routing.tokenCount == x.rows && routing.expertCount == expertCount,
             "the routing is of other tokens or experts")
-        let exchanges = try context.timer.measure(.dispatch) {
-            try layouts(routing).map { RowExchange(layout: $0, context: context) }
-        }
-        var chunks = [(results: Tensor, activations: [ExpertShard.Activations?])]()
-        let transfers = try pipeline(
-            exchanges, dispatch: { try exchanges[$0].dispatch(x) },
-            compute: { index, arrived in
-                let results = Tensor(rows: arrived.rows, columns: hiddenSize)
-                let activations = try zip(shards, exchanges[index].layout.expertRows).map {
-                    shard, rows -> ExpertShard.Activations? in
-                    guard let shard, !rows.isEmpty else { return nil }
-                    if savingForBackward {
-                        work.rows += rows.count
-                        work.neuronRows += rows.count * shard.neurons.count
-                    }
-                    return try shard.forward(
-                        arrived.rows(rows), into: results.rows(rows), savingForBackward: savingForBackward,
-                        betweenProducts: context.letMessagesGoOn)
+        let layout = try context.timer.measure(.dispatch) { try makeLayout(routing) }
+        var chunks = [Chunk]()
+        let y = try pipeline(layout, x, weighted: true) { index, arrived in
+            let results = Tensor(rows: arrived.rows, columns: hiddenSize)
+            let parts = zip(shards, layout.chunks[index].places.expertRows)
+            let activations = try parts.map { shard, rows -> ExpertShard.Activations? in
+                guard let shard, !rows.isEmpty else { return nil }
+                if savingForBackward {
+                    work.rows += rows.count
+                    work.neuronRows += rows.count * shard.neurons.count
                 }
-                chunks.append((results, activations))
-                return results
-            })
-
-        return try context.timer.measure(.combine) {
-            let y = Tensor(rows: x.rows, columns: hiddenSize, repeating: 0)
-            let returned = try add(
-                zip(exchanges, chunks).map { ($0, $1.results) }, transfers, weighted: true, into: y)
-            let kept = chunks.indices.map {
-                Chunk(
-                    exchange: exchanges[$0], results: chunks[$0].results, returned: returned[$0],
-                    activations: chunks[$0].activations)
+                return try shard.forward(
+                    arrived.rows(rows), into: results.rows(rows), savingForBackward: savingForBackward,
+                    betweenProducts: context.letMessagesGoOn)
             }
-            saved = savingForBackward ? Saved(routingCount: routing.count, chunks: kept) : nil
-            return y
+            chunks.append(Chunk(results: results, activations: activations))
+            return results
         }
+        saved = savingForBackward ? Saved(routingCount: routing.count, layout: layout, chunks: chunks) : nil
+        return y
     }
 
     public func backward(_ outputGradient: Tensor) throws -> (inputGradient: Tensor, weightGradient: [Float]) {
-        guard let saved else { preconditionFailure("backward without a forward pass that saved for it") }
+        guard var saved else { preconditionFailure("backward without a forward pass that saved for it") }
         self.saved = nil
 
-        // dL/dweight of a row is the product of dy with the expert's output: the sum over its partial sums.
-        var products = [(leaving: [Float], staying: [[Float]])](repeating: ([], []), count: saved.chunks.count)
-        let transfers = try pipeline(
-            saved.chunks.map(\.exchange),
-            dispatch: { index in
-                let chunk = saved.chunks[index]
-                return try chunk.exchange.dispatch(outputGradient) { list, rows, places in
-                    if let places {
-                        products[index].staying.append(Rows.dots(rows, chunk.results.rows(places)))
-                    } else {
-                        products[index].leaving = Rows.dots(rows, chunk.returned)
-                    }
-                    Rows.scale(rows, by: list.weights, into: rows)
-                }
-            },
-            compute: { index, arrived in
-                let chunk = saved.chunks[index]
-                let results = chunk.results  // Needed no more: its memory takes the gradients.
-                for (expert, rows) in chunk.exchange.layout.expertRows.enumerated() {
-                    guard let shard = shards[expert], let activations = chunk.activations[expert] else { continue }
-                    try shard.backward(
-                        arrived.rows(rows), activations, into: results.rows(rows),
-                        betweenProducts: context.letMessagesGoOn)
-                }
-                return results
-            })
-
-        return try context.timer.measure(.combine) {
-            let inputGradient = Tensor(rows: outputGradient.rows, columns: hiddenSize, repeating: 0)
-            _ = try add(
-                saved.chunks.map { ($0.exchange, $0.results) }, transfers, weighted: false, into: inputGradient)
-            let weightGradient = sum(products, of: saved.chunks.map(\.exchange.layout), count: saved.routingCount)
-            return (inputGradient, weightGradient)
-        }
-    }
-
-    /// Adds what experts gave for this rank's rows to their tokens, in an order that does not depend on the chunks: rows that stayed, by
-    /// expert, while the others are under way, then those of each rank, by expert.
-    /// - Returns: the rows that returned, of each chunk.
-    private func add(
-        _ chunks: [(exchange: RowExchange, results: Tensor)], _ transfers: [RowExchange.Transfer], weighted: Bool,
-        into y: Tensor
-    ) throws -> [Tensor] {
-        for chunk in chunks {
-            try context.letMessagesGoOn()
-            chunk.exchange.addStaying(chunk.results, weighted: weighted, into: y)
-        }
-        let returned = try transfers.map { try $0.wait() }
-        for rank in context.communicator.otherRanks {
-            for (chunk, rows) in zip(chunks, returned) {
-                chunk.exchange.addReturned(rows, from: rank, weighted: weighted, into: y)
+        let layout = saved.layout
+        // dL/dweight of a pair is the product of dy with the expert's output: the sum over its partial sums.
+        let products = Tensor(rows: layout.arrivingPairs.last?.upperBound ?? 0, columns: 1)
+        var weightProducts: PairNumbers?
+        let inputGradient = try pipeline(layout, outputGradient, weighted: false) { index, arrived in
+            let places = layout.chunks[index].places
+            let results = saved.chunks[index].results
+            var values = products.mutableSpan
+            for (pair, product) in zip(places.pairs, Rows.dots(arrived, results)) where pair >= 0 {
+                values[Int(pair)] = product
             }
-        }
-        return returned
-    }
-
-    /// Adds up what each list of rows has for them, in such an order: those of each rank, then those that stayed.
-    /// - Parameter count: of routing rows.
-    private func sum(
-        _ products: [(leaving: [Float], staying: [[Float]])], of layouts: [DispatchLayout], count: Int
-    ) -> [Float] {
-        var sums = [Float](repeating: 0, count: count)
-        for rank in context.communicator.otherRanks {
-            for (products, layout) in zip(products, layouts) {
-                for index in layout.leaving(to: rank) {
-                    sums[Int(layout.leaving.rows[index])] += products.leaving[index]
+            if index == layout.chunks.count - 1 {
+                weightProducts = try PairNumbers(products, layout, context: context)
+            }
+            for run in places.runs {
+                let rows = arrived.rows(run.places)
+                Rows.scale(rows, by: run.weights, into: rows)
+            }
+            // The results are needed no more: their memory takes the gradients.
+            for (expert, rows) in places.expertRows.enumerated() {
+                guard let shard = shards[expert], let activations = saved.chunks[index].activations[expert] else {
+                    continue
                 }
+                try shard.backward(
+                    arrived.rows(rows), activations, into: results.rows(rows), betweenProducts: context.letMessagesGoOn)
             }
+            saved.chunks[index].activations = []
+            return results
         }
-        for (products, layout) in zip(products, layouts) {
-            for (products, stay) in zip(products.staying, layout.staying) {
-                for (row, product) in zip(stay.list.rows, products) { sums[Int(row)] += product }
-            }
+        let weightGradient = try context.timer.measure(.combine) {
+            try weightProducts?.sum(count: saved.routingCount) ?? []
         }
-        return sums
+        return (inputGradient, weightGradient)
     }
 
     /// Brings rows to the experts and results back, chunk by chunk: while one is computed, the next one's rows arrive, and the results of
     /// those before leave.
     /// - Parameters:
-    ///   - dispatch: begins a chunk's way to the experts.
+    ///   - source: rows of this rank's tokens, (T, D).
+    ///   - weighted: whether results are multiplied with their routing weights.
     ///   - compute: gets a chunk's rows and returns the results, which nobody changes any more.
-    /// - Returns: the results on their way back.
+    /// - Returns: sums of each token's results, (T, D).
     private func pipeline(
-        _ exchanges: [RowExchange], dispatch: (Int) throws -> RowExchange.Transfer,
-        compute: (Int, Tensor) throws -> Tensor
-    ) throws -> [RowExchange.Transfer] {
+        _ layout: DispatchLayout, _ source: Tensor, weighted: Bool, compute: (Int, Tensor) throws -> Tensor
+    ) throws -> Tensor {
         let timer = context.timer
-        var arriving = try timer.measure(.dispatch) { try dispatch(0) }
-        return try exchanges.indices.map { index in
+        let exchange = RowExchange(layout, columns: hiddenSize, context: context)
+        var arriving = [try timer.measure(.dispatch) { try exchange.dispatch(0, of: source) }]
+        let results = try layout.chunks.indices.map { index in
             let arrived = try timer.measure(.dispatch) {
-                let current = arriving
-                if index + 1 < exchanges.count { arriving = try dispatch(index + 1) }
-                return try current.wait()
+                if index + 1 < layout.chunks.count { arriving.append(try exchange.dispatch(index + 1, of: source)) }
+                return try exchange.finish(arriving.removeFirst())
             }
             let results = try timer.measure(.experts) { try compute(index, arrived) }
-            return try timer.measure(.combine) { try exchanges[index].combine(results) }
+            try timer.measure(.combine) { try exchange.combine(index, results, weighted: weighted) }
+            return results
+        }
+        return try timer.measure(.combine) {
+            let y = Tensor(rows: source.rows, columns: source.columns, repeating: 0)
+            try exchange.finish(results, weighted: weighted, into: y)
+            return y
         }
     }
 
     /// Picks replicas, and tells the other ranks what comes.
-    private func layouts(_ routing: Routing) throws -> [DispatchLayout] {
-        let communicator = context.communicator
+    private func makeLayout(_ routing: Routing) throws -> DispatchLayout {
         let origin = DispatchOrigin(
-            rank: communicator.rank, step: context.step, layer: layer, firstToken: context.firstToken)
-        return try DispatchLayout.chunks(
+            rank: context.communicator.rank, step: context.step, layer: layer, firstToken: context.firstToken)
+        return try DispatchLayout(
             routing: routing, replicas: dispatcher.assignTask(routing, placement: placement, origin: origin),
-            ranks: replicaRanks, chunks: chunks, destinations: communicator.otherRanks + [communicator.rank],
+            ranks: replicaRanks, chunks: chunks,
             leastRows: routing.paddedRows == 0 ? [] : shards.map { $0 == nil ? 0 : routing.paddedRows },
-            exchangeCounts: exchangeCounts)
-    }
-
-    /// Tells each rank how many rows it gets for each expert.
-    private func exchangeCounts(_ counts: [Int32]) throws -> [Int32] {
-        let communicator = context.communicator
-        guard communicator.size > 1 else { return counts }
-        let blocks = [Int](repeating: expertCount, count: communicator.size)
-        var received = [Int32](repeating: 0, count: counts.count)
-        var target = received.mutableSpan
-        try communicator.allToAll(counts.span, sendCounts: blocks, into: &target, receiveCounts: blocks)
-        context.countSent((communicator.size - 1) * expertCount, of: Int32.self)
-        return received
+            context: context)
     }
 }

@@ -21,7 +21,7 @@ struct ReplicaRanks {
         shards = placement.experts.map(\.mesh.tensorParallel)
     }
 
-    /// Calls `body` with each rank that a row for a replica goes to.
+    /// Calls `body` with each rank that a pair with a replica goes to.
     @inline(__always)
     func forEach(expert: Int, replica: Int, _ body: (Int) -> Void) {
         let count = shards[expert]

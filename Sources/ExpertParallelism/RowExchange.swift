@@ -2,80 +2,106 @@ import Layers
 import MessagePassing
 import Tensors
 
-/// Moves rows to the experts' ranks and back, as a `DispatchLayout` says. Rows that stay on their rank are gathered into
-/// their places and do not pass through the communicator; others arrive in theirs.
-struct RowExchange {
-    let layout: DispatchLayout
-    let context: ExpertParallelContext
+/// Moves rows to the experts' ranks and their results back, chunk by chunk, as a `DispatchLayout` says. Rows that stay on their rank
+/// do not pass through the communicator.
+final class RowExchange {
+    private let layout: DispatchLayout
+    private let context: ExpertParallelContext
+    /// Entries of a row, D.
+    private let columns: Int
+    /// Rows that came from other ranks. All chunks copy from it, also what came with an earlier one.
+    private var received: Tensor?
+    /// Sums of results that go back to them.
+    private var sums: Tensor?
+    /// Sums that came back.
+    private var returned: Tensor?
+    private var underWay = [any PendingExchange]()
 
-    /// Rows, some of which are under way.
+    init(_ layout: DispatchLayout, columns: Int, context: ExpertParallelContext) {
+        self.layout = layout
+        self.columns = columns
+        self.context = context
+    }
+
+    private var isAlone: Bool { context.communicator.size == 1 }
+
+    /// A chunk's rows, some of which are under way.
     struct Transfer {
+        fileprivate let chunk: Int
         fileprivate let rows: Tensor
         fileprivate let exchange: (any PendingExchange)?
-
-        /// All rows, when they are there. Collective.
-        func wait() throws -> Tensor {
-            try exchange?.wait()
-            return rows
-        }
     }
 
-    /// Brings rows of this rank's tokens to the experts.
-    /// - Parameters:
-    ///   - source: (T, D)
-    ///   - prepare: may change rows after they were gathered; gets their list, the rows, and their places when they stay.
-    /// - Returns: the rows that arrive, ordered by expert, (R, D).
-    func dispatch(
-        _ source: Tensor, prepare: (RowList, Tensor, Range<Int>?) -> Void = { _, _, _ in }
-    ) throws -> Transfer {
-        let arrived = Tensor(rows: layout.receivedCount, columns: source.columns)
+    /// Brings rows of this rank's tokens to the experts of a chunk.
+    /// - Parameter source: (T, D)
+    func dispatch(_ chunk: Int, of source: Tensor) throws -> Transfer {
+        let part = layout.chunks[chunk]
         var exchange: (any PendingExchange)?
-        if context.communicator.size > 1 {
-            let sent = Tensor(rows: layout.leaving.count, columns: source.columns)
-            Rows.gather(source, indices: layout.leaving.tokens, into: sent)
-            prepare(layout.leaving, sent, nil)
-            exchange = try start(sent, layout.departures, arrived, layout.arrivals)
+        if !isAlone {
+            let sent = Tensor(rows: part.leaving.count, columns: columns)
+            Rows.gather(source, indices: part.leaving, into: sent)
+            let target = received ?? Tensor(rows: layout.arrivingRowCount, columns: columns)
+            received = target
+            exchange = try start(sent, part.departures, target, part.arrivals)
         }
-        for (list, places) in layout.staying {
-            let rows = arrived.rows(places)
-            Rows.gather(source, indices: list.tokens, into: rows)
-            prepare(list, rows, places)
+        let rows = Tensor(rows: part.places.count, columns: columns)
+        for run in part.places.runs where run.isOwn {
+            Rows.gather(source, indices: run.rows, into: rows.rows(run.places))
         }
-        for places in layout.padding { arrived.rows(places).fill(0) }
-        return Transfer(rows: arrived, exchange: exchange)
+        for places in part.places.padding { rows.rows(places).fill(0) }
+        return Transfer(chunk: chunk, rows: rows, exchange: exchange)
     }
 
-    /// Brings results of the experts back to the tokens' ranks.
-    /// - Parameter results: ordered by expert, (R, D). Nobody may change them before the transfer is done.
-    /// - Returns: a row for each that left this rank, in the order of `leaving`.
-    func combine(_ results: Tensor) throws -> Transfer {
-        let returned = Tensor(rows: layout.leaving.count, columns: results.columns)
-        guard context.communicator.size > 1 else { return Transfer(rows: returned, exchange: nil) }
-        return Transfer(
-            rows: returned,
-            exchange: try start(results, layout.arrivals, returned, layout.departures))
+    /// The rows of a chunk, ordered by expert, (R, D), when they are there. Collective.
+    func finish(_ transfer: Transfer) throws -> Tensor {
+        try transfer.exchange?.wait()
+        if let received {
+            for run in layout.chunks[transfer.chunk].places.runs where !run.isOwn {
+                Rows.gather(received, indices: run.rows, into: transfer.rows.rows(run.places))
+            }
+            if transfer.chunk == layout.chunks.count - 1 { self.received = nil }
+        }
+        return transfer.rows
     }
 
-    /// Adds the results of rows that stayed to their tokens.
+    /// Adds up a chunk's results for other ranks' tokens, and sends back the sums that have all their parts.
     /// - Parameters:
-    ///   - results: of this rank's experts, (R, D).
+    ///   - results: ordered by expert, (R, D).
     ///   - weighted: whether rows are multiplied with their routing weights.
-    ///   - y: (T, D), added to.
-    func addStaying(_ results: Tensor, weighted: Bool, into y: Tensor) {
-        for (list, places) in layout.staying {
-            Rows.scatterAdd(
-                results.rows(places), indices: list.tokens, scales: weighted ? list.weights : nil, into: y)
-        }
+    func combine(_ chunk: Int, _ results: Tensor, weighted: Bool) throws {
+        if isAlone { return }
+        let part = layout.chunks[chunk]
+        let sums = sums ?? Tensor(rows: layout.arrivingRowCount, columns: columns, repeating: 0)
+        let returned = returned ?? Tensor(rows: layout.leavingRowCount, columns: columns)
+        (self.sums, self.returned) = (sums, returned)
+        add(results, of: part, own: false, weighted: weighted, to: sums)
+        underWay.append(try start(sums, part.sumDepartures, returned, part.sumArrivals))
     }
 
-    /// Adds the results of rows that returned from one rank.
-    /// - Parameter returned: of all that left.
-    func addReturned(_ returned: Tensor, from rank: Int, weighted: Bool, into y: Tensor) {
-        let rows = layout.leaving(to: rank)
-        if rows.isEmpty { return }
-        let list = layout.leaving.part(rows)
-        Rows.scatterAdd(
-            returned.rows(rows), indices: list.tokens, scales: weighted ? list.weights : nil, into: y)
+    /// Adds all chunks' results to this rank's tokens, in an order that does not depend on the chunks: of rows that stayed, by expert,
+    /// while the others are under way, then those of each rank. Collective.
+    /// - Parameters:
+    ///   - results: of each chunk, (R, D).
+    ///   - y: (T, D), added to.
+    func finish(_ results: [Tensor], weighted: Bool, into y: Tensor) throws {
+        for (part, results) in zip(layout.chunks, results) {
+            try context.letMessagesGoOn()
+            add(results, of: part, own: true, weighted: weighted, to: y)
+        }
+        for exchange in underWay { try exchange.wait() }
+        (underWay, sums) = ([], nil)
+        guard let returned else { return }
+        for (rows, tokens) in layout.returns {
+            Rows.scatterAdd(returned.rows(rows), indices: tokens, scales: nil, into: y)
+        }
+        self.returned = nil
+    }
+
+    private func add(_ results: Tensor, of part: DispatchLayout.Chunk, own: Bool, weighted: Bool, to y: Tensor) {
+        for run in part.places.runs where run.isOwn == own {
+            Rows.scatterAdd(
+                results.rows(run.places), indices: run.targets, scales: weighted ? run.weights : nil, into: y)
+        }
     }
 
     /// Sends parts of `sent`, and receives into parts of `received`.

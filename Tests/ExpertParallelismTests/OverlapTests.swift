@@ -6,6 +6,7 @@ import Mixtral
 import PlacementInvariance
 import Randomness
 import Tensors
+import TestSupport
 import Testing
 
 /// Results are the same with and without overlap, so only the order of calls shows whether anything travels while ranks compute.
@@ -39,8 +40,35 @@ import Testing
             _ = try sparse.backward(block.rows(0..<12, purpose: "dy"), probabilityGradient: nil)
             return [forward, recording.takeMost(), recording.underWay]
         }
-        // Each rank has two experts: two chunks.
-        for counts in ranks { #expect(counts == (overlaps ? [2, 2, 0] : [1, 1, 0])) }
+        // Each rank has two experts: two chunks. Backward's last results travel with the gradients of routing weights.
+        for counts in ranks { #expect(counts == (overlaps ? [2, 3, 0] : [1, 2, 0])) }
+    }
+
+    /// Chunks change no bit, wherever experts are, and nothing is changed or read while it travels.
+    @Test(arguments: 2...5) func chunksChangeNothing(worldSize: Int) throws {
+        var block = BlockCase()
+        block.expertsPerToken = 3
+        block.widths = [3, 7, 1, 5, 2, 6]
+        let seed = TestRuns.seed("overlap on \(worldSize) ranks")
+        var plans = RandomPlan(seed: seed)
+        for round in 0..<10 {
+            let plan = try plans.plan(for: block.model, worldSize: worldSize)
+            func run(_ overlap: Overlap) throws -> [BlockCase.Outcome] {
+                block.overlap = overlap
+                return try ThreadCommunicator.run(worldSize: worldSize) { [block] in
+                    try block.run(on: EagerCommunicator($0), plan: plan, dispatcher: RandomDispatcher(seed: seed))
+                }
+            }
+            for (apart, overlapped) in zip(try run([]), try run(.all)) {
+                let situation = "round \(round), seed \(seed), plan \(plan.layers[0].experts.map(\.mesh))"
+                #expect(apart.outputs.allSatisfy(\.isFinite) && apart.outputs == overlapped.outputs, "\(situation)")
+                #expect(apart.inference == overlapped.inference, "\(situation)")
+                #expect(apart.inputGradients == overlapped.inputGradients, "\(situation)")
+                #expect(apart.gradients == overlapped.gradients, "\(situation)")
+                #expect(apart.gradientNorm.isFinite && apart.gradientNorm == overlapped.gradientNorm, "\(situation)")
+                #expect(apart.bytesSent == overlapped.bytesSent, "\(situation)")
+            }
+        }
     }
 
     /// Gradients and weights of experts, and of the rest.

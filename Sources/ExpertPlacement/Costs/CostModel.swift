@@ -60,7 +60,8 @@ public struct CostModel: Hashable, Sendable, Codable {
     }
 
     /// Seconds a row costs a rank in exchanges: its hidden state comes, its output returns, and both gradients alike.
-    /// Rows come from all ranks alike; the part that is the rank's own, one of W, does not travel.
+    /// Rows come from all ranks alike; the part that is the rank's own, one of W, does not travel. An upper bound: a token's row
+    /// travels once for all experts of a rank, but which experts tokens take together is not known.
     public func exchangeSecondsPerRow(hiddenSize: Int, worldSize: Int, rank: Int) -> Double {
         let bytes = 4 * Double(hiddenSize * valueBytes)
         guard let links = nodeLinks else {

@@ -1,5 +1,6 @@
 import ExpertParallelism
 import ExpertPlacement
+import Foundation
 import Layers
 import Mixtral
 import Tensors
@@ -194,13 +195,17 @@ private struct Activations {
         /// Entries of one activation of all a rank's experts, and the most of one expert, by rank.
         let hidden: [Double]
         let largest: [Double]
-        /// Rows that a token's rank sends to experts, wherever they are, for each token.
-        let copies: Double
+        /// The part of all tokens that have an expert there, by rank: those that are sent there, once each.
+        let reached: [Double]
+        /// Chunks in which rows travel.
+        let chunks: Double
 
         /// - Parameters:
         ///   - tokens: of all ranks.
-        ///   - load: rows of each expert.
-        init(_ layer: LayerPlacement, tokens: Double, load: Double, worldSize: Int) {
+        ///   - choices: experts of each token, which it takes as if each choice knew nothing of the others.
+        ///   - overlaps: whether rows travel in chunks.
+        init(_ layer: LayerPlacement, tokens: Double, choices: Double, worldSize: Int, overlaps: Bool) {
+            let load = tokens * choices / Double(layer.experts.count)
             let none = [Double](repeating: 0, count: worldSize)
             var (rows, hidden, largest) = (none, none, none)
             for expert in layer.experts {
@@ -215,7 +220,9 @@ private struct Activations {
                 }
             }
             (self.rows, self.hidden, self.largest) = (rows, hidden, largest)
-            copies = rows.reduce(0, +) / tokens
+            reached = rows.map { 1 - pow(1 - min(1, $0 / (tokens * choices)), choices) }
+            let limit = overlaps ? ExpertChunks.most : 1
+            chunks = Double(ExpertChunks(layer, worldSize: worldSize, limit: limit).count)
         }
     }
 
@@ -236,8 +243,12 @@ private struct Activations {
         self.options = options
         worldSize = plan.worldSize
         let tokens = Double(options.batchSize / options.microBatches * options.sequenceLength)
-        let load = tokens * Double(configuration.expertsPerToken) / Double(configuration.experts)
-        layers = plan.layers.map { Layer($0, tokens: tokens, load: load, worldSize: plan.worldSize) }
+        let overlaps = options.overlap.contains(.dispatch) && Set(plan.nodes).count > 1
+        layers = plan.layers.map {
+            Layer(
+                $0, tokens: tokens, choices: Double(configuration.expertsPerToken), worldSize: plan.worldSize,
+                overlaps: overlaps)
+        }
     }
 
     /// Entries of one layer.
@@ -352,12 +363,17 @@ private struct Activations {
         // Router: probabilities and choices.
         let router = Double(configuration.experts + 6 * configuration.expertsPerToken)
         let (rows, hidden) = (layers[index].rows[rank], layers[index].hidden[rank])
-        // Each rank has its part of every expert's tokens.
-        let staying = rows / Double(worldSize)
-        let leaving = max(0, tokens * layers[index].copies - staying)
-        let routed = tokens * router + (2 - rounded) * rows * state + 2 * hidden + leaving * state
-        // Gradients of the rows that are there, with those that leave or, later, one activation of one expert.
-        let work = rows * state + max(leaving * state, (1 + 3 * rounded) * layers[index].largest[rank])
+        let routed = tokens * router + (2 - rounded) * rows * state + 2 * hidden
+        // Gradients of the rows that are there, with those that leave and arrive or, later, one activation of one expert. In chunks there are
+        // those of two, what arrives, what goes back and what comes back, and the activation.
+        let (reached, chunks) = (layers[index].reached, layers[index].chunks)
+        let leaving = tokens * (reached.reduce(0, +) - reached[rank]) * state
+        let arriving = tokens * Double(worldSize - 1) * reached[rank] * state
+        let largest = (1 + 3 * rounded) * layers[index].largest[rank]
+        let work =
+            chunks > 1
+            ? 2 / chunks * rows * state + 2 * arriving + leaving + largest
+            : rows * state + max(leaving + arriving, largest)
         entries.network = routed
         entries.work = work
         guard configuration.sharedExpertWidth != nil else { return entries }

@@ -1,0 +1,119 @@
+/// The pairs of a chunk that a rank computes with: by expert, then rank that they come from.
+struct PairPlaces {
+    /// Places of each expert's rows, E entries; empty for those of other chunks.
+    let expertRows: [Range<Int>]
+    /// Places of zeros, which fill up experts' rows.
+    let padding: [Range<Int>]
+    /// All others.
+    let runs: [Run]
+    /// What each place's pair is among those that come to the rank, its own among them; -1: none.
+    let pairs: [Int32]
+
+    /// Neighbouring places of pairs of this rank's tokens, or of others'.
+    struct Run {
+        let places: Range<Int>
+        let isOwn: Bool
+        /// This rank's tokens, or rows among those that arrive.
+        var rows = [Int32]()
+        /// What their results are added to: this rank's tokens, or rows among the sums that go back.
+        var targets = [Int32]()
+        /// Routing weights.
+        var weights = [Float]()
+    }
+
+    /// Rows that the rank's experts get.
+    var count: Int { pairs.count }
+}
+
+/// Gives pairs that come to a rank their places, chunk by chunk.
+struct PlaceCursor {
+    private let arriving: ArrivingPairs
+    private let received: [TokenRows?]
+    private let firstRows: [Int]
+    private let rank: Int
+    /// The next pair of each rank.
+    private var next: [Int]
+
+    /// - Parameters:
+    ///   - received: rows that come from each other rank.
+    ///   - firstRows: where they begin among all that arrive.
+    init(_ arriving: ArrivingPairs, _ received: [TokenRows?], firstRows: [Int], rank: Int) {
+        self.arriving = arriving
+        self.received = received
+        self.firstRows = firstRows
+        self.rank = rank
+        next = arriving.ranges.map(\.lowerBound)
+    }
+
+    /// The next chunk.
+    /// - Parameters:
+    ///   - leastRows: what each expert's rows are filled up to; empty: nothing.
+    ///   - contains: whether an expert's rows are in it.
+    mutating func next(leastRows: [Int], contains: (Int) -> Bool) -> PairPlaces {
+        let size = arriving.ranges.count
+        let expertCount = arriving.counts.count / size
+        var expertRows = [Range<Int>]()
+        expertRows.reserveCapacity(expertCount)
+        var padding = [Range<Int>]()
+        var runs = [(places: Range<Int>, isOwn: Bool, parts: [(source: Int, pairs: Range<Int>)])]()
+        var place = 0
+        for expert in 0..<expertCount {
+            let start = place
+            let isThere = contains(expert)
+            for source in 0..<(isThere ? size : 0) {
+                let count = Int(arriving.counts[source * expertCount + expert])
+                if count == 0 { continue }
+                let isOwn = source == rank
+                if runs.last?.isOwn != isOwn || runs.last?.places.upperBound != place {
+                    runs.append((place..<place, isOwn, []))
+                }
+                place += count
+                runs[runs.count - 1].places = runs[runs.count - 1].places.lowerBound..<place
+                runs[runs.count - 1].parts.append((source, next[source]..<next[source] + count))
+                next[source] += count
+            }
+            if isThere, !leastRows.isEmpty, place - start < leastRows[expert] {
+                padding.append(place..<start + leastRows[expert])
+                place = start + leastRows[expert]
+            }
+            expertRows.append(start..<place)
+        }
+        var pairs = [Int32](repeating: -1, count: place)
+        for run in runs {
+            var place = run.places.lowerBound
+            for part in run.parts {
+                for pair in part.pairs {
+                    pairs[place] = Int32(truncatingIfNeeded: pair)
+                    place += 1
+                }
+            }
+        }
+        return PairPlaces(
+            expertRows: expertRows, padding: padding,
+            runs: runs.map { self.run($0.places, isOwn: $0.isOwn, $0.parts) }, pairs: pairs)
+    }
+
+    private func run(
+        _ places: Range<Int>, isOwn: Bool, _ parts: [(source: Int, pairs: Range<Int>)]
+    ) -> PairPlaces.Run {
+        var run = PairPlaces.Run(places: places, isOwn: isOwn)
+        run.rows.reserveCapacity(places.count)
+        run.targets.reserveCapacity(places.count)
+        run.weights.reserveCapacity(places.count)
+        for (source, pairs) in parts {
+            run.weights += arriving.weights[pairs]
+            guard let rows = received[source] else {
+                run.rows += arriving.rows[pairs]
+                run.targets += arriving.rows[pairs]
+                continue
+            }
+            let first = Int32(truncatingIfNeeded: firstRows[source])
+            let start = arriving.ranges[source].lowerBound
+            for row in arriving.rows[pairs] { run.rows.append(first + row) }
+            for row in rows.back[pairs.lowerBound - start..<pairs.upperBound - start] {
+                run.targets.append(first + row)
+            }
+        }
+        return run
+    }
+}
