@@ -3,8 +3,8 @@ import MessagePassing
 
 /// The pairs that come to one rank, its own among them: by rank that they come from, then expert, then the other's routing row.
 struct ArrivingPairs {
-    /// Pairs for each (rank, expert), W·E entries.
-    let counts: [Int32]
+    /// Pairs for each shard of this rank, by rank that they come from.
+    private let counts: [Int32]
     /// Pairs of each rank, W entries.
     let ranges: [Range<Int>]
     /// Of each pair the row that brings its token, counted for each rank from 0, or this rank's token.
@@ -14,13 +14,13 @@ struct ArrivingPairs {
 
     /// Collective.
     /// - Parameters:
-    ///   - counts: this rank's pairs for each (rank, expert).
+    ///   - counts: this rank's pairs for each shard of all ranks.
     ///   - rows: of each pair for each rank the row that brings its token; of the own rank's none.
     ///   - pairs: routing rows.
     ///   - leavingPairs: what of `pairs` goes to each rank.
     init(
-        counts: [Int32], rows: [[Int32]], pairs: [Int32], leavingPairs: [Range<Int>], routing: Routing,
-        context: ExpertParallelContext
+        counts: [Int32], shards: PlacedShards, rows: [[Int32]], pairs: [Int32], leavingPairs: [Range<Int>],
+        routing: Routing, context: ExpertParallelContext
     ) throws {
         let (rank, size) = (context.communicator.rank, context.communicator.size)
         let own = pairs[leavingPairs[rank]]
@@ -32,9 +32,11 @@ struct ArrivingPairs {
             weights = own.map { allWeights[Int($0)] }
             return
         }
-        let expertCounts = [Int](repeating: routing.expertCount, count: size)
-        self.counts = try context.allToAll(counts, sendCounts: expertCounts, receiveCounts: expertCounts)
-        ranges = self.counts.sums(of: routing.expertCount).consecutiveRanges
+        let shardCount = shards.ranges[rank].count
+        let arriving = try context.allToAll(
+            counts, sendCounts: shards.ranges.map(\.count), receiveCounts: [Int](repeating: shardCount, count: size))
+        self.counts = arriving
+        ranges = (0..<size).map { arriving[$0 * shardCount..<($0 + 1) * shardCount].total }.consecutiveRanges
 
         // Rows, then the weights' bits.
         var sent = [Int32]()
@@ -71,5 +73,10 @@ struct ArrivingPairs {
         }
         self.rows = allRows
         self.weights = weights
+    }
+    /// Pairs for each shard of this rank from another.
+    func counts(from source: Int) -> ArraySlice<Int32> {
+        let shardCount = counts.count / ranges.count
+        return counts[source * shardCount..<(source + 1) * shardCount]
     }
 }

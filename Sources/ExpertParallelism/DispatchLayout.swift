@@ -42,28 +42,24 @@ struct DispatchLayout {
     ///   - replicas: the replica of each routing row.
     ///   - leastRows: what each expert's rows are filled up to on this rank; empty: nothing.
     init(
-        routing: Routing, replicas: [Int], ranks: ReplicaRanks, chunks: ExpertChunks, leastRows: [Int],
-        context: ExpertParallelContext
+        routing: Routing, replicas: [Int], shards: PlacedShards, leastRows: [Int], context: ExpertParallelContext
     ) throws {
         let (rank, size) = (context.communicator.rank, context.communicator.size)
-        let expertCount = routing.expertCount
-        let (counts, pairs) = Self.sort(routing, replicas: replicas, ranks: ranks, size: size)
-        leavingPairs = counts.sums(of: expertCount).consecutiveRanges
+        let (counts, pairs) = Self.sort(routing, replicas: replicas, shards: shards)
+        leavingPairs = shards.ranges.map { counts[$0].total }.consecutiveRanges
         self.pairs = pairs
 
         let (sent, tokens) = Self.leavingRows(
-            pairs, leavingPairs, routing: routing, counts: counts, chunks: chunks, rank: rank)
+            pairs, leavingPairs, routing: routing, counts: counts, shards: shards, rank: rank)
         let arriving = try ArrivingPairs(
-            counts: counts, rows: sent.map { $0?.there ?? [] }, pairs: pairs, leavingPairs: leavingPairs,
-            routing: routing,
-            context: context)
+            counts: counts, shards: shards, rows: sent.map { $0?.there ?? [] }, pairs: pairs,
+            leavingPairs: leavingPairs, routing: routing, context: context)
         arrivingPairs = arriving.ranges
         let received = (0..<size).map { source -> TokenRows? in
             let range = arriving.ranges[source]
             if source == rank || range.isEmpty { return nil }
             return TokenRows(
-                Array(arriving.rows[range]),
-                pairCounts: chunks.pairCounts(arriving.counts, from: source * expertCount, rank: rank))
+                Array(arriving.rows[range]), pairCounts: shards.pairCounts(arriving.counts(from: source), of: rank))
         }
         let leavingRows = sent.map { $0?.count ?? 0 }.consecutiveRanges
         let arrivingRows = received.map { $0?.count ?? 0 }.consecutiveRanges
@@ -74,8 +70,10 @@ struct DispatchLayout {
         returns = others.compactMap { rank in
             sent[rank].map { (leavingRows[rank], $0.returning(tokens[rank])) }
         }
-        var places = PlaceCursor(arriving, received, firstRows: arrivingRows.map(\.lowerBound), rank: rank)
-        self.chunks = (0..<chunks.count).map { chunk in
+        var places = PlaceCursor(
+            arriving, received, firstRows: arrivingRows.map(\.lowerBound), shards: shards, rank: rank,
+            expertCount: routing.expertCount)
+        chunks = (0..<shards.chunkCount).map { chunk in
             func parts(
                 _ all: [TokenRows?], _ places: [Range<Int>], _ part: (TokenRows) -> Range<Int>
             ) -> [(rank: Int, rows: Range<Int>)] {
@@ -97,22 +95,20 @@ struct DispatchLayout {
                 arrivals: parts(received, arrivingRows) { $0.thereRanges[chunk] },
                 sumDepartures: parts(received, arrivingRows) { $0.backRanges[chunk] },
                 sumArrivals: parts(sent, leavingRows) { $0.backRanges[chunk] },
-                places: places.next(leastRows: leastRows) { chunks[rank, $0] == chunk })
+                places: places.next(chunk, leastRows: leastRows))
         }
     }
 
-    /// A counting sort by (destination, expert), stable in the routing row.
-    /// - Returns: pairs for each (rank, expert), W·E entries, and the routing row of each pair.
+    /// A counting sort by shard, stable in the routing row.
+    /// - Returns: pairs for each shard, and the routing row of each pair.
     private static func sort(
-        _ routing: Routing, replicas: [Int], ranks: ReplicaRanks, size: Int
+        _ routing: Routing, replicas: [Int], shards: PlacedShards
     ) -> (counts: [Int32], pairs: [Int32]) {
-        let expertCount = routing.expertCount
         let experts = routing.experts.span
         let replicas = replicas.span
-        var counts = [Int32](repeating: 0, count: size * expertCount)
+        var counts = [Int32](repeating: 0, count: shards.experts.count)
         for row in experts.indices {
-            let expert = Int(experts[row])
-            ranks.forEach(expert: expert, replica: replicas[row]) { counts[$0 * expertCount + expert] += 1 }
+            shards.forEach(expert: Int(experts[row]), replica: replicas[row]) { counts[$0] += 1 }
         }
         var total = 0
         var next = counts.map { count in
@@ -121,11 +117,9 @@ struct DispatchLayout {
         }
         var pairs = [Int32](repeating: 0, count: total)
         for row in experts.indices {
-            let expert = Int(experts[row])
-            ranks.forEach(expert: expert, replica: replicas[row]) { destination in
-                let slot = destination * expertCount + expert
-                pairs[next[slot]] = Int32(truncatingIfNeeded: row)
-                next[slot] += 1
+            shards.forEach(expert: Int(experts[row]), replica: replicas[row]) { shard in
+                pairs[next[shard]] = Int32(truncatingIfNeeded: row)
+                next[shard] += 1
             }
         }
         return (counts, pairs)
@@ -134,7 +128,7 @@ struct DispatchLayout {
     /// Numbers the rows for each other rank in the order in which its pairs need them.
     /// - Returns: the rows, nil where there are none, and their tokens.
     private static func leavingRows(
-        _ pairs: [Int32], _ ranges: [Range<Int>], routing: Routing, counts: [Int32], chunks: ExpertChunks, rank: Int
+        _ pairs: [Int32], _ ranges: [Range<Int>], routing: Routing, counts: [Int32], shards: PlacedShards, rank: Int
     ) -> (rows: [TokenRows?], tokens: [[Int32]]) {
         let (allTokens, allPairs) = (routing.tokens.span, pairs.span)
         var rows = [TokenRows?](repeating: nil, count: ranges.count)
@@ -157,30 +151,15 @@ struct DispatchLayout {
             for token in sent { numbers[Int(token)] = -1 }
             tokens[destination] = sent
             rows[destination] = TokenRows(
-                there, pairCounts: chunks.pairCounts(counts, from: destination * routing.expertCount, rank: destination)
-            )
+                there, pairCounts: shards.pairCounts(counts[shards.ranges[destination]], of: destination))
         }
         return (rows, tokens)
     }
 }
 
-extension ExpertChunks {
-    /// Pairs of each chunk of a rank.
-    /// - Parameter start: where in `counts` those of its experts are.
-    fileprivate func pairCounts(_ counts: [Int32], from start: Int, rank: Int) -> [Int] {
-        var sums = [Int](repeating: 0, count: count)
-        for expert in 0..<expertCount { sums[self[rank, expert]] += Int(counts[start + expert]) }
-        return sums
-    }
-}
-
-extension [Int32] {
-    /// The sum of each `count` entries.
-    func sums(of count: Int) -> [Int] {
-        stride(from: 0, to: self.count, by: count).map { start in
-            self[start..<start + count].reduce(0) { $0 + Int($1) }
-        }
-    }
+extension Sequence<Int32> {
+    /// The sum of all.
+    var total: Int { reduce(0) { $0 + Int($1) } }
 }
 
 extension [Int] {

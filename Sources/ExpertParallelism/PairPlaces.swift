@@ -30,38 +30,39 @@ struct PlaceCursor {
     private let arriving: ArrivingPairs
     private let received: [TokenRows?]
     private let firstRows: [Int]
+    private let shards: PlacedShards
     private let rank: Int
+    private let expertCount: Int
     /// The next pair of each rank.
     private var next: [Int]
 
     /// - Parameters:
     ///   - received: rows that come from each other rank.
     ///   - firstRows: where they begin among all that arrive.
-    init(_ arriving: ArrivingPairs, _ received: [TokenRows?], firstRows: [Int], rank: Int) {
+    init(
+        _ arriving: ArrivingPairs, _ received: [TokenRows?], firstRows: [Int], shards: PlacedShards, rank: Int,
+        expertCount: Int
+    ) {
         self.arriving = arriving
         self.received = received
         self.firstRows = firstRows
-        self.rank = rank
+        (self.shards, self.rank, self.expertCount) = (shards, rank, expertCount)
         next = arriving.ranges.map(\.lowerBound)
     }
 
-    /// The next chunk.
-    /// - Parameters:
-    ///   - leastRows: what each expert's rows are filled up to; empty: nothing.
-    ///   - contains: whether an expert's rows are in it.
-    mutating func next(leastRows: [Int], contains: (Int) -> Bool) -> PairPlaces {
-        let size = arriving.ranges.count
-        let expertCount = arriving.counts.count / size
-        var expertRows = [Range<Int>]()
-        expertRows.reserveCapacity(expertCount)
+    /// The places of a chunk, which is the next.
+    /// - Parameter leastRows: what each expert's rows are filled up to; empty: nothing.
+    mutating func next(_ chunk: Int, leastRows: [Int]) -> PairPlaces {
+        let own = shards.ranges[rank]
+        let counts = arriving.ranges.indices.map(arriving.counts(from:))
+        var expertRows = [Range<Int>](repeating: 0..<0, count: expertCount)
         var padding = [Range<Int>]()
         var runs = [(places: Range<Int>, isOwn: Bool, parts: [(source: Int, pairs: Range<Int>)])]()
         var place = 0
-        for expert in 0..<expertCount {
+        for shard in own where shards.chunks[shard] == chunk {
             let start = place
-            let isThere = contains(expert)
-            for source in 0..<(isThere ? size : 0) {
-                let count = Int(arriving.counts[source * expertCount + expert])
+            for (source, counts) in counts.enumerated() {
+                let count = Int(counts[counts.startIndex + shard - own.lowerBound])
                 if count == 0 { continue }
                 let isOwn = source == rank
                 if runs.last?.isOwn != isOwn || runs.last?.places.upperBound != place {
@@ -72,11 +73,12 @@ struct PlaceCursor {
                 runs[runs.count - 1].parts.append((source, next[source]..<next[source] + count))
                 next[source] += count
             }
-            if isThere, !leastRows.isEmpty, place - start < leastRows[expert] {
+            let expert = shards.experts[shard]
+            if !leastRows.isEmpty, place - start < leastRows[expert] {
                 padding.append(place..<start + leastRows[expert])
                 place = start + leastRows[expert]
             }
-            expertRows.append(start..<place)
+            expertRows[expert] = start..<place
         }
         var pairs = [Int32](repeating: -1, count: place)
         for run in runs {

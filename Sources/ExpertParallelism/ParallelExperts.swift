@@ -18,8 +18,7 @@ public final class ParallelExperts: ExpertGroup {
 
     let context: ExpertParallelContext
     private var dispatcher: any TokenDispatcher
-    private var replicaRanks: ReplicaRanks
-    private var chunks: ExpertChunks
+    private var placedShards: PlacedShards
     /// What this rank holds of each expert; nil: nothing.
     var shards: [ExpertShard?]
 
@@ -57,8 +56,7 @@ public final class ParallelExperts: ExpertGroup {
         self.context = context
         expertCount = placement.experts.count
         widths = placement.experts.map(\.width)
-        replicaRanks = ReplicaRanks(placement)
-        chunks = Self.chunks(placement, context)
+        placedShards = Self.placedShards(placement, context)
         let rank = context.communicator.rank
         shards = placement.experts.map { expert in
             expert.residentNeurons(of: rank).map { ExpertShard(neurons: $0, hiddenSize: hiddenSize) }
@@ -71,14 +69,13 @@ public final class ParallelExperts: ExpertGroup {
         saved = nil
         self.placement = placement
         self.planRevision = planRevision
-        replicaRanks = ReplicaRanks(placement)
-        chunks = Self.chunks(placement, context)
+        placedShards = Self.placedShards(placement, context)
     }
 
-    private static func chunks(_ placement: LayerPlacement, _ context: ExpertParallelContext) -> ExpertChunks {
-        ExpertChunks(
-            placement, worldSize: context.communicator.size,
-            limit: context.overlap.contains(.dispatch) && context.communicator.size > 1 ? ExpertChunks.most : 1)
+    private static func placedShards(_ placement: LayerPlacement, _ context: ExpertParallelContext) -> PlacedShards {
+        let (size, overlaps) = (context.communicator.size, context.overlap.contains(.dispatch))
+        return PlacedShards(
+            placement, worldSize: size, mostChunks: overlaps && size > 1 ? PlacedShards.mostChunks : 1)
     }
 
     /// Hands a sample to this layer's dispatcher.
@@ -197,7 +194,7 @@ public final class ParallelExperts: ExpertGroup {
             rank: context.communicator.rank, step: context.step, layer: layer, firstToken: context.firstToken)
         return try DispatchLayout(
             routing: routing, replicas: dispatcher.assignTask(routing, placement: placement, origin: origin),
-            ranks: replicaRanks, chunks: chunks,
+            shards: placedShards,
             leastRows: routing.paddedRows == 0 ? [] : shards.map { $0 == nil ? 0 : routing.paddedRows },
             context: context)
     }

@@ -84,7 +84,7 @@ import Testing
     }
 
     /// A token's row goes to a rank once, whatever number of its experts is there, and returns once; so does its gradient. Besides there
-    /// is for each rank the number of every expert's rows, and for each of a token's experts its row, weight and the weight's gradient.
+    /// is for each rank the number of rows of every expert there, and for each of a token's experts its row, weight and the weight's gradient.
     @Test(arguments: [1, 2, 3, 5], [Overlap.dispatch, []]) func aTokensRowGoesToARankOnce(
         worldSize: Int, overlap: Overlap
     ) throws {
@@ -93,6 +93,7 @@ import Testing
         for round in 0..<10 {
             let plan = try plans.plan(for: block.model, worldSize: worldSize)
             let traffic = try run(plan, overlap: overlap, seed: seed)
+            let experts = (0..<worldSize).map { rank in plan.layers[0].experts.count { $0.mesh.ranks.contains(rank) } }
             /// Choices, and different tokens, from one rank to another.
             func pairs(_ source: Int, _ destination: Int) -> (all: Int, tokens: Int) {
                 let chosen = traffic[source].choices.filter { $0.rank == destination }
@@ -103,7 +104,7 @@ import Testing
                 let leaving = others.map { pairs(rank, $0) }
                 let arriving = others.map { pairs($0, rank) }
                 let rows = (leaving + arriving).reduce(0) { $0 + $1.tokens }
-                let numbers = others.count * block.widths.count + 2 * leaving.reduce(0) { $0 + $1.all }
+                let numbers = others.reduce(0) { $0 + experts[$1] } + 2 * leaving.reduce(0) { $0 + $1.all }
                 let situation = "rank \(rank), round \(round), seed \(seed), \(plan.layers[0].experts.map(\.mesh))"
                 #expect(sent.forward == 4 * (rows * block.hiddenSize + numbers), "\(situation)")
                 #expect(
@@ -119,12 +120,15 @@ import Testing
         for round in 0..<10 {
             let plan = try plans.plan(for: block.model, worldSize: worldSize)
             let traffic = try run(plan, overlap: .dispatch, seed: seed)
-            let chunks = ExpertChunks(plan.layers[0], worldSize: worldSize, limit: 4)
+            let shards = PlacedShards(plan.layers[0], worldSize: worldSize, mostChunks: 4)
             /// Chunks of the choices of each token that goes from one rank to another.
             func chunksByToken(_ source: Int, _ destination: Int) -> [[Int]] {
                 let chosen = traffic[source].choices.filter { $0.rank == destination }
                 return Dictionary(grouping: chosen, by: \.token).values.map { choices in
-                    choices.map { chunks[destination, $0.expert] }
+                    choices.map { choice in
+                        let shard = shards.ranges[destination].first { shards.experts[$0] == choice.expert }
+                        return shard.map { shards.chunks[$0] } ?? -1
+                    }
                 }
             }
             for (rank, sent) in traffic.enumerated() {
@@ -133,8 +137,8 @@ import Testing
                 let returning = others.flatMap { chunksByToken($0, rank) }
                 // The next chunk's rows leave before the sums of one.
                 var rows = [leaving.count { $0.min() == 0 }]
-                for chunk in 0..<chunks.count {
-                    if chunk + 1 < chunks.count { rows.append(leaving.count { $0.min() == chunk + 1 }) }
+                for chunk in 0..<shards.chunkCount {
+                    if chunk + 1 < shards.chunkCount { rows.append(leaving.count { $0.min() == chunk + 1 }) }
                     rows.append(returning.count { $0.max() == chunk })
                 }
                 #expect(

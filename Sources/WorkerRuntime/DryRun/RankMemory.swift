@@ -221,8 +221,8 @@ private struct Activations {
             }
             (self.rows, self.hidden, self.largest) = (rows, hidden, largest)
             reached = rows.map { 1 - pow(1 - min(1, $0 / (tokens * choices)), choices) }
-            let limit = overlaps ? ExpertChunks.most : 1
-            chunks = Double(ExpertChunks(layer, worldSize: worldSize, limit: limit).count)
+            let most = overlaps ? PlacedShards.mostChunks : 1
+            chunks = Double(PlacedShards(layer, worldSize: worldSize, mostChunks: most).chunkCount)
         }
     }
 

@@ -4,7 +4,7 @@ import PlacementInvariance
 import TestSupport
 import Testing
 
-@Suite struct ExpertChunksTests {
+@Suite struct PlacedShardsTests {
     /// Each rank's experts in as many chunks of the same size as there can be, in their order.
     @Test(arguments: 1...5) func aRankHasItsExpertsInEvenChunks(worldSize: Int) throws {
         let seed = TestRuns.seed("chunks on \(worldSize) ranks")
@@ -14,16 +14,21 @@ import Testing
             let plan = try plans.plan(for: ExpertModel(hiddenSize: 4, layers: [widths]), worldSize: worldSize)
             let experts = plan.layers[0].experts
             for limit in 1...4 {
-                let chunks = ExpertChunks(plan.layers[0], worldSize: worldSize, limit: limit)
+                let shards = PlacedShards(plan.layers[0], worldSize: worldSize, mostChunks: limit)
+                let situation = "seed \(seed), round \(round)"
                 var most = 0
                 for rank in 0..<worldSize {
-                    let own = experts.indices.filter { experts[$0].mesh.ranks.contains(rank) }.map { chunks[rank, $0] }
-                    #expect(own == own.sorted() && own.allSatisfy { (0..<chunks.count).contains($0) })
-                    let sizes = (0..<chunks.count).map { chunk in own.count { $0 == chunk } }
-                    #expect((sizes.max() ?? 0) - (sizes.min() ?? 0) <= 1, "seed \(seed), round \(round)")
+                    let own = experts.indices.filter { experts[$0].mesh.ranks.contains(rank) }
+                    #expect(Array(shards.experts[shards.ranges[rank]]) == own, "\(situation)")
+                    let chunks = shards.chunks[shards.ranges[rank]]
+                    #expect(chunks.elementsEqual(chunks.sorted()), "\(situation)")
+                    #expect(chunks.allSatisfy { (0..<shards.chunkCount).contains($0) }, "\(situation)")
+                    let sizes = (0..<shards.chunkCount).map { chunk in chunks.count { $0 == chunk } }
+                    #expect((sizes.max() ?? 0) - (sizes.min() ?? 0) <= 1, "\(situation)")
                     most = max(most, own.count)
                 }
-                #expect(chunks.count == max(1, min(limit, most)), "seed \(seed), round \(round)")
+                #expect(shards.ranges.last?.upperBound == shards.experts.count)
+                #expect(shards.chunkCount == max(1, min(limit, most)), "\(situation)")
             }
         }
     }
