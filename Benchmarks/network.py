@@ -64,27 +64,32 @@ def link(rate, folder):
 
 
 def measure_rows(options, case, launcher, folder):
-    """Steps of many narrow experts, of which a token takes eight: bytes that leave a rank, and what a row for each expert would be."""
+    """Steps of many narrow experts, of which a token takes eight, as its router has it: bytes that leave a rank, and what a row for each
+    expert would be."""
     case = dataclasses.replace(
         case, name="network, fine-grained", intermediate_size=224, num_local_experts=32, num_experts_per_tok=8)
     tokens = case.batch_size * case.sequence_length // 2
     # There and back, forward and backward, to the other rank: whole experts get half of a token's, shards all.
     row = 4 * case.num_hidden_layers * tokens * case.num_experts_per_tok * 4 * case.hidden_size
-    rows, values, facts = [], [], {}
-    for allocator, part in [("expert-parallel", 0.5), ("tensor-parallel", 1)]:
-        for overlap in ["none", "all"]:
-            runner = Worker(
-                options.programs, allocator, flags=(("overlap", overlap), ("benchmark-even-routing", None)), launcher=launcher)
-            steps = []
-            for _ in range(min(options.rounds, 3)):
-                run = runner.run(case, folder, 1, False)
-                facts |= run.facts
-                steps.append(statistics.median(run.step_seconds[WARM_UP_STEPS:]))
-            sent = run.metrics[-1]["bytes_sent"]
-            values.append({"allocator": allocator, "overlap": overlap, "step_seconds": steps, "bytes_sent": sent, "bytes_of_a_row_each": part * row})
-            rows.append([allocator, overlap, f"{sent / 1e6:,.0f}", f"{part * row / 1e6:,.0f}", describe([1000 * time for time in steps], 0)])
-    print_table(["1 Gbit/s, 8 of 32 experts", "overlap", "MB a rank and step", "with a row for each expert", "ms a step"], rows)
-    return values, facts
+    runners = {
+        (allocator, overlap): Worker(options.programs, allocator, flags=(("overlap", overlap),), launcher=launcher)
+        for allocator in ["expert-parallel", "tensor-parallel"] for overlap in ["none", "all"]}
+    values = {
+        (allocator, overlap): {"allocator": allocator, "overlap": overlap, "step_seconds": [], "bytes_sent": [],
+                               "bytes_of_a_row_each": row // (2 if allocator == "expert-parallel" else 1)}
+        for allocator, overlap in runners}
+    facts = {}
+    for _ in range(min(options.rounds, 3)):
+        for key, runner in runners.items():
+            run = runner.run(case, folder, 1, False)
+            facts |= run.facts
+            values[key]["step_seconds"].append(statistics.median(run.step_seconds[WARM_UP_STEPS:]))
+            values[key]["bytes_sent"].append(run.metrics[-1]["bytes_sent"])
+    print_table(
+        ["1 Gbit/s, 8 of 32 experts", "overlap", "MB a rank and step, all in all", "of rows, were there one an expert", "ms a step"],
+        [[*key, describe([sent / 1e6 for sent in value["bytes_sent"]], 0), f"{value['bytes_of_a_row_each'] / 1e6:,.0f}",
+          describe([1000 * time for time in value["step_seconds"]], 0)] for key, value in values.items()])
+    return {"case": dataclasses.asdict(case), "runs": list(values.values())}, facts
 
 
 def measure_network(options, folder):

@@ -60,7 +60,7 @@ struct LayerCase {
     static func plainExchange(
         _ shape: StepShape, between products: [Product] = [], rounds: Int, world: MPICommunicator
     ) throws -> Double {
-        // Each token has experts on as many ranks as it can.
+        // Each token has experts on as many ranks as it can, and its row goes there once.
         let rows = shape.tokens(world.size) * min(shape.expertsPerToken, world.size) / world.size
         let counts = (0..<world.size).map { $0 == world.rank ? 0 : rows * shape.hidden }
         let total = counts.reduce(0, +)

@@ -25,13 +25,6 @@ struct ArrivingPairs {
         let (rank, size) = (context.communicator.rank, context.communicator.size)
         let own = pairs[leavingPairs[rank]]
         let (tokens, allWeights) = (routing.tokens.span, routing.weights.span)
-        guard size > 1 else {
-            self.counts = counts
-            ranges = leavingPairs
-            self.rows = own.map { tokens[Int($0)] }
-            weights = own.map { allWeights[Int($0)] }
-            return
-        }
         let shardCount = shards.ranges[rank].count
         let arriving = try context.allToAll(
             counts, sendCounts: shards.ranges.map(\.count), receiveCounts: [Int](repeating: shardCount, count: size))
@@ -74,6 +67,7 @@ struct ArrivingPairs {
         self.rows = allRows
         self.weights = weights
     }
+
     /// Pairs for each shard of this rank from another.
     func counts(from source: Int) -> ArraySlice<Int32> {
         let shardCount = counts.count / ranges.count

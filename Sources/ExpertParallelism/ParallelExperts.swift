@@ -128,11 +128,10 @@ public final class ParallelExperts: ExpertGroup {
         // dL/dweight of a pair is the product of dy with the expert's output: the sum over its partial sums.
         let products = Tensor(rows: layout.arrivingPairs.last?.upperBound ?? 0, columns: 1)
         var weightProducts: PairNumbers?
-        let inputGradient = try pipeline(layout, outputGradient, weighted: false) { index, arrived in
+        func prepare(_ index: Int, _ arrived: Tensor) throws {
             let places = layout.chunks[index].places
-            let results = saved.chunks[index].results
             var values = products.mutableSpan
-            for (pair, product) in zip(places.pairs, Rows.dots(arrived, results)) where pair >= 0 {
+            for (pair, product) in zip(places.pairs, Rows.dots(arrived, saved.chunks[index].results)) where pair >= 0 {
                 values[Int(pair)] = product
             }
             if index == layout.chunks.count - 1 {
@@ -142,8 +141,10 @@ public final class ParallelExperts: ExpertGroup {
                 let rows = arrived.rows(run.places)
                 Rows.scale(rows, by: run.weights, into: rows)
             }
-            // The results are needed no more: their memory takes the gradients.
-            for (expert, rows) in places.expertRows.enumerated() {
+        }
+        let inputGradient = try pipeline(layout, outputGradient, weighted: false, prepare: prepare) { index, arrived in
+            let results = saved.chunks[index].results  // Needed no more: their memory takes the gradients.
+            for (expert, rows) in layout.chunks[index].places.expertRows.enumerated() {
                 guard let shard = shards[expert], let activations = saved.chunks[index].activations[expert] else {
                     continue
                 }
@@ -153,8 +154,9 @@ public final class ParallelExperts: ExpertGroup {
             saved.chunks[index].activations = []
             return results
         }
+        guard let weightProducts else { preconditionFailure("a layout without chunks") }
         let weightGradient = try context.timer.measure(.combine) {
-            try weightProducts?.sum(count: saved.routingCount) ?? []
+            try weightProducts.sum(count: saved.routingCount)
         }
         return (inputGradient, weightGradient)
     }
@@ -164,10 +166,12 @@ public final class ParallelExperts: ExpertGroup {
     /// - Parameters:
     ///   - source: rows of this rank's tokens, (T, D).
     ///   - weighted: whether results are multiplied with their routing weights.
+    ///   - prepare: may change a chunk's rows when they have arrived.
     ///   - compute: gets a chunk's rows and returns the results, which nobody changes any more.
     /// - Returns: sums of each token's results, (T, D).
     private func pipeline(
-        _ layout: DispatchLayout, _ source: Tensor, weighted: Bool, compute: (Int, Tensor) throws -> Tensor
+        _ layout: DispatchLayout, _ source: Tensor, weighted: Bool,
+        prepare: (Int, Tensor) throws -> Void = { _, _ in }, compute: (Int, Tensor) throws -> Tensor
     ) throws -> Tensor {
         let timer = context.timer
         let exchange = RowExchange(layout, columns: hiddenSize, context: context)
@@ -175,7 +179,9 @@ public final class ParallelExperts: ExpertGroup {
         let results = try layout.chunks.indices.map { index in
             let arrived = try timer.measure(.dispatch) {
                 if index + 1 < layout.chunks.count { arriving.append(try exchange.dispatch(index + 1, of: source)) }
-                return try exchange.finish(arriving.removeFirst())
+                let arrived = try exchange.finish(arriving.removeFirst())
+                try prepare(index, arrived)
+                return arrived
             }
             let results = try timer.measure(.experts) { try compute(index, arrived) }
             try timer.measure(.combine) { try exchange.combine(index, results, weighted: weighted) }

@@ -3,7 +3,7 @@ import ExpertPlacement
 /// The shards of a layer's experts, numbered by rank, then expert, with the chunk in which their rank computes with them: one chunk after
 /// the other, while rows that only the next ones need are on their way. An expert's rows stay together: its products are what they would be.
 package struct PlacedShards {
-    /// With more chunks less of an exchange is left that nothing hides, and messages are smaller.
+    /// With more chunks less of an exchange is left that nothing hides, where a token has few experts on a rank, and messages are smaller.
     package static let mostChunks = 4
 
     /// Shards of each rank, W entries.
@@ -16,7 +16,7 @@ package struct PlacedShards {
     package let chunkCount: Int
     /// The shards of every replica of each expert, in one array, so that nothing is counted or copied a row.
     private let replicas: [Int32]
-    /// Place of each expert's first shard there.
+    /// Place of each expert's first shard there, and the end.
     private let first: [Int]
     /// T of each expert.
     private let tensorParallel: [Int]
@@ -44,7 +44,7 @@ package struct PlacedShards {
                 next[rank] += 1
             }
         }
-        (self.replicas, self.first) = (replicas, first)
+        (self.replicas, self.first) = (replicas, first + [replicas.count])
         tensorParallel = placement.experts.map(\.mesh.tensorParallel)
     }
 
@@ -53,6 +53,7 @@ package struct PlacedShards {
     func forEach(expert: Int, replica: Int, _ body: (Int) -> Void) {
         let count = tensorParallel[expert]
         let start = first[expert] + replica * count
+        precondition(replica >= 0 && start + count <= first[expert + 1], "the dispatcher chose a replica that is none")
         for place in start..<start + count { body(Int(replicas[place])) }
     }
 

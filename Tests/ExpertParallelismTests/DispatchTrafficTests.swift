@@ -49,8 +49,9 @@ import Testing
     private struct Traffic: Sendable {
         let forward: Int
         let backward: Int
-        /// Entries with each exchange of the forward pass.
-        let entries: [Int]
+        /// Entries with each exchange of either.
+        let forwardEntries: [Int]
+        let backwardEntries: [Int]
         let choices: [Choice]
     }
 
@@ -76,10 +77,11 @@ import Testing
             context.firstToken = own.lowerBound
             _ = (context.takeBytesSent(), communicator.takeSent())
             _ = try sparse.forward(block.rows(own, purpose: "x"), savingForBackward: true)
-            let (forward, entries) = (context.takeBytesSent(), communicator.takeSent())
+            let (forward, forwardEntries) = (context.takeBytesSent(), communicator.takeSent())
             _ = try sparse.backward(block.rows(own, purpose: "dy"), probabilityGradient: nil)
             return Traffic(
-                forward: forward, backward: context.takeBytesSent(), entries: entries, choices: keeper.choices)
+                forward: forward, backward: context.takeBytesSent(), forwardEntries: forwardEntries,
+                backwardEntries: communicator.takeSent(), choices: keeper.choices)
         }
     }
 
@@ -141,8 +143,12 @@ import Testing
                     if chunk + 1 < shards.chunkCount { rows.append(leaving.count { $0.min() == chunk + 1 }) }
                     rows.append(returning.count { $0.max() == chunk })
                 }
-                #expect(
-                    sent.entries == rows.map { $0 * block.hiddenSize }, "rank \(rank), round \(round), seed \(seed)")
+                let situation = "rank \(rank), round \(round), seed \(seed)"
+                let entries = rows.map { $0 * block.hiddenSize }
+                #expect(sent.forwardEntries == entries, "\(situation)")
+                // Numbers of pairs leave before the last sums.
+                let pairs = returning.reduce(0) { $0 + $1.count }
+                #expect(sent.backwardEntries == entries.dropLast() + [pairs] + entries.suffix(1), "\(situation)")
             }
         }
     }

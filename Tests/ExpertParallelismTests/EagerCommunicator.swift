@@ -1,7 +1,9 @@
 import MessagePassing
+import Testing
 
 /// Sends what leaves when an exchange begins, and puts what comes in its place when it is waited for; until then there are numbers that
-/// are none. So what changes while it is under way, or is read too early, shows. Counts the entries that leave with each exchange.
+/// are none. So what is sent or read too early shows, and what changed under way fails the test. Unlike an exchange's, its wait is not
+/// collective. Counts the entries that leave with each exchange.
 final class EagerCommunicator: ForwardingCommunicator {
     private var sent = [Int]()
 
@@ -29,8 +31,13 @@ final class EagerCommunicator: ForwardingCommunicator {
             received.append(Array(copy))
             UnsafeMutableRawBufferPointer(block.entries).initializeMemory(as: UInt8.self, repeating: 0xFF)
         }
+        let left = outgoing.map { Array($0.entries) }
         return EagerExchange {
             withExtendedLifetime(memory) {
+                for (block, values) in zip(outgoing, left) {
+                    let same = values.withUnsafeBytes { $0.elementsEqual(UnsafeRawBufferPointer(block.entries)) }
+                    #expect(same, "what leaves changed under way")
+                }
                 for (block, values) in zip(incoming, received) { _ = block.entries.update(from: values) }
             }
         }

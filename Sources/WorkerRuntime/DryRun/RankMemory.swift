@@ -1,6 +1,5 @@
 import ExpertParallelism
 import ExpertPlacement
-import Foundation
 import Layers
 import Mixtral
 import Tensors
@@ -202,10 +201,10 @@ private struct Activations {
 
         /// - Parameters:
         ///   - tokens: of all ranks.
-        ///   - choices: experts of each token, which it takes as if each choice knew nothing of the others.
+        ///   - choices: experts of each token.
         ///   - overlaps: whether rows travel in chunks.
-        init(_ layer: LayerPlacement, tokens: Double, choices: Double, worldSize: Int, overlaps: Bool) {
-            let load = tokens * choices / Double(layer.experts.count)
+        init(_ layer: LayerPlacement, tokens: Double, choices: Int, worldSize: Int, overlaps: Bool) {
+            let load = tokens * Double(choices) / Double(layer.experts.count)
             let none = [Double](repeating: 0, count: worldSize)
             var (rows, hidden, largest) = (none, none, none)
             for expert in layer.experts {
@@ -220,9 +219,18 @@ private struct Activations {
                 }
             }
             (self.rows, self.hidden, self.largest) = (rows, hidden, largest)
-            reached = rows.map { 1 - pow(1 - min(1, $0 / (tokens * choices)), choices) }
+            reached = rows.map {
+                Self.reached($0 / (tokens * Double(choices)), choices: choices, experts: layer.experts.count)
+            }
             let most = overlaps ? PlacedShards.mostChunks : 1
             chunks = Double(PlacedShards(layer, worldSize: worldSize, mostChunks: most).chunkCount)
+        }
+
+        /// The part of tokens that have one of their experts, each another, in a part of all.
+        private static func reached(_ part: Double, choices: Int, experts: Int) -> Double {
+            var missed = 1.0
+            for choice in 0..<choices { missed *= max(0, 1 - part * Double(experts) / Double(experts - choice)) }
+            return 1 - missed
         }
     }
 
@@ -246,7 +254,7 @@ private struct Activations {
         let overlaps = options.overlap.contains(.dispatch) && Set(plan.nodes).count > 1
         layers = plan.layers.map {
             Layer(
-                $0, tokens: tokens, choices: Double(configuration.expertsPerToken), worldSize: plan.worldSize,
+                $0, tokens: tokens, choices: configuration.expertsPerToken, worldSize: plan.worldSize,
                 overlaps: overlaps)
         }
     }
@@ -365,14 +373,14 @@ private struct Activations {
         let (rows, hidden) = (layers[index].rows[rank], layers[index].hidden[rank])
         let routed = tokens * router + (2 - rounded) * rows * state + 2 * hidden
         // Gradients of the rows that are there, with those that leave and arrive or, later, one activation of one expert. In chunks there are
-        // those of two, what arrives, what goes back and what comes back, and the activation.
+        // those of two, what arrives, what goes back and what comes back, what leaves with the next, and the activation.
         let (reached, chunks) = (layers[index].reached, layers[index].chunks)
         let leaving = tokens * (reached.reduce(0, +) - reached[rank]) * state
         let arriving = tokens * Double(worldSize - 1) * reached[rank] * state
         let largest = (1 + 3 * rounded) * layers[index].largest[rank]
         let work =
             chunks > 1
-            ? 2 / chunks * rows * state + 2 * arriving + leaving + largest
+            ? 2 / chunks * rows * state + 2 * arriving + (1 + 1 / chunks) * leaving + largest
             : rows * state + max(leaving + arriving, largest)
         entries.network = routed
         entries.work = work
