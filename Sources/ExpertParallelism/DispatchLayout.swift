@@ -110,12 +110,8 @@ struct DispatchLayout {
         for row in experts.indices {
             shards.forEach(expert: Int(experts[row]), replica: replicas[row]) { counts[$0] += 1 }
         }
-        var total = 0
-        var next = counts.map { count in
-            defer { total += Int(count) }
-            return total
-        }
-        var pairs = [Int32](repeating: 0, count: total)
+        var next = counts.map(Int.init).consecutiveRanges.map(\.lowerBound)
+        var pairs = [Int32](repeating: 0, count: counts.total)
         for row in experts.indices {
             shards.forEach(expert: Int(experts[row]), replica: replicas[row]) { shard in
                 pairs[next[shard]] = Int32(truncatingIfNeeded: row)
